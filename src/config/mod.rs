@@ -1,0 +1,5 @@
+//! Configuration: TOML files in, one immutable [`Snapshot`] and all [`Diagnostic`](crate::diagnostic::Diagnostic)s out.
+
+mod snapshot;
+
+pub use snapshot::{Admin, Egress, Ingest, Listen, Log, OnInvalidWebhook, Settings, Shutdown, Snapshot, Spool};

@@ -1,0 +1,111 @@
+//! The Snapshot: one immutable compiled configuration.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::kind::Kind;
+use crate::secret::Secret;
+use crate::webhook::Webhook;
+use crate::webhook::filter::Glob;
+
+/// One compiled configuration. Nothing in it changes; a reload makes another.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The sidecar's own settings.
+    pub settings: Settings,
+    /// All kinds by name, built in and custom.
+    pub kinds: BTreeMap<Arc<str>, Arc<Kind>>,
+    /// All webhooks by name.
+    pub webhooks: BTreeMap<Arc<str>, Arc<Webhook>>,
+}
+
+/// `outrigger.toml`, compiled.
+#[derive(Debug)]
+pub struct Settings {
+    /// The event listener.
+    pub ingest: Ingest,
+    pub admin: Admin,
+    /// `metrics.listen`.
+    pub metrics: Listen,
+    pub spool: Spool,
+    pub egress: Egress,
+    /// What a cold start does with a faulty webhook.
+    pub on_invalid_webhook: OnInvalidWebhook,
+    /// Before a removed webhook's pending deliveries become dead letters.
+    pub removal_grace: Duration,
+    /// `history.per_webhook`.
+    pub history_per_webhook: usize,
+    pub shutdown: Shutdown,
+    pub log: Log,
+}
+
+/// `[ingest]`.
+#[derive(Debug)]
+pub struct Ingest {
+    pub listen: Listen,
+    pub token: Option<Secret>,
+    pub body_bytes_max: usize,
+    pub idempotency_window: Duration,
+}
+
+/// `[admin]`.
+#[derive(Debug)]
+pub struct Admin {
+    pub listen: Listen,
+    pub token: Option<Secret>,
+}
+
+/// `[spool]`.
+#[derive(Debug)]
+pub struct Spool {
+    pub path: PathBuf,
+    pub bytes_max: u64,
+    pub dead_letter_retention: Duration,
+}
+
+/// `[egress]`.
+#[derive(Clone, Debug, Default)]
+pub struct Egress {
+    /// Ports that a URL may name.
+    pub allow_ports: Vec<u16>,
+    /// Non-public networks that may be reached.
+    pub allow_networks: Vec<IpNet>,
+    /// When not empty, nothing else may be reached.
+    pub allowed_hosts: Vec<Glob>,
+    /// PEM text of `ca_file`: certificates trusted beside the public roots.
+    pub ca_pem: Option<String>,
+}
+
+/// `config.on_invalid_webhook`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnInvalidWebhook {
+    Refuse,
+    Quarantine,
+}
+
+/// `[shutdown]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Shutdown {
+    pub grace: Duration,
+    pub delay: Duration,
+}
+
+/// `[log]`.
+#[derive(Clone, Debug)]
+pub struct Log {
+    pub json: bool,
+    /// error, warn, info, debug or trace.
+    pub level: tracing::Level,
+}
+
+/// Where a listener listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}

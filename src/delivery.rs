@@ -1,0 +1,176 @@
+//! The words of delivery: which [`Reason`]s there are and what an attempt came to.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::event::EventId;
+
+/// The identity of a delivery: one event for one webhook, on every attempt and on replay.
+///
+/// It is the event's id, `_`, and the webhook's name, so that nothing needs to be stored for it and it can never change.
+#[must_use]
+pub fn delivery_id(event: EventId, webhook: &str) -> String {
+    format!("{event}_{webhook}")
+}
+
+/// Why an attempt or a delivery failed. The closed list: metric label, log field and stored text are [`Reason::as_str`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// 400, 413, 415, 422 and every 4xx without a reason of its own; 404 where the URL has a template in it.
+    ClientError,
+    /// 401, 403 and 407.
+    AuthError,
+    /// 404 on a fixed URL.
+    NotFound,
+    /// 410.
+    Gone,
+    /// 429.
+    RateLimited,
+    /// 5xx, 408 and 425.
+    ServerError,
+    /// 3xx: redirects are never followed.
+    Redirect,
+    /// No complete answer within the webhook's `timeout`.
+    Timeout,
+    /// The host's name has no address.
+    DnsError,
+    /// The host refused the connection.
+    ConnectionRefused,
+    /// The connection was closed or reset before the answer was complete.
+    ConnectionReset,
+    /// The TLS handshake failed: certificate, name or protocol.
+    TlsError,
+    /// Any other failure on the way.
+    NetworkError,
+    /// The egress guard refused the address.
+    BlockedAddress,
+    /// A 2xx that a response validator does not accept.
+    ValidationFailed,
+    /// The response is larger than `limits.response` and a validator needs all of it.
+    ResponseTooLarge,
+    /// The request could not be rendered, or its body is not valid in its content type.
+    TemplateError,
+    /// `retry.max_age` is over.
+    Expired,
+    /// `retry.max_attempts` were made.
+    AttemptsExhausted,
+    /// The webhook's file is gone for `config.removal_grace`.
+    WebhookRemoved,
+}
+
+impl Reason {
+    /// Every reason, in the order of the documentation.
+    pub const ALL: [Self; 20] = [
+        Self::ClientError,
+        Self::AuthError,
+        Self::NotFound,
+        Self::Gone,
+        Self::RateLimited,
+        Self::ServerError,
+        Self::Redirect,
+        Self::Timeout,
+        Self::DnsError,
+        Self::ConnectionRefused,
+        Self::ConnectionReset,
+        Self::TlsError,
+        Self::NetworkError,
+        Self::BlockedAddress,
+        Self::ValidationFailed,
+        Self::ResponseTooLarge,
+        Self::TemplateError,
+        Self::Expired,
+        Self::AttemptsExhausted,
+        Self::WebhookRemoved,
+    ];
+
+    /// The one spelling: in logs, metrics, the spool and on the command line.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientError => "client_error",
+            Self::AuthError => "auth_error",
+            Self::NotFound => "not_found",
+            Self::Gone => "gone",
+            Self::RateLimited => "rate_limited",
+            Self::ServerError => "server_error",
+            Self::Redirect => "redirect",
+            Self::Timeout => "timeout",
+            Self::DnsError => "dns_error",
+            Self::ConnectionRefused => "connection_refused",
+            Self::ConnectionReset => "connection_reset",
+            Self::TlsError => "tls_error",
+            Self::NetworkError => "network_error",
+            Self::BlockedAddress => "blocked_address",
+            Self::ValidationFailed => "validation_failed",
+            Self::ResponseTooLarge => "response_too_large",
+            Self::TemplateError => "template_error",
+            Self::Expired => "expired",
+            Self::AttemptsExhausted => "attempts_exhausted",
+            Self::WebhookRemoved => "webhook_removed",
+        }
+    }
+
+    /// Reads what [`Reason::as_str`] writes.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == text)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What one attempt came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// A 2xx that every validator accepts.
+    Accepted,
+    /// Everything else.
+    Failed(Failure),
+}
+
+/// A failed attempt: its reason and what is known beyond it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The cause.
+    pub reason: Reason,
+    /// A sentence for people. It never holds a secret or a URL beyond its host.
+    pub detail: String,
+    /// What the receiver asked for by `Retry-After`.
+    pub retry_after: Option<Duration>,
+    /// A validator that failed asks for a retry (`on_failure = "retry"`).
+    pub validator_retry: bool,
+}
+
+impl Failure {
+    /// A failure with nothing but its reason and sentence.
+    #[must_use]
+    pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
+        Self { reason, detail: detail.into(), retry_after: None, validator_retry: false }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_one_spelling() {
+        let mut seen = std::collections::BTreeSet::new();
+        for reason in Reason::ALL {
+            assert!(seen.insert(reason.as_str()), "{reason} is spelt twice");
+            assert_eq!(Reason::parse(reason.as_str()), Some(reason));
+        }
+        assert_eq!(Reason::parse("nonsense"), None);
+    }
+
+    #[test]
+    fn a_delivery_id_holds_no_dot() {
+        let id = delivery_id(EventId::from_bytes([7; 16]), "okta-workflows");
+        assert_eq!(id, "evt_07070707070707070707070707070707_okta-workflows");
+        assert!(!id.contains('.'));
+    }
+}

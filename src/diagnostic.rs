@@ -1,0 +1,193 @@
+//! Faults in what people wrote: where, what, and how to mend it.
+
+use std::fmt;
+use std::ops::Range;
+
+/// A fault inside one text (a template, a path, a URL), before the file around that text is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Byte offsets into the text.
+    pub at: Range<usize>,
+    /// What is wrong, in one sentence without a full stop.
+    pub problem: String,
+    /// What to do about it, in one sentence without a full stop.
+    pub fix: Option<String>,
+}
+
+impl Fault {
+    /// A fault at these bytes, with its fix.
+    pub fn new(at: Range<usize>, problem: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { at, problem: problem.into(), fix: Some(fix.into()) }
+    }
+}
+
+/// How much a diagnostic weighs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// The configuration works, yet somebody should look.
+    Warning,
+    /// The configuration cannot be used.
+    Error,
+}
+
+/// A place in a file, for people: counted from one, with the line as it stands there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Line number, from 1.
+    pub line: usize,
+    /// Column in characters, from 1.
+    pub column: usize,
+    /// The line's text.
+    pub text: String,
+    /// How many characters the carets underline, at least 1.
+    pub width: usize,
+}
+
+impl Place {
+    /// The place of a byte range in a file's text. Ranges that run over the line's end are cut there.
+    #[must_use]
+    pub fn locate(text: &str, at: Range<usize>) -> Self {
+        let start = floor(text, at.start);
+        let end = floor(text, at.end.max(at.start));
+        let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
+        let line_end = text[start..].find('\n').map_or(text.len(), |newline| start + newline);
+        Self {
+            line: text[..start].matches('\n').count() + 1,
+            column: text[line_start..start].chars().count() + 1,
+            text: text[line_start..line_end].trim_end_matches('\r').to_owned(),
+            width: text[start..end.min(line_end).max(start)].chars().count().max(1),
+        }
+    }
+}
+
+/// The nearest character boundary at or before `offset`.
+fn floor(text: &str, offset: usize) -> usize {
+    let mut offset = offset.min(text.len());
+    while !text.is_char_boundary(offset) {
+        offset -= 1;
+    }
+    offset
+}
+
+/// A fault in a file: place, problem, fix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// Error or warning.
+    pub level: Level,
+    /// The file, as a path from the configuration folder.
+    pub file: String,
+    /// Where in the file; `None` when the file as a whole is meant.
+    pub place: Option<Place>,
+    /// What is wrong, in one sentence without a full stop.
+    pub problem: String,
+    /// What to do about it.
+    pub fix: Option<String>,
+}
+
+/// The longest part of a source line that is printed, in characters; around the caret where the line is longer.
+const LINE_CHARS_MAX: usize = 160;
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let level = match self.level {
+            Level::Warning => "warning",
+            Level::Error => "error",
+        };
+        writeln!(f, "{level}: {}", self.problem)?;
+        let Some(place) = &self.place else {
+            writeln!(f, "  --> {}", self.file)?;
+            if let Some(fix) = &self.fix {
+                writeln!(f, "   = fix: {fix}")?;
+            }
+            return Ok(());
+        };
+        let margin = " ".repeat(place.line.to_string().len());
+        let (text, column) = cut(&place.text, place.column);
+        let carets = "^".repeat(place.width.min(LINE_CHARS_MAX));
+        writeln!(f, "{margin}--> {}:{}:{}", self.file, place.line, place.column)?;
+        writeln!(f, "{margin} |")?;
+        writeln!(f, "{} | {}", place.line, text.replace('\t', " "))?;
+        writeln!(f, "{margin} | {}{carets}", " ".repeat(column - 1))?;
+        if let Some(fix) = &self.fix {
+            writeln!(f, "{margin} = fix: {fix}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The part of a long line around its caret, and the caret's column in that part.
+fn cut(line: &str, column: usize) -> (String, usize) {
+    if line.chars().count() <= LINE_CHARS_MAX {
+        return (line.to_owned(), column);
+    }
+    let skipped = column.saturating_sub(LINE_CHARS_MAX / 2);
+    let mut text: String = line.chars().skip(skipped).take(LINE_CHARS_MAX).collect();
+    if skipped == 0 {
+        text.push('…');
+        return (text, column);
+    }
+    text.insert(0, '…');
+    (text, column - skipped + 1)
+}
+
+/// The nearest of the known words, where one is near enough to be meant.
+#[must_use]
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let lower = word.to_lowercase();
+    known
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()), candidate))
+        .filter(|(distance, candidate)| *distance <= 1 + candidate.chars().count() / 4)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_counts_lines_and_characters_from_one() {
+        let text = "a = 1\nü = \"x\"\n";
+        let place = Place::locate(text, 11..14);
+        assert_eq!((place.line, place.column, place.width), (2, 5, 3));
+        assert_eq!(place.text, "ü = \"x\"");
+    }
+
+    #[test]
+    fn a_place_outside_the_text_is_its_end() {
+        let place = Place::locate("abc", 90..95);
+        assert_eq!((place.line, place.column, place.width), (1, 4, 1));
+    }
+
+    #[test]
+    fn a_diagnostic_shows_place_line_caret_and_fix() {
+        let text = "url = 'x'\ntrigers = []\n";
+        let diagnostic = Diagnostic {
+            level: Level::Error,
+            file: "webhooks/slack.toml".to_owned(),
+            place: Some(Place::locate(text, 10..17)),
+            problem: "unknown key `trigers`".to_owned(),
+            fix: Some("did you mean `triggers`?".to_owned()),
+        };
+        assert_eq!(
+            diagnostic.to_string(),
+            "error: unknown key `trigers`\n --> webhooks/slack.toml:2:1\n  |\n2 | trigers = []\n  | ^^^^^^^\n  = fix: did you mean `triggers`?\n"
+        );
+    }
+
+    #[test]
+    fn only_a_near_word_is_offered() {
+        assert_eq!(nearest("trigers", ["triggers", "title"]), Some("triggers"));
+        assert_eq!(nearest("URL", ["url"]), Some("url"));
+        assert_eq!(nearest("zebra", ["url", "title"]), None);
+    }
+
+    #[test]
+    fn a_long_line_is_cut_around_its_caret() {
+        let line = "x".repeat(1000);
+        let (text, column) = cut(&line, 500);
+        assert!(text.chars().count() <= LINE_CHARS_MAX + 1);
+        assert_eq!(text.chars().nth(column - 1), Some('x'));
+    }
+}

@@ -1,0 +1,1 @@
+//! The spool: the durable queue, and the only hand-off between ingest and delivery.

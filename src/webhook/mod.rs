@@ -1,0 +1,110 @@
+//! A webhook: one compiled definition, immutable and shared.
+
+pub mod filter;
+pub mod retry;
+pub mod validator;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, Method};
+
+use crate::kind::Kind;
+use crate::secret::Secret;
+use crate::template::Template;
+
+use filter::Filter;
+use retry::Policy;
+use validator::Validator;
+
+/// One compiled definition.
+#[derive(Debug)]
+pub struct Webhook {
+    /// The file's stem, and the metric label.
+    pub name: Arc<str>,
+    /// For people.
+    pub title: Option<String>,
+    /// Active, inactive or shadow.
+    pub status: Status,
+    /// The kind of its events.
+    pub kind: Arc<Kind>,
+    /// Which event types start it.
+    pub triggers: Triggers,
+    /// The request's method.
+    pub method: Method,
+    /// Where it goes.
+    pub url: Url,
+    /// Headers in the order of the file; the templates' format is text. `content-type` and auth are not among them.
+    pub headers: Vec<(HeaderName, Template)>,
+    /// The header that authenticates, already in its wire form (`Bearer …`, `Basic …`, or an API key).
+    pub auth: Option<(HeaderName, Secret)>,
+    /// What the request carries.
+    pub body: Body,
+    /// `content_type`, sent as it is written.
+    pub content_type: http::HeaderValue,
+    /// A missing field is a template_error.
+    pub strict: bool,
+    /// The largest rendered body, in bytes.
+    pub body_bytes_max: usize,
+    /// From the connection's start to the response's end.
+    pub timeout: Duration,
+    /// All must hold.
+    pub filters: Vec<Filter>,
+    /// All must pass.
+    pub validators: Vec<Validator>,
+    /// When a failed delivery is tried again.
+    pub retry: Policy,
+    /// Attempts at the same time, at least 1.
+    pub concurrency: usize,
+    /// How much of a response is read, in bytes.
+    pub response_bytes_max: usize,
+    /// A hash over everything that decides what it does (the file, referenced files and values, defaults).
+    pub fingerprint: u64,
+}
+
+/// What a webhook does with events that it wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Delivers.
+    Active,
+    /// Takes nothing new and holds what is pending.
+    Inactive,
+    /// Matches and renders, and never sends.
+    Shadow,
+}
+
+/// Which event types start a webhook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Triggers {
+    /// Every type of the kind, and invocation by name.
+    All,
+    /// These, in the kind's canonical spelling; `Manual` among them lets it be invoked by name.
+    Only(BTreeSet<Arc<str>>),
+}
+
+/// A target. All beyond the host is secret.
+#[derive(Debug)]
+pub struct Url {
+    /// Host name or address literal, lower case, as in the URL (IPv6 in brackets).
+    pub host: String,
+    /// The port, 443 unless the URL says so and `egress.allow_ports` has it.
+    pub port: u16,
+    /// Path and query, beginning with `/`; format [`crate::template::Format::Url`].
+    pub path: Template,
+    /// Whether an event's values are part of it.
+    pub templated: bool,
+}
+
+/// What a request carries.
+#[derive(Debug)]
+pub enum Body {
+    /// Nothing (GET and DELETE without a body).
+    None,
+    /// The event as it came in.
+    Event,
+    /// JSON text by construction, parsed again before it is sent.
+    Json(Template),
+    /// Text or a form.
+    Text(Template),
+}
