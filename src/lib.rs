@@ -3,6 +3,7 @@
 pub mod delivery;
 pub mod diagnostic;
 pub mod event;
+pub mod metrics;
 pub mod secret;
 
 pub mod kind;
@@ -10,6 +11,7 @@ pub mod template;
 pub mod webhook;
 
 pub mod config;
+pub mod plan;
 
 pub mod client;
 pub mod spool;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::config::index::Index;
 use crate::kind::Kind;
 use crate::secret::Secret;
 use crate::webhook::Webhook;
@@ -22,6 +23,21 @@ pub struct Snapshot {
     pub kinds: BTreeMap<Arc<str>, Arc<Kind>>,
     /// All webhooks by name.
     pub webhooks: BTreeMap<Arc<str>, Arc<Webhook>>,
+    /// The same webhooks by kind and event type.
+    pub index: Index,
+}
+
+impl Snapshot {
+    /// Puts the compiled parts together.
+    #[must_use]
+    pub fn new(
+        settings: Settings,
+        kinds: BTreeMap<Arc<str>, Arc<Kind>>,
+        webhooks: BTreeMap<Arc<str>, Arc<Webhook>>,
+    ) -> Self {
+        let index = Index::new(&webhooks);
+        Self { settings, kinds, webhooks, index }
+    }
 }
 
 /// `outrigger.toml`, compiled.

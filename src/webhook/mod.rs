@@ -1,10 +1,12 @@
 //! A webhook: one compiled definition, immutable and shared.
 
 pub mod filter;
+pub mod request;
 pub mod retry;
 pub mod validator;
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,6 +83,26 @@ pub enum Triggers {
     All,
     /// These, in the kind's canonical spelling; `Manual` among them lets it be invoked by name.
     Only(BTreeSet<Arc<str>>),
+}
+
+impl Triggers {
+    /// Whether an event type in canonical spelling is among them.
+    #[must_use]
+    pub fn include(&self, event_type: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(types) => types.contains(event_type),
+        }
+    }
+}
+
+impl fmt::Display for Triggers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::Only(types) => f.debug_list().entries(types).finish(),
+        }
+    }
 }
 
 /// A target. All beyond the host is secret.

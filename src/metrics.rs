@@ -1,0 +1,500 @@
+//! Every metric in one place: name, help, labels, and the typed handles through which the rest of the code counts.
+//!
+//! Series of a webhook start at zero when its definition arrives and go when it goes. Labels are bounded: webhook and
+//! validator names come from the configuration, kinds from the Snapshot, reasons and outcomes from closed lists.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use prometheus::core::Collector;
+use prometheus::{
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
+};
+
+use crate::delivery::Reason;
+
+/// Upper bounds of the buckets for exchanges with targets, in seconds.
+const EXCHANGE_BUCKETS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+/// Upper bounds of the buckets from 202 to accepted, in seconds: retries make hours.
+const LATENCY_BUCKETS: [f64; 14] =
+    [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 120.0, 600.0, 3600.0, 21600.0];
+/// Upper bounds of the buckets for commits of the spool, in seconds.
+const COMMIT_BUCKETS: [f64; 10] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.0];
+
+/// What an ingest request's event came to, as the label `result` of `events_received_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// Durable for every webhook that wants it, and answered 202.
+    Accepted,
+    /// Answered with a 4xx.
+    Invalid,
+    /// The spool could not take it: answered 503.
+    Unavailable,
+}
+
+impl Received {
+    const ALL: [Self; 3] = [Self::Accepted, Self::Invalid, Self::Unavailable];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Invalid => "invalid",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
+/// What a look at the configuration came to, as the label `result` of `config_reloads_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reloaded {
+    /// A new Snapshot was published.
+    Published,
+    /// Nothing differed.
+    Unchanged,
+    /// A fault was found and the old Snapshot kept.
+    Refused,
+}
+
+impl Reloaded {
+    const ALL: [Self; 3] = [Self::Published, Self::Unchanged, Self::Refused];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Published => "published",
+            Self::Unchanged => "unchanged",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// One line of the metrics table in the README.
+#[derive(Clone, Copy, Debug)]
+pub struct Description {
+    /// The full name.
+    pub name: &'static str,
+    /// Its labels.
+    pub labels: &'static [&'static str],
+    /// counter, gauge or histogram.
+    pub kind: &'static str,
+    /// What it counts.
+    pub help: &'static str,
+}
+
+macro_rules! families {
+    ($($id:ident = $name:literal [$($label:literal),*] $kind:literal $help:literal;)*) => {
+        $(const $id: Description = Description {
+            name: concat!("outrigger_", $name), labels: &[$($label),*], kind: $kind, help: $help,
+        };)*
+        /// Every family that the process exposes beside `process_*`.
+        pub const FAMILIES: &[Description] = &[$($id),*];
+    };
+}
+
+families! {
+    BUILD_INFO = "build_info" ["version", "revision"] "gauge" "Version and source revision of the running binary; always 1.";
+    EVENTS_RECEIVED = "events_received_total" ["kind", "result"] "counter" "Events that came in, by kind and result: accepted, invalid or unavailable.";
+    EVENTS_UNMATCHED = "events_unmatched_total" ["kind"] "counter" "Accepted events that no webhook wanted.";
+    EVENTS_FILTERED = "events_filtered_total" ["webhook"] "counter" "Events whose trigger fitted and that a filter kept out.";
+    DELIVERIES = "deliveries_total" ["webhook", "outcome"] "counter" "Deliveries that came to their end: delivered or dead.";
+    ATTEMPTS = "attempts_total" ["webhook", "outcome"] "counter" "Attempts by outcome: accepted or failed.";
+    ATTEMPT_FAILURES = "attempt_failures_total" ["webhook", "reason"] "counter" "Failed attempts by reason.";
+    ATTEMPT_DURATION = "attempt_duration_seconds" ["webhook"] "histogram" "Time of one attempt, from rendering to the response's end.";
+    DELIVERY_LATENCY = "delivery_latency_seconds" ["webhook"] "histogram" "Time from the event's arrival to the accepted response.";
+    VALIDATOR_FAILURES = "validator_failures_total" ["webhook", "validator"] "counter" "Responses that a validator refused.";
+    MISSING_FIELDS = "template_missing_fields_total" ["webhook"] "counter" "Fields that a template named and an event lacked.";
+    SHADOW_RENDERS = "shadow_renders_total" ["webhook", "outcome"] "counter" "Events that a shadow webhook matched: rendered or failed.";
+    PENDING = "pending_deliveries" ["webhook"] "gauge" "Deliveries in the spool that are not settled.";
+    OLDEST_PENDING = "oldest_pending_seconds" ["webhook"] "gauge" "Age of the oldest delivery that is not settled; 0 when there is none.";
+    DEAD_LETTERS = "dead_letters" ["webhook"] "gauge" "Dead letters kept in the spool.";
+    DEAD_LETTERS_TOTAL = "dead_letters_total" ["webhook", "reason"] "counter" "Deliveries given up on, by reason.";
+    LAST_SUCCESS = "last_success_timestamp_seconds" ["webhook"] "gauge" "Unix time of the last accepted attempt; 0 before the first.";
+    SPOOL_BYTES = "spool_bytes" [] "gauge" "Bytes that the spool holds on disk.";
+    SPOOL_COMMIT = "spool_commit_duration_seconds" [] "histogram" "Time of one durable commit of the spool.";
+    RELOAD_OK = "config_last_reload_successful" [] "gauge" "1 when the configuration on disk is the one in force, 0 when the last reload was refused.";
+    RELOAD_TIME = "config_last_reload_success_timestamp_seconds" [] "gauge" "Unix time at which the configuration in force was published.";
+    RELOADS = "config_reloads_total" ["result"] "counter" "Looks at the configuration: published, unchanged or refused.";
+    CONFIG_WEBHOOKS = "config_webhooks" ["status"] "gauge" "Webhooks in the configuration in force, by status.";
+}
+
+/// All metrics of the process.
+pub struct Metrics {
+    registry: Registry,
+    events_received: IntCounterVec,
+    events_unmatched: IntCounterVec,
+    families: WebhookFamilies,
+    webhooks: Mutex<BTreeMap<Arc<str>, Arc<WebhookMetrics>>>,
+    spool_bytes: IntGauge,
+    spool_commit: Histogram,
+    reload_ok: IntGauge,
+    reload_time: Gauge,
+    reloads: IntCounterVec,
+    config_webhooks: IntGaugeVec,
+}
+
+/// The families whose series belong to one webhook.
+struct WebhookFamilies {
+    filtered: IntCounterVec,
+    deliveries: IntCounterVec,
+    attempts: IntCounterVec,
+    failures: IntCounterVec,
+    duration: HistogramVec,
+    latency: HistogramVec,
+    validators: IntCounterVec,
+    missing: IntCounterVec,
+    shadow: IntCounterVec,
+    pending: IntGaugeVec,
+    oldest: GaugeVec,
+    dead: IntGaugeVec,
+    dead_total: IntCounterVec,
+    last_success: GaugeVec,
+}
+
+/// The handles of one webhook, fetched once so that counting costs no look-up.
+pub struct WebhookMetrics {
+    /// Events that a filter kept out.
+    pub filtered: IntCounter,
+    /// Deliveries accepted by the target.
+    pub delivered: IntCounter,
+    dead_deliveries: IntCounter,
+    attempts_accepted: IntCounter,
+    attempts_failed: IntCounter,
+    failures: Vec<IntCounter>,
+    duration: Histogram,
+    latency: Histogram,
+    validators: BTreeMap<Arc<str>, IntCounter>,
+    /// Fields that templates missed.
+    pub missing: IntCounter,
+    shadow_rendered: IntCounter,
+    shadow_failed: IntCounter,
+    pending: IntGauge,
+    oldest: Gauge,
+    dead: IntGauge,
+    dead_total: Vec<IntCounter>,
+    last_success: Gauge,
+}
+
+impl Metrics {
+    /// A registry with every family in it and the given kinds' series at zero.
+    pub fn new<'k>(kinds: impl IntoIterator<Item = &'k str>) -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let build = register(&registry, IntGaugeVec::new(opts(&BUILD_INFO), BUILD_INFO.labels)?)?;
+        build
+            .with_label_values(&[env!("CARGO_PKG_VERSION"), option_env!("OUTRIGGER_REVISION").unwrap_or("unknown")])
+            .set(1);
+        let metrics = Self {
+            events_received: counters(&registry, &EVENTS_RECEIVED)?,
+            events_unmatched: counters(&registry, &EVENTS_UNMATCHED)?,
+            families: WebhookFamilies::new(&registry)?,
+            webhooks: Mutex::default(),
+            spool_bytes: register(&registry, IntGauge::with_opts(opts(&SPOOL_BYTES))?)?,
+            spool_commit: register(
+                &registry,
+                Histogram::with_opts(HistogramOpts::from(opts(&SPOOL_COMMIT)).buckets(COMMIT_BUCKETS.to_vec()))?,
+            )?,
+            reload_ok: register(&registry, IntGauge::with_opts(opts(&RELOAD_OK))?)?,
+            reload_time: register(&registry, Gauge::with_opts(opts(&RELOAD_TIME))?)?,
+            reloads: counters(&registry, &RELOADS)?,
+            config_webhooks: register(&registry, IntGaugeVec::new(opts(&CONFIG_WEBHOOKS), CONFIG_WEBHOOKS.labels)?)?,
+            registry,
+        };
+        metrics.registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        metrics.start_kinds(kinds);
+        for result in Reloaded::ALL {
+            metrics.reloads.with_label_values(&[result.as_str()]);
+        }
+        Ok(metrics)
+    }
+
+    /// Starts the series of these kinds at zero; those that exist go on.
+    pub fn start_kinds<'k>(&self, kinds: impl IntoIterator<Item = &'k str>) {
+        for kind in kinds {
+            for result in Received::ALL {
+                self.events_received.with_label_values(&[kind, result.as_str()]);
+            }
+            self.events_unmatched.with_label_values(&[kind]);
+        }
+    }
+
+    /// Counts events that came in. `kind` is the name of a kind that exists, never what a sender wrote.
+    pub fn received(&self, kind: &str, result: Received, count: u64) {
+        self.events_received.with_label_values(&[kind, result.as_str()]).inc_by(count);
+    }
+
+    /// Counts an event that no webhook wanted.
+    pub fn unmatched(&self, kind: &str) {
+        self.events_unmatched.with_label_values(&[kind]).inc();
+    }
+
+    /// The handles of a webhook; its series start at zero at the first call.
+    pub fn webhook<'v>(
+        &self,
+        name: &Arc<str>,
+        validators: impl IntoIterator<Item = &'v Arc<str>>,
+    ) -> Arc<WebhookMetrics> {
+        let mut webhooks = self.webhooks.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = Arc::new(self.families.handles(name, validators));
+        if let Some(known) = webhooks.get(name)
+            && known.validators.keys().eq(fresh.validators.keys())
+        {
+            return Arc::clone(known);
+        }
+        if let Some(known) = webhooks.insert(Arc::clone(name), Arc::clone(&fresh)) {
+            for validator in known.validators.keys().filter(|validator| !fresh.validators.contains_key(*validator)) {
+                let _ = self.families.validators.remove_label_values(&[name.as_ref(), validator.as_ref()]);
+            }
+        }
+        fresh
+    }
+
+    /// Takes a webhook's series away.
+    pub fn remove_webhook(&self, name: &str) {
+        let known = self.webhooks.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        if let Some(known) = known {
+            self.families.remove(name, known.validators.keys());
+        }
+    }
+
+    /// Says how much lies in the spool for a webhook. Nothing is said of a webhook that has no series.
+    pub fn set_backlog(&self, name: &str, pending: u64, dead: u64, oldest: Option<Duration>) {
+        let known = self.webhooks.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        if let Some(webhook) = known {
+            webhook.pending.set(i64::try_from(pending).unwrap_or(i64::MAX));
+            webhook.dead.set(i64::try_from(dead).unwrap_or(i64::MAX));
+            webhook.oldest.set(oldest.map_or(0.0, |age| age.as_secs_f64()));
+        }
+    }
+
+    /// The spool's size on disk.
+    pub fn set_spool_bytes(&self, bytes: u64) {
+        self.spool_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// The histogram of commits, for the spool's writer.
+    pub fn spool_commits(&self) -> Histogram {
+        self.spool_commit.clone()
+    }
+
+    /// Counts a look at the configuration and says whether what is on disk is in force.
+    pub fn reloaded(&self, result: Reloaded, now: Timestamp) {
+        self.reloads.with_label_values(&[result.as_str()]).inc();
+        self.reload_ok.set(i64::from(result != Reloaded::Refused));
+        if result == Reloaded::Published {
+            self.reload_time.set(seconds(now));
+        }
+    }
+
+    /// How many webhooks there are of each status.
+    pub fn set_config_webhooks(&self, active: usize, inactive: usize, shadow: usize) {
+        for (status, count) in [("active", active), ("inactive", inactive), ("shadow", shadow)] {
+            self.config_webhooks.with_label_values(&[status]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// The page that Prometheus scrapes: text exposition format 0.0.4.
+    pub fn encode(&self) -> Result<Vec<u8>, prometheus::Error> {
+        let mut page = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut page)?;
+        Ok(page)
+    }
+}
+
+impl WebhookFamilies {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            filtered: counters(registry, &EVENTS_FILTERED)?,
+            deliveries: counters(registry, &DELIVERIES)?,
+            attempts: counters(registry, &ATTEMPTS)?,
+            failures: counters(registry, &ATTEMPT_FAILURES)?,
+            duration: histograms(registry, &ATTEMPT_DURATION, &EXCHANGE_BUCKETS)?,
+            latency: histograms(registry, &DELIVERY_LATENCY, &LATENCY_BUCKETS)?,
+            validators: counters(registry, &VALIDATOR_FAILURES)?,
+            missing: counters(registry, &MISSING_FIELDS)?,
+            shadow: counters(registry, &SHADOW_RENDERS)?,
+            pending: register(registry, IntGaugeVec::new(opts(&PENDING), PENDING.labels)?)?,
+            oldest: register(registry, GaugeVec::new(opts(&OLDEST_PENDING), OLDEST_PENDING.labels)?)?,
+            dead: register(registry, IntGaugeVec::new(opts(&DEAD_LETTERS), DEAD_LETTERS.labels)?)?,
+            dead_total: counters(registry, &DEAD_LETTERS_TOTAL)?,
+            last_success: register(registry, GaugeVec::new(opts(&LAST_SUCCESS), LAST_SUCCESS.labels)?)?,
+        })
+    }
+
+    fn handles<'v>(&self, name: &Arc<str>, validators: impl IntoIterator<Item = &'v Arc<str>>) -> WebhookMetrics {
+        let name = name.as_ref();
+        let by_reason = |family: &IntCounterVec| {
+            Reason::ALL.iter().map(|reason| family.with_label_values(&[name, reason.as_str()])).collect()
+        };
+        WebhookMetrics {
+            filtered: self.filtered.with_label_values(&[name]),
+            delivered: self.deliveries.with_label_values(&[name, "delivered"]),
+            dead_deliveries: self.deliveries.with_label_values(&[name, "dead"]),
+            attempts_accepted: self.attempts.with_label_values(&[name, "accepted"]),
+            attempts_failed: self.attempts.with_label_values(&[name, "failed"]),
+            failures: by_reason(&self.failures),
+            duration: self.duration.with_label_values(&[name]),
+            latency: self.latency.with_label_values(&[name]),
+            validators: validators
+                .into_iter()
+                .map(|validator| {
+                    (Arc::clone(validator), self.validators.with_label_values(&[name, validator.as_ref()]))
+                })
+                .collect(),
+            missing: self.missing.with_label_values(&[name]),
+            shadow_rendered: self.shadow.with_label_values(&[name, "rendered"]),
+            shadow_failed: self.shadow.with_label_values(&[name, "failed"]),
+            pending: self.pending.with_label_values(&[name]),
+            oldest: self.oldest.with_label_values(&[name]),
+            dead: self.dead.with_label_values(&[name]),
+            dead_total: by_reason(&self.dead_total),
+            last_success: self.last_success.with_label_values(&[name]),
+        }
+    }
+
+    /// A series that is not there needs no removing, so the answers are of no interest.
+    fn remove<'v>(&self, name: &str, validators: impl Iterator<Item = &'v Arc<str>>) {
+        for family in [&self.filtered, &self.missing] {
+            let _ = family.remove_label_values(&[name]);
+        }
+        for outcome in ["delivered", "dead"] {
+            let _ = self.deliveries.remove_label_values(&[name, outcome]);
+        }
+        for outcome in ["accepted", "failed"] {
+            let _ = self.attempts.remove_label_values(&[name, outcome]);
+        }
+        for outcome in ["rendered", "failed"] {
+            let _ = self.shadow.remove_label_values(&[name, outcome]);
+        }
+        for reason in Reason::ALL {
+            let _ = self.failures.remove_label_values(&[name, reason.as_str()]);
+            let _ = self.dead_total.remove_label_values(&[name, reason.as_str()]);
+        }
+        for validator in validators {
+            let _ = self.validators.remove_label_values(&[name, validator.as_ref()]);
+        }
+        for family in [&self.duration, &self.latency] {
+            let _ = family.remove_label_values(&[name]);
+        }
+        for family in [&self.pending, &self.dead] {
+            let _ = family.remove_label_values(&[name]);
+        }
+        for family in [&self.oldest, &self.last_success] {
+            let _ = family.remove_label_values(&[name]);
+        }
+    }
+}
+
+impl WebhookMetrics {
+    /// Counts an accepted attempt, which ends its delivery.
+    pub fn accepted(&self, duration: Duration, latency: Duration, now: Timestamp) {
+        self.attempts_accepted.inc();
+        self.delivered.inc();
+        self.duration.observe(duration.as_secs_f64());
+        self.latency.observe(latency.as_secs_f64());
+        self.last_success.set(seconds(now));
+    }
+
+    /// Counts a failed attempt.
+    pub fn failed(&self, reason: Reason, duration: Duration) {
+        self.attempts_failed.inc();
+        self.duration.observe(duration.as_secs_f64());
+        if let Some(counter) = self.failures.get(reason as usize) {
+            counter.inc();
+        }
+    }
+
+    /// Counts deliveries that became dead letters.
+    pub fn buried(&self, reason: Reason, count: u64) {
+        self.dead_deliveries.inc_by(count);
+        if let Some(counter) = self.dead_total.get(reason as usize) {
+            counter.inc_by(count);
+        }
+    }
+
+    /// Counts a response that a validator refused.
+    pub fn validator_failed(&self, validator: &str) {
+        if let Some(counter) = self.validators.get(validator) {
+            counter.inc();
+        }
+    }
+
+    /// Counts an event that a shadow webhook matched.
+    pub fn shadowed(&self, rendered: bool) {
+        if rendered { self.shadow_rendered.inc() } else { self.shadow_failed.inc() }
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "milliseconds since 1970 fit into 53 bits")]
+fn seconds(time: Timestamp) -> f64 {
+    time.as_millisecond() as f64 / 1000.0
+}
+
+fn opts(family: &Description) -> Opts {
+    Opts::new(family.name, family.help)
+}
+
+fn register<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> Result<C, prometheus::Error> {
+    registry.register(Box::new(collector.clone()))?;
+    Ok(collector)
+}
+
+fn counters(registry: &Registry, family: &Description) -> Result<IntCounterVec, prometheus::Error> {
+    register(registry, IntCounterVec::new(opts(family), family.labels)?)
+}
+
+fn histograms(registry: &Registry, family: &Description, buckets: &[f64]) -> Result<HistogramVec, prometheus::Error> {
+    register(registry, HistogramVec::new(HistogramOpts::from(opts(family)).buckets(buckets.to_vec()), family.labels)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(metrics: &Metrics) -> String {
+        String::from_utf8(metrics.encode().expect("a page")).expect("text")
+    }
+
+    #[test]
+    fn a_webhooks_series_start_at_zero_and_go_with_it() {
+        let metrics = Metrics::new(["request"]).expect("metrics");
+        let (name, validator): (Arc<str>, Arc<str>) = ("slack".into(), "ok".into());
+        let handles = metrics.webhook(&name, [&validator]);
+        let before = page(&metrics);
+        assert!(before.contains("outrigger_attempts_total{outcome=\"accepted\",webhook=\"slack\"} 0"), "{before}");
+        assert!(before.contains("outrigger_validator_failures_total{validator=\"ok\",webhook=\"slack\"} 0"));
+        for reason in Reason::ALL {
+            assert!(
+                before
+                    .contains(&format!("outrigger_attempt_failures_total{{reason=\"{reason}\",webhook=\"slack\"}} 0"))
+            );
+        }
+        handles.failed(Reason::Timeout, Duration::from_secs(1));
+        assert!(page(&metrics).contains("outrigger_attempt_failures_total{reason=\"timeout\",webhook=\"slack\"} 1"));
+        metrics.remove_webhook("slack");
+        assert!(!page(&metrics).contains("slack"));
+    }
+
+    #[test]
+    fn a_changed_webhook_keeps_its_counts_and_changes_its_validators() {
+        let metrics = Metrics::new(["request"]).expect("metrics");
+        let (name, old, new): (Arc<str>, Arc<str>, Arc<str>) = ("slack".into(), "old".into(), "new".into());
+        metrics.webhook(&name, [&old]).failed(Reason::Timeout, Duration::ZERO);
+        metrics.webhook(&name, [&new]).validator_failed("new");
+        let page = page(&metrics);
+        assert!(page.contains("outrigger_attempt_failures_total{reason=\"timeout\",webhook=\"slack\"} 1"));
+        assert!(page.contains("validator=\"new\",webhook=\"slack\"} 1"));
+        assert!(!page.contains("validator=\"old\""));
+    }
+
+    #[test]
+    fn every_described_family_is_on_the_page() {
+        let metrics = Metrics::new(["request"]).expect("metrics");
+        metrics.webhook(&"slack".into(), [&"ok".into()]);
+        metrics.set_config_webhooks(1, 0, 0);
+        let page = page(&metrics);
+        for family in FAMILIES {
+            assert!(page.contains(&format!("# TYPE {} {}", family.name, family.kind)), "{} is not there", family.name);
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Which webhooks want an event, and why the others do not. Pure: the Snapshot and the event decide alone.
+
+use std::sync::Arc;
+
+use crate::config::Snapshot;
+use crate::event::Event;
+use crate::webhook::{Status, Webhook};
+
+/// Who wants an event.
+#[derive(Debug, Default)]
+pub struct Plan<'s> {
+    /// Active webhooks whose trigger and filters fit: each owes a delivery.
+    pub wanted: Vec<&'s Arc<Webhook>>,
+    /// Shadow webhooks whose trigger and filters fit: rendered and recorded, never sent.
+    pub shadowed: Vec<&'s Arc<Webhook>>,
+    /// Webhooks whose trigger fits and that a filter keeps out.
+    pub filtered: Vec<&'s Arc<Webhook>>,
+}
+
+/// Plans one event. The cost grows with the webhooks of the event's kind and type, not with all.
+#[must_use]
+pub fn plan<'s>(snapshot: &'s Snapshot, event: &Event) -> Plan<'s> {
+    let mut plan = Plan::default();
+    for webhook in snapshot.index.triggered(&event.kind, &event.event_type) {
+        if !webhook.filters.iter().all(|filter| filter.holds(&event.payload)) {
+            plan.filtered.push(webhook);
+        } else if webhook.status == Status::Shadow {
+            plan.shadowed.push(webhook);
+        } else {
+            plan.wanted.push(webhook);
+        }
+    }
+    plan
+}
+
+/// Why a webhook does not want an event, one sentence a cause; empty when it does.
+#[must_use]
+pub fn refusals(webhook: &Webhook, event: &Event) -> Vec<String> {
+    let mut refusals = Vec::new();
+    if webhook.status == Status::Inactive {
+        refusals.push("status is \"inactive\"".to_owned());
+    }
+    if webhook.kind.name != event.kind {
+        refusals.push(format!("kind is \"{}\", the event's is \"{}\"", webhook.kind.name, event.kind));
+        return refusals;
+    }
+    if !webhook.triggers.include(&event.event_type) {
+        refusals.push(format!("triggers {} lack \"{}\"", webhook.triggers, event.event_type));
+    }
+    refusals.extend(webhook.filters.iter().filter_map(|filter| filter.refusal(&event.payload)));
+    refusals
+}

@@ -1,0 +1,133 @@
+//! From an event to the request that a webhook makes of it. Pure: the same event gives the same request.
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderMap, USER_AGENT};
+use http::{HeaderName, HeaderValue, Method, Uri};
+use serde::de::IgnoredAny;
+
+use crate::delivery::{Failure, Reason, delivery_id};
+use crate::event::Event;
+use crate::webhook::{Body, Webhook};
+
+/// The header that carries the delivery's id on every attempt (Standard Webhooks 1.0.0).
+pub const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
+/// What Outrigger calls itself, where `[headers]` say nothing else.
+const USER_AGENT_VALUE: HeaderValue = HeaderValue::from_static(concat!("outrigger/", env!("CARGO_PKG_VERSION")));
+/// The longest rendered path and query, in bytes; most servers take 8 KiB.
+const PATH_BYTES_MAX: usize = 8 * 1024;
+/// The longest rendered header value, in bytes.
+const HEADER_BYTES_MAX: usize = 8 * 1024;
+
+/// A rendered request. Its URL beyond the host and its auth header are secret, so it has no `Debug`.
+#[derive(Clone)]
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// `https`, the webhook's host and port, and the rendered path.
+    pub uri: Uri,
+    /// All headers but `host` and `content-length`, which belong to the connection.
+    pub headers: HeaderMap,
+    /// The body, valid in its content type.
+    pub body: Bytes,
+    /// Template paths that the event lacked.
+    pub missing: Vec<String>,
+}
+
+impl Webhook {
+    /// Renders the request for an event. A fault is a [`Reason::TemplateError`].
+    pub fn render(&self, event: &Event) -> Result<Request, Failure> {
+        let mut missing = Vec::new();
+        let uri = self.render_uri(event, &mut missing)?;
+        let headers = self.render_headers(event, &mut missing)?;
+        let body = self.render_body(event, &mut missing)?;
+        Ok(Request { method: self.method.clone(), uri, headers, body, missing })
+    }
+
+    fn render_uri(&self, event: &Event, missing: &mut Vec<String>) -> Result<Uri, Failure> {
+        let path = self.url.path.render(&event.payload, self.strict, PATH_BYTES_MAX).map_err(|e| fault("url", &e))?;
+        missing.extend(path.missing);
+        if self.url.templated && has_dot_segment(&path.text) {
+            return Err(fault("url", &"a value makes a path segment `.` or `..`"));
+        }
+        let authority =
+            if self.url.port == 443 { self.url.host.clone() } else { format!("{}:{}", self.url.host, self.url.port) };
+        Uri::builder()
+            .scheme("https")
+            .authority(authority)
+            .path_and_query(path.text)
+            .build()
+            .map_err(|_| fault("url", &"the rendered path is not a URL's"))
+    }
+
+    fn render_headers(&self, event: &Event, missing: &mut Vec<String>) -> Result<HeaderMap, Failure> {
+        let mut headers = HeaderMap::with_capacity(self.headers.len() + 4);
+        headers.insert(USER_AGENT, USER_AGENT_VALUE);
+        if !matches!(self.body, Body::None) {
+            headers.insert(CONTENT_TYPE, self.content_type.clone());
+        }
+        for (name, template) in &self.headers {
+            let place = || format!("header `{name}`");
+            let value =
+                template.render(&event.payload, self.strict, HEADER_BYTES_MAX).map_err(|e| fault(&place(), &e))?;
+            missing.extend(value.missing);
+            let mut value = HeaderValue::from_bytes(value.text.as_bytes())
+                .map_err(|_| fault(&place(), &"the rendered value holds a control character"))?;
+            value.set_sensitive(true);
+            headers.insert(name.clone(), value);
+        }
+        if let Some((name, secret)) = &self.auth {
+            let mut value = HeaderValue::from_str(secret.expose())
+                .map_err(|_| fault("auth", &"the value holds a character that no header may"))?;
+            value.set_sensitive(true);
+            headers.insert(name.clone(), value);
+        }
+        let id = HeaderValue::from_str(&delivery_id(event.id, &self.name))
+            .map_err(|_| fault("webhook-id", &"no header value"))?;
+        headers.insert(WEBHOOK_ID, id);
+        Ok(headers)
+    }
+
+    fn render_body(&self, event: &Event, missing: &mut Vec<String>) -> Result<Bytes, Failure> {
+        let (template, json) = match &self.body {
+            Body::None => return Ok(Bytes::new()),
+            Body::Event => return Ok(event.raw.clone()),
+            Body::Json(template) => (template, true),
+            Body::Text(template) => (template, false),
+        };
+        let rendered =
+            template.render(&event.payload, self.strict, self.body_bytes_max).map_err(|e| fault("body", &e))?;
+        if json && let Err(error) = serde_json::from_str::<IgnoredAny>(&rendered.text) {
+            return Err(fault("body", &format_args!("the rendered text is not JSON: {error}")));
+        }
+        missing.extend(rendered.missing);
+        Ok(Bytes::from(rendered.text))
+    }
+}
+
+/// Whether a path has a segment that servers resolve away, plain or percent-encoded.
+fn has_dot_segment(path_and_query: &str) -> bool {
+    let path = path_and_query.split('?').next().unwrap_or_default();
+    path.split('/').any(|segment| {
+        let plain = segment.replace("%2e", ".").replace("%2E", ".");
+        plain == "." || plain == ".."
+    })
+}
+
+fn fault(place: &str, cause: &dyn std::fmt::Display) -> Failure {
+    Failure::new(Reason::TemplateError, format!("{place}: {cause}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dot_segments_are_seen_in_every_spelling() {
+        for path in ["/a/../b", "/..", "/a/%2e%2E?x", "/./"] {
+            assert!(has_dot_segment(path), "{path}");
+        }
+        for path in ["/a/b..c", "/...", "/a?x=../y", "/"] {
+            assert!(!has_dot_segment(path), "{path}");
+        }
+    }
+}
