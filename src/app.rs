@@ -1,0 +1,256 @@
+//! The process: load → open the spool → bind → serve → drain, in one straight function.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Method, StatusCode};
+use http_body_util::Full;
+use hyper::Request;
+use hyper::body::Incoming;
+use jiff::Timestamp;
+use tokio::sync::{mpsc, watch};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::client::{Client, ClientError, Routes};
+use crate::config::{Listen, Loaded, Source};
+use crate::dispatch::Dispatch;
+use crate::ingest::Ingest;
+use crate::live::Live;
+use crate::metrics::{Metrics, Reloaded};
+use crate::reload::{Hints, Reload};
+use crate::server::problem::Problem;
+use crate::server::{Answer, Listener};
+use crate::settled::Settled;
+use crate::spool::{DiskSpool, OpenError, Options, Spool};
+
+/// How often the gauges of the spool are brought up to date.
+const GAUGE_INTERVAL: Duration = Duration::from_secs(1);
+/// The last part of `shutdown.grace`, kept for writing settlements down.
+const CLOSE_RESERVE: Duration = Duration::from_millis(500);
+
+/// What the process is started with.
+pub struct Start {
+    /// Where the configuration comes from.
+    pub source: Source,
+    /// What was loaded from there; its Snapshot is there.
+    pub loaded: Loaded,
+    /// Connections that are led elsewhere, for `demo`.
+    pub routes: Routes,
+    /// Asked to look again, by SIGHUP.
+    pub hints: (Hints, mpsc::Receiver<()>),
+    /// Cancelled by the first SIGTERM or SIGINT: drain.
+    pub stop: CancellationToken,
+    /// Cancelled by the second: end at once.
+    pub abort: CancellationToken,
+}
+
+/// Why the process could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Faults in the configuration, which have been reported.
+    #[error("the configuration has faults")]
+    Config,
+    /// The certificates of `egress.ca_file`.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The spool.
+    #[error(transparent)]
+    Spool(#[from] OpenError),
+    /// A listener.
+    #[error("{setting} cannot listen on {address}: {error}; set another address, or end what uses this one")]
+    Bind {
+        /// `ingest.listen` or `metrics.listen`.
+        setting: &'static str,
+        /// What was to be bound.
+        address: String,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// The metrics registry.
+    #[error("metrics cannot be registered: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// The addresses that were bound.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    /// Ingest.
+    pub ingest: String,
+    /// Metrics.
+    pub metrics: String,
+}
+
+/// A sidecar that listens.
+pub struct Running {
+    /// Where it listens.
+    pub addresses: Addresses,
+    serve: tokio::task::JoinHandle<()>,
+}
+
+impl Running {
+    /// Waits for its end.
+    pub async fn ended(self) {
+        if self.serve.await.is_err() {
+            tracing::error!("the sidecar's main task panicked");
+        }
+    }
+}
+
+/// Starts everything. When it returns, both listeners are bound and the sidecar is ready.
+pub async fn start(start: Start) -> Result<Running, StartError> {
+    let Start { source, loaded, routes, hints, stop, abort } = start;
+    let Loaded { snapshot: Some(snapshot), fingerprint, watched, .. } = loaded else { return Err(StartError::Config) };
+    let metrics = Arc::new(Metrics::new(snapshot.kinds.keys().map(AsRef::as_ref))?);
+    let client = Arc::new(Client::new(&snapshot.settings.egress, routes.clone())?);
+    let spool: Arc<dyn Spool> = Arc::new(open_spool(&snapshot.settings.spool, &metrics)?);
+    let ingest_listener = bind("ingest.listen", &snapshot.settings.ingest.listen).await?;
+    let metrics_listener = bind("metrics.listen", &snapshot.settings.metrics).await?;
+    let addresses =
+        Addresses { ingest: ingest_listener.address().to_owned(), metrics: metrics_listener.address().to_owned() };
+    let shutdown = snapshot.settings.shutdown;
+
+    let (publisher, live) = watch::channel(Arc::new(Live::new(snapshot, 1, client, &metrics)));
+    metrics.reloaded(Reloaded::Published, Timestamp::now());
+    let settled = Arc::new(Settled::default());
+    let (closing, stop_dispatch, stop_serving) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+    let ready = Arc::new(AtomicBool::new(true));
+
+    let tasks = TaskTracker::new();
+    let (hints, hinted) = hints;
+    let reload = Reload { source, publisher, metrics: Arc::clone(&metrics), routes, fingerprint, watched };
+    tasks.spawn(reload.run(hints, hinted, stop_serving.clone()));
+    let dispatch = Arc::new(Dispatch {
+        live: live.clone(),
+        spool: Arc::clone(&spool),
+        metrics: Arc::clone(&metrics),
+        settled: Arc::clone(&settled),
+        stop: stop_dispatch.clone(),
+        abort: abort.clone(),
+    });
+    let dispatch = tokio::spawn(dispatch.run());
+    let ingest =
+        Arc::new(Ingest { live, spool: Arc::clone(&spool), metrics: Arc::clone(&metrics), settled, closing: closing.clone() });
+    tasks.spawn(ingest_listener.serve(move |request| Arc::clone(&ingest).answer(request), stop_serving.clone()));
+    let page = Arc::new(Page { metrics: Arc::clone(&metrics), spool: Arc::clone(&spool), ready: Arc::clone(&ready) });
+    tasks.spawn(metrics_listener.serve(move |request| std::future::ready(page.answer(&request)), stop_serving.clone()));
+    tasks.spawn(keep_gauges(Arc::clone(&metrics), Arc::clone(&spool), stop_serving.clone()));
+
+    let serve = tokio::spawn(async move {
+        stop.cancelled().await;
+        // Teardown, in reverse: take no new events, begin no new attempts, end those in flight, write down, close.
+        ready.store(false, Ordering::Release);
+        tracing::info!(delay = ?shutdown.delay, grace = ?shutdown.grace, "shutdown.begun");
+        let end = tokio::time::Instant::now() + shutdown.delay + shutdown.grace;
+        tokio::select! {
+            () = tokio::time::sleep(shutdown.delay) => {}
+            () = abort.cancelled() => {}
+        }
+        closing.cancel();
+        stop_dispatch.cancel();
+        let mut dispatch = dispatch;
+        let drained = tokio::select! {
+            ended = &mut dispatch => ended.is_ok(),
+            () = tokio::time::sleep_until(end.checked_sub(CLOSE_RESERVE).unwrap_or(end)) => false,
+            () = abort.cancelled() => false,
+        };
+        if !drained {
+            tracing::warn!("attempts in flight are given up; they stay in the spool");
+            abort.cancel();
+            let _ = dispatch.await;
+        }
+        stop_serving.cancel();
+        tasks.close();
+        let last = end.max(tokio::time::Instant::now() + CLOSE_RESERVE);
+        if tokio::time::timeout_at(last, tasks.wait()).await.is_err() {
+            tracing::warn!("some connections did not end in time");
+        }
+        spool.close().await;
+        tracing::info!("shutdown.ended");
+    });
+    Ok(Running { addresses, serve })
+}
+
+fn open_spool(settings: &crate::config::Spool, metrics: &Metrics) -> Result<DiskSpool, OpenError> {
+    let commits = metrics.spool_commits();
+    let options = Options {
+        commit_seen: Box::new(move |duration: Duration| commits.observe(duration.as_secs_f64())),
+        ..Options::new(PathBuf::from(&settings.path), settings.bytes_max, settings.dead_letter_retention)
+    };
+    DiskSpool::open(options)
+}
+
+async fn bind(setting: &'static str, listen: &Listen) -> Result<Listener, StartError> {
+    let address = || match listen {
+        Listen::Tcp(address) => address.to_string(),
+        Listen::Unix(path) => format!("unix:{}", path.display()),
+    };
+    Listener::bind(listen).await.map_err(|error| StartError::Bind { setting, address: address(), error })
+}
+
+/// Brings the spool's gauges up to date until `stop`.
+async fn keep_gauges(metrics: Arc<Metrics>, spool: Arc<dyn Spool>, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(GAUGE_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => set_gauges(&metrics, spool.as_ref()),
+        }
+    }
+}
+
+fn set_gauges(metrics: &Metrics, spool: &dyn Spool) {
+    let now = Timestamp::now();
+    for backlog in spool.backlog() {
+        let oldest = backlog.oldest_pending.map(|then| Duration::try_from(now.duration_since(then)).unwrap_or_default());
+        metrics.set_backlog(&backlog.webhook, backlog.pending, backlog.dead, oldest);
+    }
+    metrics.set_spool_bytes(spool.bytes());
+}
+
+/// The metrics listener: `/metrics`, `/livez`, `/readyz`. Read-only, holds no secret, needs no token.
+struct Page {
+    metrics: Arc<Metrics>,
+    spool: Arc<dyn Spool>,
+    ready: Arc<AtomicBool>,
+}
+
+impl Page {
+    fn answer(&self, request: &Request<Incoming>) -> Answer {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return Problem::method_not_allowed("GET").into();
+        }
+        match request.uri().path() {
+            "/metrics" => self.scrape(),
+            "/livez" => text("ok\n"),
+            "/readyz" if self.ready.load(Ordering::Acquire) => text("ready\n"),
+            "/readyz" => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the sidecar is closing").into(),
+            _ => Problem::new(StatusCode::NOT_FOUND, "there are GET /metrics, /livez and /readyz").into(),
+        }
+    }
+
+    fn scrape(&self) -> Answer {
+        set_gauges(&self.metrics, self.spool.as_ref());
+        match self.metrics.encode() {
+            Ok(page) => {
+                let mut answer = Answer::new(Full::new(Bytes::from(page)));
+                let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+                answer.headers_mut().insert(CONTENT_TYPE, format);
+                answer
+            }
+            Err(error) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into(),
+        }
+    }
+}
+
+fn text(body: &'static str) -> Answer {
+    let mut answer = Answer::new(Full::new(Bytes::from_static(body.as_bytes())));
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    answer
+}

@@ -1,0 +1,65 @@
+//! One attempt: render under the Snapshot in force, send, read a bounded response, validate.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http_body_util::Full;
+use jiff::Timestamp;
+
+use crate::client::{Client, Limits, Response};
+use crate::delivery::{Failure, Outcome};
+use crate::event::Event;
+use crate::webhook::Webhook;
+use crate::webhook::judge::{ResponseParts, judge};
+use crate::webhook::request::Request;
+
+/// What an attempt came to, and what is known of it.
+pub struct Attempted {
+    /// Accepted, or why not.
+    pub outcome: Outcome,
+    /// The response's status, when one came.
+    pub status: Option<u16>,
+    /// From rendering to the verdict.
+    pub duration: Duration,
+    /// The validators' verdicts, in the order of the file; empty when none was asked.
+    pub validators: Vec<(Arc<str>, bool)>,
+    /// Template paths that the event lacked.
+    pub missing: Vec<String>,
+}
+
+/// Makes one attempt. It always ends: the webhook's `timeout` bounds it.
+pub async fn attempt(client: &Client, webhook: &Webhook, event: &Event) -> Attempted {
+    let begun = Instant::now();
+    match webhook.render(event) {
+        Ok(request) => send(client, webhook, request, begun).await,
+        Err(failure) => failed(failure, begun, Vec::new()),
+    }
+}
+
+/// Sends a rendered request and judges the response.
+pub async fn send(client: &Client, webhook: &Webhook, request: Request, begun: Instant) -> Attempted {
+    let Request { method, uri, headers, body, missing } = request;
+    let mut request = http::Request::new(Full::new(body));
+    *request.method_mut() = method;
+    *request.uri_mut() = uri;
+    *request.headers_mut() = headers;
+    let limits = Limits { timeout: webhook.timeout, response_bytes_max: webhook.response_bytes_max };
+    let response = match client.send(request, limits).await {
+        Ok(response) => response,
+        Err(failure) => return failed(failure, begun, missing),
+    };
+    let Response { status, headers, body, truncated } = response;
+    let parts = ResponseParts { status, headers: &headers, body: &body, truncated };
+    let judgement = judge(webhook, &parts, Timestamp::now());
+    Attempted {
+        outcome: judgement.outcome,
+        status: Some(status.as_u16()),
+        duration: begun.elapsed(),
+        validators: judgement.verdicts.into_iter().map(|verdict| (verdict.name, verdict.passed)).collect(),
+        missing,
+    }
+}
+
+fn failed(failure: Failure, begun: Instant, missing: Vec<String>) -> Attempted {
+    Attempted { outcome: Outcome::Failed(failure), status: None, duration: begun.elapsed(), validators: Vec::new(), missing }
+}

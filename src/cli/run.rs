@@ -1,0 +1,114 @@
+//! `outrigger run`: the sidecar, until SIGTERM.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::level_filters::LevelFilter;
+
+use crate::app::{Running, Start, start};
+use crate::cli::{BAD_CONFIG, REFUSED};
+use crate::client::Routes;
+use crate::config::{Loaded, Log, Source, load};
+use crate::reload::Hints;
+
+/// Runs until a signal ends it.
+pub(super) fn run(source: Source) -> ExitCode {
+    let loaded = load(&source);
+    for diagnostic in &loaded.diagnostics {
+        eprintln!("{diagnostic}");
+    }
+    let Some(snapshot) = &loaded.snapshot else {
+        eprintln!("outrigger: the configuration in {} has faults; nothing was started", source.dir.display());
+        return ExitCode::from(BAD_CONFIG);
+    };
+    start_log(&snapshot.settings.log);
+    let ended = runtime().map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(serve(source, loaded)));
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("outrigger: {error:#}");
+            ExitCode::from(REFUSED)
+        }
+    }
+}
+
+async fn serve(source: Source, loaded: Loaded) -> anyhow::Result<()> {
+    // Signals are asked for first, so that one that comes during the start is not the end of the process.
+    let signals = Signals::new()?;
+    let hints = Hints::new();
+    let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
+    tokio::spawn(signals.watch(hints.0.clone(), stop.clone(), abort.clone()));
+    let webhooks = loaded.snapshot.as_ref().map_or(0, |snapshot| snapshot.webhooks.len());
+    let routes = Routes::default();
+    let running = start(Start { source, loaded, routes, hints, stop, abort }).await?;
+    announce(&running, webhooks);
+    running.ended().await;
+    Ok(())
+}
+
+/// The bound addresses, in the log and on standard output, where scripts and people find the port behind a 0.
+fn announce(running: &Running, webhooks: usize) {
+    let mut out = std::io::stdout().lock();
+    for (listener, address) in [("ingest", &running.addresses.ingest), ("metrics", &running.addresses.metrics)] {
+        tracing::info!(listener, address, "listening");
+        // Nobody has to read it.
+        let _ = writeln!(out, "{listener} listens on {address}");
+    }
+    let _ = out.flush();
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), webhooks, "ready");
+}
+
+/// One thread where there is one processor, else a few.
+pub(super) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    match std::thread::available_parallelism().map_or(1, std::num::NonZero::get) {
+        1 => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+        processors => tokio::runtime::Builder::new_multi_thread().worker_threads(processors.min(4)).enable_all().build(),
+    }
+}
+
+/// Logs go to standard error, one line an entry.
+pub(super) fn start_log(log: &Log) {
+    let builder = tracing_subscriber::fmt().with_max_level(LevelFilter::from_level(log.level)).with_writer(std::io::stderr);
+    if log.json {
+        builder.json().flatten_event(true).with_target(false).init();
+    } else {
+        builder.with_target(false).with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init();
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// SIGHUP reloads; the first SIGTERM or SIGINT drains, the second ends at once.
+    async fn watch(mut self, hints: Hints, stop: CancellationToken, abort: CancellationToken) {
+        loop {
+            tokio::select! {
+                _ = self.hangup.recv() => {
+                    hints.look();
+                    continue;
+                }
+                _ = self.terminate.recv() => {}
+                _ = self.interrupt.recv() => {}
+            }
+            if stop.is_cancelled() {
+                abort.cancel();
+                return;
+            }
+            stop.cancel();
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! One delivery's turn: an attempt, the decision after it, and one settlement.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::attempt::{Attempted, attempt};
+use crate::delivery::{Outcome, Reason, delivery_id};
+use crate::dispatch::{Dispatch, handles};
+use crate::live::Live;
+use crate::settled::Report;
+use crate::spool::{Lease, Settlement};
+use crate::webhook::Webhook;
+use crate::webhook::retry::{Decision, decide};
+
+impl Dispatch {
+    /// Attempts a delivery and settles it. Dropped before its end, the delivery goes back to the spool.
+    pub(super) async fn deliver(&self, live: &Live, webhook: &Webhook, lease: Lease) {
+        if age(&lease, Timestamp::now()) > webhook.retry.max_age {
+            return self.bury_expired(live, webhook, lease).await;
+        }
+        let attempted = attempt(&live.client, webhook, &lease.event).await;
+        let now = Timestamp::now();
+        let attempts = lease.attempts.saturating_add(1);
+        let decision = decide(webhook, &attempted.outcome, attempts, lease.event.received_at, now, fastrand::f64());
+        let settlement = match decision {
+            Decision::Done => Settlement::Delivered,
+            Decision::RetryAt(until) => Settlement::Defer { until, attempts },
+            Decision::Bury(reason) => Settlement::Bury { reason, detail: detail(&attempted), attempts, at: now },
+        };
+        self.count(live, webhook, &lease, &attempted, &settlement, now);
+        log(webhook, &lease, &attempted, &settlement, now);
+        self.report(&lease, &attempted, &settlement, now);
+        self.spool.settle(lease, settlement).await;
+    }
+
+    /// Ends a delivery whose age ran out while it waited.
+    async fn bury_expired(&self, live: &Live, webhook: &Webhook, lease: Lease) {
+        let now = Timestamp::now();
+        let detail = "retry.max_age is over".to_owned();
+        tracing::warn!(
+            event_id = %lease.event.id, delivery_id = %delivery_id(lease.event.id, &webhook.name), webhook = %webhook.name,
+            attempts = lease.attempts, reason = %Reason::Expired, "delivery.buried"
+        );
+        if let Some(handles) = handles(live, webhook) {
+            handles.buried(Reason::Expired, 1);
+        }
+        let attempts = lease.attempts;
+        let settlement = Settlement::Bury { reason: Reason::Expired, detail, attempts, at: now };
+        if self.settled.is_awaited() {
+            self.settled.report(Report {
+                event: lease.event.id,
+                webhook: webhook.name.clone(),
+                dead: Some((Reason::Expired, "retry.max_age is over".to_owned())),
+                attempts,
+                status: None,
+                milliseconds: milliseconds(age(&lease, now)),
+                validators: Vec::new(),
+            });
+        }
+        self.spool.settle(lease, settlement).await;
+    }
+
+    fn count(&self, live: &Live, webhook: &Webhook, lease: &Lease, attempted: &Attempted, settlement: &Settlement, now: Timestamp) {
+        let Some(handles) = handles(live, webhook) else { return };
+        match &attempted.outcome {
+            Outcome::Accepted => handles.accepted(attempted.duration, age(lease, now), now),
+            Outcome::Failed(failure) => handles.failed(failure.reason, attempted.duration),
+        }
+        for (validator, _) in attempted.validators.iter().filter(|(_, passed)| !passed) {
+            handles.validator_failed(validator);
+        }
+        handles.missing.inc_by(attempted.missing.len() as u64);
+        if let Settlement::Bury { reason, .. } = settlement {
+            handles.buried(*reason, 1);
+        }
+    }
+
+    fn report(&self, lease: &Lease, attempted: &Attempted, settlement: &Settlement, now: Timestamp) {
+        if !self.settled.is_awaited() {
+            return;
+        }
+        let (dead, attempts) = match settlement {
+            Settlement::Defer { .. } => return,
+            Settlement::Delivered => (None, lease.attempts.saturating_add(1)),
+            Settlement::Bury { reason, detail, attempts, .. } => (Some((*reason, detail.clone())), *attempts),
+        };
+        self.settled.report(Report {
+            event: lease.event.id,
+            webhook: lease.webhook.clone(),
+            dead,
+            attempts,
+            status: attempted.status,
+            milliseconds: milliseconds(age(lease, now)),
+            validators: attempted.validators.clone(),
+        });
+    }
+}
+
+/// One line an attempt.
+fn log(webhook: &Webhook, lease: &Lease, attempted: &Attempted, settlement: &Settlement, now: Timestamp) {
+    let attempt = lease.attempts.saturating_add(1);
+    let duration_ms = milliseconds(attempted.duration);
+    let (event_id, webhook_name, host) = (lease.event.id, &webhook.name, &webhook.url.host);
+    match &attempted.outcome {
+        Outcome::Accepted => tracing::info!(
+            %event_id, delivery_id = %delivery_id(event_id, webhook_name), webhook = %webhook_name, attempt, outcome = "accepted",
+            status = attempted.status, duration_ms, host, "delivery.attempted"
+        ),
+        Outcome::Failed(failure) => {
+            let validator = attempted.validators.iter().find(|(_, passed)| !passed).map(|(name, _)| name.as_ref());
+            let retry_in_ms = match settlement {
+                Settlement::Defer { until, .. } => Some(milliseconds(between(now, *until))),
+                _ => None,
+            };
+            let dead = matches!(settlement, Settlement::Bury { .. });
+            tracing::warn!(
+                %event_id, delivery_id = %delivery_id(event_id, webhook_name), webhook = %webhook_name, attempt, outcome = "failed",
+                reason = %failure.reason, detail = %failure.detail, status = attempted.status, duration_ms, retry_in_ms, dead,
+                validator, host, "delivery.attempted"
+            );
+        }
+    }
+}
+
+fn detail(attempted: &Attempted) -> String {
+    match &attempted.outcome {
+        Outcome::Accepted => String::new(),
+        Outcome::Failed(failure) => failure.detail.clone(),
+    }
+}
+
+/// How old a delivery's event is; zero when the clock was set back.
+fn age(lease: &Lease, now: Timestamp) -> Duration {
+    between(lease.event.received_at, now)
+}
+
+fn between(from: Timestamp, to: Timestamp) -> Duration {
+    Duration::try_from(to.duration_since(from)).unwrap_or(Duration::ZERO)
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,194 @@
+//! Dispatch: one task a webhook leases what is due and spawns an attempt for each, within the webhook's concurrency.
+//!
+//! A webhook's task knows nothing of the others, so that one webhook never waits for another. It reads the Snapshot in
+//! force anew before every lease: a changed definition counts from the next attempt, and attempts in flight end on theirs.
+
+mod deliver;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::delivery::Reason;
+use crate::live::{Live, Reader};
+use crate::metrics::Metrics;
+use crate::settled::Settled;
+use crate::spool::Spool;
+use crate::webhook::{Status, Webhook};
+
+/// Deliveries that one lease takes.
+const LEASE_MAX: usize = 64;
+/// How often the spool is asked for webhooks that no task runs for.
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// What all webhooks' tasks share.
+pub struct Dispatch {
+    /// What is in force.
+    pub live: Reader,
+    /// Where deliveries come from and settlements go.
+    pub spool: Arc<dyn Spool>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Who waits for ends.
+    pub settled: Arc<Settled>,
+    /// Cancelled when no more attempts are begun.
+    pub stop: CancellationToken,
+    /// Cancelled when attempts in flight are given up.
+    pub abort: CancellationToken,
+}
+
+/// Attempts in flight of one webhook.
+#[derive(Default)]
+struct InFlight {
+    count: AtomicUsize,
+    ended: Notify,
+}
+
+impl Dispatch {
+    /// Runs until `stop`, then until the attempts in flight have ended or `abort` gives them up.
+    pub async fn run(self: Arc<Self>) {
+        let attempts = TaskTracker::new();
+        let mut tasks = JoinSet::new();
+        let mut running = BTreeSet::new();
+        let mut live = self.live.clone();
+        while !self.stop.is_cancelled() {
+            for name in self.names(&live.borrow_and_update()) {
+                if running.insert(Arc::clone(&name)) {
+                    let (dispatch, attempts) = (Arc::clone(&self), attempts.clone());
+                    tasks.spawn(async move {
+                        dispatch.run_webhook(&name, &attempts).await;
+                        name
+                    });
+                }
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => {}
+                changed = live.changed() => if changed.is_err() { break },
+                // An event that was planned before its webhook went may be appended after it.
+                () = tokio::time::sleep(LOOK_INTERVAL) => {}
+                Some(Ok(name)) = tasks.join_next() => { running.remove(&name); }
+            }
+        }
+        tasks.join_all().await;
+        attempts.close();
+        attempts.wait().await;
+    }
+
+    /// The webhooks that are configured, and those that the spool holds deliveries for.
+    fn names(&self, live: &Live) -> Vec<Arc<str>> {
+        let pending = self.spool.backlog().into_iter().filter(|backlog| backlog.pending > 0);
+        let mut names: Vec<Arc<str>> = pending.map(|backlog| backlog.webhook).collect();
+        names.extend(live.snapshot.webhooks.keys().cloned());
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    fn pending(&self, name: &str) -> u64 {
+        self.spool.backlog().into_iter().find(|backlog| *backlog.webhook == *name).map_or(0, |backlog| backlog.pending)
+    }
+
+    /// One webhook's task. It ends with `stop`, or when the webhook is removed and its deliveries are buried.
+    async fn run_webhook(self: &Arc<Self>, name: &Arc<str>, attempts: &TaskTracker) {
+        let mut reader = self.live.clone();
+        let in_flight = Arc::new(InFlight::default());
+        loop {
+            let live = Arc::clone(&reader.borrow_and_update());
+            let Some(webhook) = live.snapshot.webhooks.get(name) else {
+                if self.bury_removed(name, &mut reader).await {
+                    return;
+                }
+                continue;
+            };
+            let free = webhook.concurrency.saturating_sub(in_flight.count.load(Ordering::Acquire));
+            if webhook.status != Status::Active || free == 0 {
+                let held = webhook.status != Status::Active;
+                tokio::select! {
+                    () = self.stop.cancelled() => return,
+                    changed = reader.changed() => if changed.is_err() { return },
+                    () = in_flight.ended.notified(), if !held => {}
+                }
+                continue;
+            }
+            let leases = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return,
+                changed = reader.changed() => if changed.is_err() { return } else { continue },
+                leases = self.spool.lease(name, free.min(LEASE_MAX)) => leases,
+            };
+            if leases.is_empty() {
+                return;
+            }
+            in_flight.count.fetch_add(leases.len(), Ordering::AcqRel);
+            for lease in leases {
+                let (dispatch, live, slot) = (Arc::clone(self), Arc::clone(&live), Slot(Arc::clone(&in_flight)));
+                let webhook = Arc::clone(webhook);
+                attempts.spawn(async move {
+                    tokio::select! {
+                        biased;
+                        () = dispatch.deliver(&live, &webhook, lease) => {}
+                        () = dispatch.abort.cancelled() => {}
+                    }
+                    drop(slot);
+                });
+            }
+        }
+    }
+
+    /// Waits `config.removal_grace`, then makes dead letters of what a removed webhook still owes. `false` when the
+    /// configuration changed before.
+    async fn bury_removed(&self, name: &Arc<str>, reader: &mut Reader) -> bool {
+        if self.pending(name) == 0 {
+            self.metrics.remove_webhook(name);
+            return true;
+        }
+        let grace = reader.borrow().snapshot.settings.removal_grace;
+        let over = tokio::time::sleep(grace);
+        let mut over = std::pin::pin!(over);
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return true,
+                () = over.as_mut() => break,
+                changed = reader.changed() => {
+                    if changed.is_err() {
+                        return true;
+                    }
+                    if reader.borrow_and_update().snapshot.webhooks.contains_key(name) {
+                        return false;
+                    }
+                }
+            }
+        }
+        let detail = "the webhook's file is gone".to_owned();
+        match self.spool.bury_webhook(name, Reason::WebhookRemoved, detail).await {
+            Ok(0) => {}
+            Ok(count) => {
+                tracing::warn!(webhook = %name, count, reason = %Reason::WebhookRemoved, "deliveries of a removed webhook are dead letters");
+            }
+            Err(error) => tracing::error!(webhook = %name, %error, "deliveries of a removed webhook could not be buried"),
+        }
+        self.metrics.remove_webhook(name);
+        true
+    }
+}
+
+/// One attempt's place among those in flight; dropping it makes room, also after a panic.
+struct Slot(Arc<InFlight>);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.count.fetch_sub(1, Ordering::AcqRel);
+        self.0.ended.notify_one();
+    }
+}
+
+/// What a webhook's attempts are counted by; none when the webhook has just gone.
+fn handles<'l>(live: &'l Live, webhook: &Webhook) -> Option<&'l Arc<crate::metrics::WebhookMetrics>> {
+    live.handles.get(&webhook.name)
+}

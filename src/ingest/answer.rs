@@ -1,0 +1,81 @@
+//! The answers to events that were taken.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, StatusCode};
+use http_body_util::Full;
+use serde_json::{Value, json};
+
+use crate::ingest::Planned;
+use crate::server::Answer;
+use crate::settled::{Report, Waiting};
+
+/// 202: every event with the webhooks that owe it a delivery.
+pub(super) fn accepted(planned: &[Planned]) -> Answer {
+    // Ids and webhook names hold no character that JSON escapes, so the text is put together as it is.
+    let mut body = String::with_capacity(32 + planned.len() * 96);
+    body.push_str("{\"events\":[");
+    for (number, planned) in planned.iter().enumerate() {
+        let comma = if number > 0 { "," } else { "" };
+        // Writing to a String cannot fail.
+        let _ = write!(body, "{comma}{{\"id\":\"{}\",\"deliveries\":[", planned.event.id);
+        for (number, webhook) in planned.wanted.iter().enumerate() {
+            let comma = if number > 0 { "," } else { "" };
+            let _ = write!(body, "{comma}\"{webhook}\"");
+        }
+        body.push_str("]}");
+    }
+    body.push_str("]}\n");
+    json_answer(StatusCode::ACCEPTED, body)
+}
+
+/// 200 with every delivery's end, or 202 when the time is over before.
+pub(super) async fn collect_reports(planned: &[Planned], mut waiting: Waiting<'_>, time: Duration) -> Answer {
+    let owed: usize = planned.iter().map(|planned| planned.wanted.len()).sum();
+    let mut reports = Vec::with_capacity(owed);
+    let all = async {
+        while reports.len() < owed {
+            let Some(report) = waiting.next().await else { break };
+            reports.push(report);
+        }
+    };
+    if tokio::time::timeout(time, all).await.is_err() || reports.len() < owed {
+        return accepted(planned);
+    }
+    let events: Vec<Value> = planned
+        .iter()
+        .map(|planned| {
+            let mine = reports.iter().filter(|report| report.event == planned.event.id);
+            json!({ "id": planned.event.id.to_string(), "deliveries": mine.map(delivery).collect::<Vec<_>>() })
+        })
+        .collect();
+    json_answer(StatusCode::OK, format!("{}\n", json!({ "events": events })))
+}
+
+fn delivery(report: &Report) -> Value {
+    let validators: Vec<Value> =
+        report.validators.iter().map(|(name, passed)| json!({ "name": name.as_ref(), "passed": passed })).collect();
+    let mut delivery = json!({
+        "webhook": report.webhook.as_ref(),
+        "outcome": if report.dead.is_some() { "dead" } else { "delivered" },
+        "attempts": report.attempts,
+        "status": report.status,
+        "milliseconds": report.milliseconds,
+        "validators": validators,
+    });
+    if let (Some((reason, detail)), Value::Object(delivery)) = (&report.dead, &mut delivery) {
+        delivery.insert("reason".to_owned(), reason.as_str().into());
+        delivery.insert("detail".to_owned(), detail.as_str().into());
+    }
+    delivery
+}
+
+fn json_answer(status: StatusCode, body: String) -> Answer {
+    let mut answer = Answer::new(Full::new(Bytes::from(body)));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer
+}

@@ -1,0 +1,258 @@
+//! Ingest: takes events over local HTTP and answers 202 once they are durable for every webhook that wants them.
+//!
+//! | route | takes |
+//! |---|---|
+//! | `POST /v1/events` | events of kind `request` |
+//! | `POST /v1/events/{kind}` | events of a kind |
+//! | `POST /v1/webhooks/{name}/invoke` | one event for this webhook alone: the Manual trigger |
+//!
+//! A body is one JSON object, or one a line as `application/x-ndjson`: all of them are taken or none.
+
+mod answer;
+mod request;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use hyper::Request;
+use hyper::body::Incoming;
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::event::{Event, EventId};
+use crate::kind::Kind;
+use crate::kind::decode::{DecodeError, decode, decode_manual};
+use crate::live::{Live, Reader};
+use crate::metrics::{Metrics, Received};
+use crate::plan::plan;
+use crate::server::problem::Problem;
+use crate::server::{Answer, BodyError, read_body};
+use crate::settled::Settled;
+use crate::spool::{Batch, Spool, SpoolError};
+use crate::webhook::{Status, Webhook};
+
+use answer::{accepted, collect_reports};
+use request::{Format, Route, body_format, is_authorized, wait_of};
+
+/// Events in one request.
+const EVENTS_MAX: usize = 10_000;
+/// Seconds after which a sender comes again while the sidecar closes.
+const RETRY_AFTER_CLOSING: u32 = 5;
+
+/// The ingest listener's handler and what it needs.
+pub struct Ingest {
+    /// What is in force.
+    pub live: Reader,
+    /// Where events go.
+    pub spool: Arc<dyn Spool>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Where `?wait=` hears of ends.
+    pub settled: Arc<Settled>,
+    /// Cancelled when no more events are taken.
+    pub closing: CancellationToken,
+}
+
+/// One event on its way, with those that want it.
+struct Planned {
+    event: Arc<Event>,
+    wanted: Vec<Arc<str>>,
+    shadowed: Vec<Arc<Webhook>>,
+}
+
+impl Ingest {
+    /// Answers one request.
+    pub async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Answer {
+        match self.take(request).await {
+            Ok(answer) => answer,
+            Err(problem) => problem.into(),
+        }
+    }
+
+    async fn take(&self, request: Request<Incoming>) -> Result<Answer, Problem> {
+        let live = Arc::clone(&self.live.borrow());
+        let settings = &live.snapshot.settings.ingest;
+        if !is_authorized(request.headers(), settings.token.as_ref()) {
+            return Err(Problem::unauthorized());
+        }
+        let route = Route::find(request.uri().path())?;
+        if request.method() != Method::POST {
+            return Err(Problem::method_not_allowed("POST"));
+        }
+        let (kind, invoked) = target(&live, &route)?;
+        let result = self.take_events(&live, kind, invoked, request).await;
+        if let Err(problem) = &result {
+            let unavailable = problem.status() == StatusCode::SERVICE_UNAVAILABLE;
+            let received = if unavailable { Received::Unavailable } else { Received::Invalid };
+            self.metrics.received(&kind.name, received, 1);
+        }
+        result
+    }
+
+    async fn take_events(
+        &self,
+        live: &Live,
+        kind: &Arc<Kind>,
+        invoked: Option<&Arc<Webhook>>,
+        request: Request<Incoming>,
+    ) -> Result<Answer, Problem> {
+        if self.closing.is_cancelled() {
+            return Err(Problem::later(StatusCode::SERVICE_UNAVAILABLE, "the sidecar is closing", RETRY_AFTER_CLOSING));
+        }
+        let wait = wait_of(request.uri().query())?;
+        let format = body_format(request.headers())?;
+        let bytes_max = live.snapshot.settings.ingest.body_bytes_max;
+        let body = read_body(request.into_body(), bytes_max).await.map_err(|error| body_problem(error, bytes_max))?;
+        let planned: Vec<Planned> = decode_all(kind, invoked.is_some(), format, body)?
+            .into_iter()
+            .map(|event| self.plan(live, invoked, event))
+            .collect();
+
+        let waiting = match wait {
+            None => None,
+            Some(time) => {
+                let owing = planned.iter().filter(|planned| !planned.wanted.is_empty());
+                let waiting = self.settled.wait_for(owing.map(|planned| planned.event.id).collect()).ok_or_else(|| {
+                    Problem::later(StatusCode::TOO_MANY_REQUESTS, "too many requests wait for their deliveries; leave ?wait out", 1)
+                })?;
+                Some((waiting, time))
+            }
+        };
+        let events = planned.iter().filter(|planned| !planned.wanted.is_empty());
+        let batch = Batch { events: events.map(|planned| (Arc::clone(&planned.event), planned.wanted.clone())).collect() };
+        if !batch.events.is_empty() {
+            self.spool.append(batch).await.map_err(|error| spool_problem(&error))?;
+        }
+        self.metrics.received(&kind.name, Received::Accepted, planned.len() as u64);
+        for planned in &planned {
+            self.shadow(live, planned);
+        }
+        match waiting {
+            None => Ok(accepted(&planned)),
+            Some((waiting, time)) => Ok(collect_reports(&planned, waiting, time).await),
+        }
+    }
+
+    /// Says who gets an event, and counts who does not.
+    fn plan(&self, live: &Live, invoked: Option<&Arc<Webhook>>, event: Event) -> Planned {
+        let event = Arc::new(event);
+        if let Some(webhook) = invoked {
+            let shadowed = webhook.status == Status::Shadow;
+            let wanted = if shadowed { Vec::new() } else { vec![Arc::clone(&webhook.name)] };
+            return Planned { event, wanted, shadowed: if shadowed { vec![Arc::clone(webhook)] } else { Vec::new() } };
+        }
+        let plan = plan(&live.snapshot, &event);
+        for webhook in &plan.filtered {
+            if let Some(handles) = live.handles.get(&webhook.name) {
+                handles.filtered.inc();
+            }
+        }
+        if plan.wanted.is_empty() && plan.shadowed.is_empty() {
+            self.metrics.unmatched(&event.kind);
+        }
+        let wanted = plan.wanted.iter().map(|webhook| Arc::clone(&webhook.name)).collect();
+        let shadowed = plan.shadowed.into_iter().map(Arc::clone).collect();
+        Planned { event, wanted, shadowed }
+    }
+
+    /// Renders an event for its shadow webhooks and records what it came to: a line in the log and a count.
+    fn shadow(&self, live: &Live, planned: &Planned) {
+        for webhook in &planned.shadowed {
+            let rendered = webhook.render(&planned.event);
+            let handles = live.handles.get(&webhook.name);
+            if let Some(handles) = handles {
+                handles.shadowed(rendered.is_ok());
+            }
+            let event_id = planned.event.id;
+            match rendered {
+                Ok(request) => tracing::info!(
+                    %event_id, webhook = %webhook.name, method = %request.method, host = %webhook.url.host,
+                    body_bytes = request.body.len(), missing = request.missing.len(), "delivery.shadowed"
+                ),
+                Err(failure) => tracing::warn!(
+                    %event_id, webhook = %webhook.name, reason = %failure.reason, detail = %failure.detail, "delivery.shadowed"
+                ),
+            }
+        }
+    }
+}
+
+/// The kind of a route's events, and the webhook that is invoked.
+fn target<'l>(live: &'l Live, route: &Route<'_>) -> Result<(&'l Arc<Kind>, Option<&'l Arc<Webhook>>), Problem> {
+    match route {
+        Route::Events(kind) => match live.snapshot.kinds.get(*kind) {
+            Some(kind) => Ok((kind, None)),
+            None => {
+                let known: Vec<&str> = live.snapshot.kinds.keys().map(AsRef::as_ref).collect();
+                Err(Problem::new(StatusCode::NOT_FOUND, format!("there is no such kind; there are {}", known.join(", "))))
+            }
+        },
+        Route::Invoke(name) => {
+            let webhook = live.snapshot.webhooks.get(*name).ok_or_else(|| {
+                Problem::new(StatusCode::NOT_FOUND, "there is no webhook of this name in the configuration in force")
+            })?;
+            let refusal = if webhook.status == Status::Inactive {
+                "the webhook is inactive: set status = \"active\" in its file"
+            } else if webhook.triggers.include(crate::kind::MANUAL) {
+                return Ok((&webhook.kind, Some(webhook)));
+            } else {
+                "the webhook is not invoked by name: add \"Manual\" to its triggers"
+            };
+            Err(Problem::new(StatusCode::CONFLICT, refusal))
+        }
+    }
+}
+
+/// All events of a body, or the first fault with its line.
+fn decode_all(kind: &Kind, manual: bool, format: Format, body: Bytes) -> Result<Vec<Event>, Problem> {
+    let now = Timestamp::now();
+    let one = |raw: Bytes| {
+        let id = EventId::new(Uuid::now_v7());
+        if manual { decode_manual(kind, raw, id, now) } else { decode(kind, raw, id, now) }
+    };
+    if format == Format::Object {
+        return Ok(vec![one(body).map_err(|error| decode_problem(&error, 0))?]);
+    }
+    let mut events = Vec::new();
+    for (number, line) in body.split(|byte| *byte == b'\n').enumerate() {
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        if events.len() == EVENTS_MAX {
+            let detail = format!("more than {EVENTS_MAX} events in one request; send the rest in another");
+            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
+        }
+        events.push(one(body.slice_ref(line)).map_err(|error| decode_problem(&error, number))?);
+    }
+    if events.is_empty() {
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "the body holds no event: send one JSON object a line"));
+    }
+    Ok(events)
+}
+
+fn decode_problem(error: &DecodeError, lines_before: usize) -> Problem {
+    let problem = Problem::new(StatusCode::BAD_REQUEST, error.problem.clone());
+    match error.place {
+        Some((line, column)) => problem.with("line", line + lines_before).with("column", column),
+        None if lines_before > 0 => problem.with("line", lines_before + 1),
+        None => problem,
+    }
+}
+
+fn body_problem(error: BodyError, bytes_max: usize) -> Problem {
+    match error {
+        BodyError::TooLarge => Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("the body is larger than {bytes_max} bytes (ingest.max_body)"),
+        ),
+        BodyError::TooSlow => Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not come in time; send it at once"),
+        BodyError::Broken => Problem::new(StatusCode::BAD_REQUEST, "the body ended before it was complete"),
+    }
+}
+
+fn spool_problem(error: &SpoolError) -> Problem {
+    let seconds = u32::try_from(error.retry_after().as_secs()).unwrap_or(u32::MAX).max(1);
+    Problem::later(StatusCode::SERVICE_UNAVAILABLE, error.to_string(), seconds)
+}

@@ -1,0 +1,143 @@
+//! What an ingest request asks for: its route, its token, its body's format and its wait.
+
+use std::time::Duration;
+
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, StatusCode};
+use subtle::ConstantTimeEq;
+
+use crate::config::parse_duration;
+use crate::secret::Secret;
+use crate::server::problem::Problem;
+
+/// The longest `?wait=`.
+const WAIT_MAX: Duration = Duration::from_secs(300);
+
+/// Where a request goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Route<'p> {
+    /// Events of this kind.
+    Events(&'p str),
+    /// The webhook of this name alone.
+    Invoke(&'p str),
+}
+
+impl<'p> Route<'p> {
+    pub(super) fn find(path: &'p str) -> Result<Self, Problem> {
+        let mut segments = path.strip_prefix("/v1/").unwrap_or_default().split('/');
+        match (segments.next(), segments.next(), segments.next(), segments.next()) {
+            (Some("events"), None, None, None) => Ok(Self::Events("request")),
+            (Some("events"), Some(kind), None, None) => Ok(Self::Events(kind)),
+            (Some("webhooks"), Some(name), Some("invoke"), None) => Ok(Self::Invoke(name)),
+            _ => Err(Problem::new(
+                StatusCode::NOT_FOUND,
+                "there are POST /v1/events, POST /v1/events/{kind} and POST /v1/webhooks/{name}/invoke",
+            )),
+        }
+    }
+}
+
+/// How events stand in a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    /// One JSON object.
+    Object,
+    /// One JSON object a line.
+    Lines,
+}
+
+/// The body's format by its content type; no content type means JSON.
+pub(super) fn body_format(headers: &HeaderMap) -> Result<Format, Problem> {
+    if headers.get(CONTENT_ENCODING).is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send the body without content-encoding"));
+    }
+    let Some(written) = headers.get(CONTENT_TYPE) else { return Ok(Format::Object) };
+    let media_type = written.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match media_type.as_str() {
+        "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Ok(Format::Lines),
+        "application/json" => Ok(Format::Object),
+        other if other.starts_with("application/") && other.ends_with("+json") && !other.contains("cloudevents") => {
+            Ok(Format::Object)
+        }
+        _ => Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "send `content-type: application/json` (curl: --json), or application/x-ndjson for one event a line",
+        )),
+    }
+}
+
+/// Whether the request carries the listener's token, compared in constant time. No token set lets everybody in.
+pub(super) fn is_authorized(headers: &HeaderMap, token: Option<&Secret>) -> bool {
+    let Some(token) = token else { return true };
+    let sent = headers.get(AUTHORIZATION).map(|value| value.as_bytes()).unwrap_or_default();
+    let Some((scheme, sent)) = sent.split_at_checked(7) else { return false };
+    scheme.eq_ignore_ascii_case(b"bearer ") && bool::from(sent.ct_eq(token.expose().as_bytes()))
+}
+
+/// What `?wait=` says. An unknown parameter is refused: it would do nothing, in silence.
+pub(super) fn wait_of(query: Option<&str>) -> Result<Option<Duration>, Problem> {
+    let mut wait = None;
+    for parameter in query.unwrap_or_default().split('&').filter(|parameter| !parameter.is_empty()) {
+        let (key, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        if key != "wait" {
+            return Err(Problem::new(StatusCode::BAD_REQUEST, "the one query parameter is wait, as in ?wait=10s"));
+        }
+        let time = parse_duration(value).ok().filter(|time| *time <= WAIT_MAX).ok_or_else(|| {
+            let detail = format!("wait is a duration of at most {} s, as in ?wait=10s", WAIT_MAX.as_secs());
+            Problem::new(StatusCode::BAD_REQUEST, detail)
+        })?;
+        wait = Some(time);
+    }
+    Ok(wait)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn routes_are_found_and_others_are_not() {
+        assert_eq!(Route::find("/v1/events"), Ok(Route::Events("request")));
+        assert_eq!(Route::find("/v1/events/oort"), Ok(Route::Events("oort")));
+        assert_eq!(Route::find("/v1/webhooks/slack/invoke"), Ok(Route::Invoke("slack")));
+        for path in ["/", "/v1", "/v1/webhooks", "/v1/webhooks/slack", "/v1/events/a/b", "/v2/events", "events"] {
+            assert!(Route::find(path).is_err(), "{path}");
+        }
+    }
+
+    #[test]
+    fn only_the_right_bearer_token_is_let_in() {
+        let token = Secret::new("s3cret".to_owned());
+        let sent = |value: &'static str| HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_static(value))]);
+        assert!(is_authorized(&HeaderMap::new(), None));
+        assert!(is_authorized(&sent("Bearer s3cret"), Some(&token)));
+        assert!(is_authorized(&sent("bearer s3cret"), Some(&token)));
+        for wrong in ["Bearer s3cre", "Bearer s3crets", "Basic s3cret", "s3cret", "Bearer", ""] {
+            assert!(!is_authorized(&sent(wrong), Some(&token)), "{wrong}");
+        }
+        assert!(!is_authorized(&HeaderMap::new(), Some(&token)));
+    }
+
+    #[test]
+    fn a_wait_is_a_bounded_duration_and_nothing_else_is_known() {
+        assert_eq!(wait_of(None), Ok(None));
+        assert_eq!(wait_of(Some("wait=10s")), Ok(Some(Duration::from_secs(10))));
+        for wrong in ["wait=", "wait=1h", "wait=soon", "wiat=1s"] {
+            assert!(wait_of(Some(wrong)).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_content_type_decides_the_format() {
+        let typed = |value: &'static str| HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(value))]);
+        assert_eq!(body_format(&HeaderMap::new()), Ok(Format::Object));
+        assert_eq!(body_format(&typed("application/json; charset=utf-8")), Ok(Format::Object));
+        assert_eq!(body_format(&typed("application/vnd.acme+json")), Ok(Format::Object));
+        assert_eq!(body_format(&typed("Application/X-NDJSON")), Ok(Format::Lines));
+        for wrong in ["application/x-www-form-urlencoded", "text/plain", "application/cloudevents+json", "x"] {
+            assert!(body_format(&typed(wrong)).is_err(), "{wrong}");
+        }
+    }
+}

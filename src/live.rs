@@ -1,0 +1,44 @@
+//! What is in force now: the Snapshot, and beside it what lives longer than one (connections, metric handles).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::client::Client;
+use crate::config::Snapshot;
+use crate::metrics::{Metrics, WebhookMetrics};
+use crate::webhook::Status;
+
+/// One publication. Events and attempts hold on to the one that they began with.
+pub struct Live {
+    /// The compiled configuration.
+    pub snapshot: Snapshot,
+    /// Counts publications from 1.
+    pub generation: u64,
+    /// The client for this configuration's egress settings.
+    pub client: Arc<Client>,
+    /// The metric handles of every webhook in the Snapshot.
+    pub handles: BTreeMap<Arc<str>, Arc<WebhookMetrics>>,
+}
+
+/// Where readers find what is in force, and hear of the next.
+pub type Reader = watch::Receiver<Arc<Live>>;
+
+impl Live {
+    /// Puts a publication together and starts its webhooks' series.
+    pub fn new(snapshot: Snapshot, generation: u64, client: Arc<Client>, metrics: &Metrics) -> Self {
+        metrics.start_kinds(snapshot.kinds.keys().map(AsRef::as_ref));
+        let handles = snapshot
+            .webhooks
+            .values()
+            .map(|webhook| {
+                let validators = webhook.validators.iter().map(|validator| &validator.name);
+                (Arc::clone(&webhook.name), metrics.webhook(&webhook.name, validators))
+            })
+            .collect();
+        let count = |status| snapshot.webhooks.values().filter(|webhook| webhook.status == status).count();
+        metrics.set_config_webhooks(count(Status::Active), count(Status::Inactive), count(Status::Shadow));
+        Self { snapshot, generation, client, handles }
+    }
+}

@@ -1,0 +1,91 @@
+//! Tells those who wait for it what became of deliveries (`?wait=` at ingest). Nobody waiting costs one atomic load.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::mpsc;
+
+use crate::delivery::Reason;
+use crate::event::EventId;
+
+/// Events that may be waited for at the same time.
+pub const WAITED_EVENTS_MAX: usize = 10_000;
+
+/// What became of one delivery.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Its event.
+    pub event: EventId,
+    /// Its webhook.
+    pub webhook: Arc<str>,
+    /// Why it is a dead letter; `None` when it was delivered.
+    pub dead: Option<(Reason, String)>,
+    /// Attempts made in all.
+    pub attempts: u32,
+    /// The last response's status, when there was one.
+    pub status: Option<u16>,
+    /// Milliseconds from the event's arrival to the end.
+    pub milliseconds: u64,
+    /// The validators' verdicts on the last response, by name.
+    pub validators: Vec<(Arc<str>, bool)>,
+}
+
+/// Who waits for which event.
+#[derive(Default)]
+pub struct Settled {
+    count: AtomicUsize,
+    waiting: Mutex<HashMap<EventId, mpsc::UnboundedSender<Report>>>,
+}
+
+/// A wait for some events' deliveries. Dropping it ends the wait.
+pub struct Waiting<'s> {
+    settled: &'s Settled,
+    events: Vec<EventId>,
+    reports: mpsc::UnboundedReceiver<Report>,
+}
+
+impl Settled {
+    /// Begins to wait; `None` when too many wait already. The channel holds at most one report a delivery.
+    pub fn wait_for(&self, events: Vec<EventId>) -> Option<Waiting<'_>> {
+        let (sender, reports) = mpsc::unbounded_channel();
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.len() + events.len() > WAITED_EVENTS_MAX {
+            return None;
+        }
+        waiting.extend(events.iter().map(|event| (*event, sender.clone())));
+        self.count.store(waiting.len(), Ordering::Release);
+        Some(Waiting { settled: self, events, reports })
+    }
+
+    /// Whether anybody waits for anything, so that a report need not be made for nobody.
+    pub fn is_awaited(&self) -> bool {
+        self.count.load(Ordering::Acquire) > 0
+    }
+
+    /// Passes a report to the one who waits for its event.
+    pub fn report(&self, report: Report) {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sender) = waiting.get(&report.event) {
+            // Who has gone needs no report.
+            let _ = sender.send(report);
+        }
+    }
+}
+
+impl Waiting<'_> {
+    /// The next report.
+    pub async fn next(&mut self) -> Option<Report> {
+        self.reports.recv().await
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut waiting = self.settled.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        for event in &self.events {
+            waiting.remove(event);
+        }
+        self.settled.count.store(waiting.len(), Ordering::Release);
+    }
+}
