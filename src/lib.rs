@@ -15,3 +15,5 @@ pub mod plan;
 
 pub mod client;
 pub mod spool;
+
+pub mod cli;

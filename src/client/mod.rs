@@ -1,1 +1,151 @@
-//! The HTTPS client.
+//! The HTTPS client: pooled connections to guarded addresses, one bounded exchange at a time.
+
+mod connect;
+mod failure;
+pub mod guard;
+mod tls;
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Incoming};
+use hyper_util::client::legacy;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+use crate::config::Egress;
+use crate::delivery::{Failure, Reason};
+
+pub use connect::Routes;
+
+use connect::Connector;
+use failure::{Phase, classify};
+use guard::Guard;
+
+/// An idle connection is closed after this time; receivers' own limits are often 60 s or more.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
+/// Idle connections that are kept for one host.
+const IDLE_PER_HOST_MAX: usize = 8;
+/// The largest head of a response, in bytes.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// The same for HTTP/2, where it is the size of the decoded header list.
+const HEADER_LIST_BYTES_MAX: u32 = 64 * 1024;
+/// What a receiver may send on one HTTP/2 stream before we read it, in bytes.
+const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
+/// The same for all streams of a connection.
+const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+/// An HTTP/2 connection in use is asked for a sign of life this often: requests would otherwise queue on a dead one.
+const PING_INTERVAL: Duration = Duration::from_secs(10);
+/// A connection that gives none within this time is closed.
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// A certificate of `egress.ca_file` is no good; counted from 1.
+    #[error("certificate {count} of egress.ca_file cannot be used: {why}")]
+    Ca {
+        /// Which one.
+        count: usize,
+        /// What the reader of certificates says.
+        why: String,
+    },
+    /// `egress.ca_file` holds no certificate.
+    #[error("egress.ca_file holds no PEM certificate")]
+    NoCa,
+    /// The TLS library refused its settings.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(String),
+}
+
+/// What bounds one exchange.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// From the connection's start to the response's end.
+    pub timeout: Duration,
+    /// How much of the response's body is read.
+    pub response_bytes_max: usize,
+}
+
+/// A complete response, its body cut at the limit.
+#[derive(Clone, Debug)]
+pub struct Response {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body, as far as it was read.
+    pub body: Bytes,
+    /// Whether there was more of the body.
+    pub truncated: bool,
+}
+
+/// The client: one pool of connections with one TLS identity.
+#[derive(Clone)]
+pub struct Client {
+    pool: legacy::Client<Connector, Full<Bytes>>,
+}
+
+impl Client {
+    /// Makes a client that reaches what `egress` allows, and its `routes` without asking. Needs no runtime yet.
+    pub fn new(egress: &Egress, routes: Routes) -> Result<Self, ClientError> {
+        let tls = tls::client_config(egress.ca_pem.as_deref())?;
+        let guard = Guard::new(egress.allow_networks.clone());
+        let connector = Connector::new(guard, egress.allowed_hosts.clone(), routes, tls);
+        let pool = legacy::Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_max_idle_per_host(IDLE_PER_HOST_MAX)
+            .pool_timer(TokioTimer::new())
+            .timer(TokioTimer::new())
+            // A receiver may close an idle connection at any time: a request that was not yet begun goes to a fresh one.
+            .retry_canceled_requests(true)
+            .http1_max_buf_size(HEAD_BYTES_MAX)
+            .http2_max_header_list_size(HEADER_LIST_BYTES_MAX)
+            .http2_initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .http2_initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .http2_keep_alive_interval(PING_INTERVAL)
+            .http2_keep_alive_timeout(PING_TIMEOUT)
+            .build(connector);
+        Ok(Self { pool })
+    }
+
+    /// Sends one request to an absolute https URL and reads its response. The failure's sentence names the host and nothing more
+    /// of the URL.
+    pub async fn send(&self, request: Request<Full<Bytes>>, limits: Limits) -> Result<Response, Failure> {
+        let host = request.uri().host().unwrap_or_default().to_owned();
+        match tokio::time::timeout(limits.timeout, self.exchange(&host, request, limits.response_bytes_max)).await {
+            Ok(result) => result,
+            Err(_) => {
+                let seconds = limits.timeout.as_secs_f64();
+                Err(Failure::new(Reason::Timeout, format!("no complete answer from {host} within {seconds} s")))
+            }
+        }
+    }
+
+    async fn exchange(&self, host: &str, request: Request<Full<Bytes>>, bytes_max: usize) -> Result<Response, Failure> {
+        let response = self.pool.request(request).await.map_err(|error| classify(host, Phase::Head, &error))?;
+        let (head, body) = response.into_parts();
+        let (body, truncated) = read(host, body, bytes_max).await?;
+        Ok(Response { status: head.status, headers: head.headers, body, truncated })
+    }
+}
+
+/// Reads a body up to the limit. What lies beyond is never read: dropping the body closes its stream or connection.
+async fn read(host: &str, mut body: Incoming, bytes_max: usize) -> Result<(Bytes, bool), Failure> {
+    let mut read = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| classify(host, Phase::Body, &error))?;
+        let Ok(data) = frame.into_data() else { continue };
+        let room = bytes_max - read.len();
+        if data.len() > room {
+            read.extend_from_slice(data.get(..room).unwrap_or_default());
+            return Ok((read.freeze(), true));
+        }
+        if read.is_empty() && body.is_end_stream() {
+            return Ok((data, false));
+        }
+        read.extend_from_slice(&data);
+    }
+    Ok((read.freeze(), false))
+}

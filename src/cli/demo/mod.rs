@@ -1,0 +1,4 @@
+//! `outrigger demo`: the shipped configuration against local receivers.
+
+pub mod authority;
+pub mod receiver;

@@ -1,0 +1,292 @@
+//! The way to a target: name, guard, TCP, TLS.
+//!
+//! The addresses that come out of the name are judged right before they are dialled, and a literal address in a URL goes the
+//! same way, so there is no path to a socket around the guard.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::Uri;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::delivery::{Failure, Reason};
+use crate::webhook::filter::Glob;
+
+use super::guard::Guard;
+use super::tls;
+
+/// Name, TCP and TLS together may take this long; the request's own limit may end it sooner.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// One address out of several may take this long before the next one is dialled.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
+/// No more addresses of one name than these are dialled.
+const ADDRESSES_MAX: usize = 6;
+/// The port of a URL that names none.
+const HTTPS_PORT: u16 = 443;
+
+/// Host names whose connections go to a socket of the caller's choice, past resolution and guard. Only code can fill it, never a
+/// configuration: it is for the demo and for tests.
+#[derive(Clone, Debug, Default)]
+pub struct Routes(pub BTreeMap<String, SocketAddr>);
+
+/// What opens connections; cheap to clone.
+#[derive(Clone)]
+pub(super) struct Connector(Arc<Ways>);
+
+struct Ways {
+    guard: Guard,
+    allowed_hosts: Vec<Glob>,
+    routes: Routes,
+    tls: TlsConnector,
+}
+
+/// Why there is no connection. It passes through the pool as an error's source and is found again there by its type.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{detail}")]
+pub(super) struct ConnectError {
+    reason: Reason,
+    detail: String,
+}
+
+impl ConnectError {
+    fn new(reason: Reason, detail: String) -> Self {
+        Self { reason, detail }
+    }
+
+    /// The same, in the words of delivery.
+    pub(super) fn to_failure(&self) -> Failure {
+        Failure::new(self.reason, self.detail.clone())
+    }
+}
+
+impl Connector {
+    pub(super) fn new(guard: Guard, allowed_hosts: Vec<Glob>, routes: Routes, tls: Arc<rustls::ClientConfig>) -> Self {
+        Self(Arc::new(Ways { guard, allowed_hosts, routes, tls: TlsConnector::from(tls) }))
+    }
+}
+
+impl tower_service::Service<Uri> for Connector {
+    type Response = TlsSocket;
+    type Error = ConnectError;
+    type Future = Pin<Box<dyn Future<Output = Result<TlsSocket, ConnectError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let ways = Arc::clone(&self.0);
+        Box::pin(async move {
+            let host = bare_host(&uri).to_owned();
+            let port = uri.port_u16().unwrap_or(HTTPS_PORT);
+            match timeout(CONNECT_TIMEOUT, ways.connect(&uri, &host, port)).await {
+                Ok(result) => result,
+                Err(_) => Err(ConnectError::new(
+                    Reason::Timeout,
+                    format!("no connection to {host} within {} s", CONNECT_TIMEOUT.as_secs()),
+                )),
+            }
+        })
+    }
+}
+
+impl Ways {
+    async fn connect(&self, uri: &Uri, host: &str, port: u16) -> Result<TlsSocket, ConnectError> {
+        if uri.scheme() != Some(&http::uri::Scheme::HTTPS) {
+            return Err(ConnectError::new(Reason::NetworkError, format!("{host} is asked for without https")));
+        }
+        if !self.allowed_hosts.is_empty() && !self.allowed_hosts.iter().any(|glob| glob.matches(host)) {
+            let detail = format!("{host} is not among egress.allowed_hosts");
+            return Err(ConnectError::new(Reason::BlockedAddress, detail));
+        }
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| {
+            ConnectError::new(Reason::TlsError, format!("{host} is no name that a certificate can have"))
+        })?;
+        let tcp = match self.routes.0.get(host) {
+            Some(address) => dial(host, &[*address]).await?,
+            None => dial(host, &self.permitted(host, resolve(host, port).await?)?).await?,
+        };
+        // Without it small requests wait for the acknowledgement of the one before; a socket that refuses it still works.
+        let _ = tcp.set_nodelay(true);
+        let stream = self.tls.connect(name, tcp).await.map_err(|error| handshake_error(host, &error))?;
+        Ok(TlsSocket(TokioIo::new(stream)))
+    }
+
+    /// The addresses that the guard lets pass, families taking turns; an error when there is none.
+    fn permitted(&self, host: &str, addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, ConnectError> {
+        let mut refused = None;
+        let mut passed = Vec::with_capacity(addresses.len());
+        for address in addresses {
+            match self.guard.refusal(address.ip()) {
+                None => passed.push(address),
+                Some(word) => refused = refused.or(Some((address.ip(), word))),
+            }
+        }
+        match (passed.is_empty(), refused) {
+            (true, Some((address, word))) => Err(ConnectError::new(
+                Reason::BlockedAddress,
+                format!("{host} is {address}, a {word} address, and no network of egress.allow_networks contains it"),
+            )),
+            (true, None) => Err(ConnectError::new(Reason::DnsError, format!("{host} has no address"))),
+            (false, _) => Ok(take_turns(passed)),
+        }
+    }
+}
+
+/// The host without the brackets of an IPv6 literal.
+fn bare_host(uri: &Uri) -> &str {
+    let host = uri.host().unwrap_or_default();
+    host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(host)
+}
+
+async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectError> {
+    if let Ok(literal) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(literal, port)]);
+    }
+    match tokio::net::lookup_host((host, port)).await {
+        Ok(addresses) => Ok(addresses.collect()),
+        Err(_) => Err(ConnectError::new(Reason::DnsError, format!("the name {host} could not be resolved"))),
+    }
+}
+
+/// Keeps the resolver's order within a family and lets the families take turns, so that a broken one costs a single attempt.
+fn take_turns(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (first, second): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|address| address.is_ipv6() == first_is_v6);
+    let mut second = second.into_iter();
+    let mut ordered: Vec<_> = first.into_iter().flat_map(|address| [Some(address), second.next()]).flatten().collect();
+    ordered.extend(second);
+    ordered.truncate(ADDRESSES_MAX);
+    ordered
+}
+
+/// Dials one address after the other and answers with the last one's failure. A single address may take all the time there is.
+async fn dial(host: &str, addresses: &[SocketAddr]) -> Result<TcpStream, ConnectError> {
+    let limit = if addresses.len() > 1 { DIAL_TIMEOUT } else { CONNECT_TIMEOUT };
+    let mut failure = ConnectError::new(Reason::DnsError, format!("{host} has no address"));
+    for address in addresses {
+        failure = match timeout(limit, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => dial_error(host, *address, error.kind()),
+            Err(_) => {
+                let detail = format!("{host} ({address}) did not accept a connection within {} s", limit.as_secs());
+                ConnectError::new(Reason::Timeout, detail)
+            }
+        };
+    }
+    Err(failure)
+}
+
+fn dial_error(host: &str, address: SocketAddr, kind: io::ErrorKind) -> ConnectError {
+    let (reason, what) = match kind {
+        io::ErrorKind::ConnectionRefused => (Reason::ConnectionRefused, "refused the connection"),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => {
+            (Reason::ConnectionReset, "reset the connection")
+        }
+        io::ErrorKind::TimedOut => (Reason::Timeout, "did not accept a connection in time"),
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+            (Reason::NetworkError, "cannot be reached from here")
+        }
+        _ => (Reason::NetworkError, "could not be connected to"),
+    };
+    ConnectError::new(reason, format!("{host} ({address}) {what}"))
+}
+
+fn handshake_error(host: &str, error: &io::Error) -> ConnectError {
+    if let Some(cause) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        return ConnectError::new(Reason::TlsError, format!("{host} {}", tls::explain(cause)));
+    }
+    match error.kind() {
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => {
+            ConnectError::new(Reason::ConnectionReset, format!("{host} closed the connection during the TLS handshake"))
+        }
+        _ => ConnectError::new(Reason::NetworkError, format!("the TLS handshake with {host} broke off")),
+    }
+}
+
+/// An encrypted connection as the pool wants it.
+pub(super) struct TlsSocket(TokioIo<TlsStream<TcpStream>>);
+
+impl Connection for TlsSocket {
+    fn connected(&self) -> Connected {
+        let (_, session) = self.0.inner().get_ref();
+        if session.alpn_protocol() == Some(b"h2") { Connected::new().negotiated_h2() } else { Connected::new() }
+    }
+}
+
+impl Read for TlsSocket {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl Write for TlsSocket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(list: &[&str]) -> Vec<SocketAddr> {
+        list.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn families_take_turns_and_the_list_is_bounded() {
+        let given = addresses(&["[2600::1]:1", "[2600::2]:1", "[2600::3]:1", "1.1.1.1:1", "1.1.1.2:1"]);
+        let expected = addresses(&["[2600::1]:1", "1.1.1.1:1", "[2600::2]:1", "1.1.1.2:1", "[2600::3]:1"]);
+        assert_eq!(take_turns(given), expected);
+        let many: Vec<_> = (1..=40_u16).map(|port| SocketAddr::from(([1, 1, 1, 1], port))).collect();
+        assert_eq!(take_turns(many).len(), ADDRESSES_MAX);
+    }
+
+    #[test]
+    fn one_public_address_among_private_ones_is_the_only_one_dialled() {
+        let tls = tls::client_config(None).unwrap();
+        let connector = Connector::new(Guard::default(), Vec::new(), Routes::default(), tls);
+        let given = addresses(&["10.0.0.1:443", "1.1.1.1:443", "[::1]:443"]);
+        assert_eq!(connector.0.permitted("mixed.example", given).unwrap(), addresses(&["1.1.1.1:443"]));
+    }
+
+    #[test]
+    fn a_refused_address_is_named_with_its_network_and_the_key_to_set() {
+        let tls = tls::client_config(None).unwrap();
+        let connector = Connector::new(Guard::default(), Vec::new(), Routes::default(), tls);
+        let failure = connector.0.permitted("x.example", addresses(&["10.0.0.1:443"])).unwrap_err().to_failure();
+        assert_eq!(failure.reason, Reason::BlockedAddress);
+        assert_eq!(
+            failure.detail,
+            "x.example is 10.0.0.1, a private address, and no network of egress.allow_networks contains it"
+        );
+    }
+
+    #[test]
+    fn the_brackets_of_an_address_are_no_part_of_it() {
+        assert_eq!(bare_host(&Uri::from_static("https://[::1]:8443/x")), "::1");
+        assert_eq!(bare_host(&Uri::from_static("https://a.example/x")), "a.example");
+    }
+}
