@@ -1,6 +1,7 @@
 //! A webhook: one compiled definition, immutable and shared.
 
 pub mod filter;
+pub mod judge;
 pub mod retry;
 pub mod validator;
 
