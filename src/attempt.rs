@@ -50,12 +50,12 @@ pub async fn send(client: &Client, webhook: &Webhook, request: Request, begun: I
     };
     let Response { status, headers, body, truncated } = response;
     let parts = ResponseParts { status, headers: &headers, body: &body, truncated };
-    let judgement = judge(webhook, &parts, Timestamp::now());
+    let judgement = judge(webhook, parts, Timestamp::now());
     Attempted {
         outcome: judgement.outcome,
         status: Some(status.as_u16()),
         duration: begun.elapsed(),
-        validators: judgement.verdicts.into_iter().map(|verdict| (verdict.name, verdict.passed)).collect(),
+        validators: judgement.verdicts.into_iter().map(|(name, verdict)| (name, verdict.passed)).collect(),
         missing,
     }
 }

@@ -139,6 +139,8 @@ pub struct Failure {
     pub reason: Reason,
     /// A sentence for people. It never holds a secret or a URL beyond its host.
     pub detail: String,
+    /// The response's status, when there was a response.
+    pub status: Option<u16>,
     /// What the receiver asked for by `Retry-After`.
     pub retry_after: Option<Duration>,
     /// A validator that failed asks for a retry (`on_failure = "retry"`).
@@ -149,7 +151,7 @@ impl Failure {
     /// A failure with nothing but its reason and sentence.
     #[must_use]
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into(), retry_after: None, validator_retry: false }
+        Self { reason, detail: detail.into(), status: None, retry_after: None, validator_retry: false }
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) fn classify(host: &str, phase: Phase, error: &(dyn Error + 'static)) 
     }
     match phase {
         Phase::Head => Failure::new(Reason::NetworkError, format!("the exchange with {host} failed")),
-        // What is left here is a stream that ended early: HTTP/2 tells it by errors that keep their kind to themselves.
+        // A head came, so the receiver speaks HTTP: what is left is a body that did not come to its end.
         Phase::Body => closed_early(host),
     }
 }
@@ -39,6 +39,9 @@ fn known(host: &str, error: &(dyn Error + 'static)) -> Option<Failure> {
     }
     if let Some(error) = error.downcast_ref::<hyper::Error>() {
         return from_hyper(host, error);
+    }
+    if let Some(error) = error.downcast_ref::<h2::Error>() {
+        return (error.is_remote() || error.is_io()).then(|| closed_early(host));
     }
     error.downcast_ref::<io::Error>().and_then(|error| from_io(host, error))
 }

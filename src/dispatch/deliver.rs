@@ -22,7 +22,7 @@ impl Dispatch {
         let attempted = attempt(&live.client, webhook, &lease.event).await;
         let now = Timestamp::now();
         let attempts = lease.attempts.saturating_add(1);
-        let decision = decide(webhook, &attempted.outcome, attempts, lease.event.received_at, now, fastrand::f64());
+        let decision = decide(&webhook.retry, &attempted.outcome, attempts, lease.event.received_at, now, fastrand::f64());
         let settlement = match decision {
             Decision::Done => Settlement::Delivered,
             Decision::RetryAt(until) => Settlement::Defer { until, attempts },

@@ -2,6 +2,7 @@
 
 mod builtin;
 mod path;
+pub mod decode;
 pub mod value;
 
 use std::collections::{BTreeMap, BTreeSet};

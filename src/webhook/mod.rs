@@ -2,6 +2,7 @@
 
 pub mod filter;
 pub mod request;
+pub mod judge;
 pub mod retry;
 pub mod validator;
 

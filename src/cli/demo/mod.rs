@@ -2,3 +2,6 @@
 
 pub mod authority;
 pub mod receiver;
+
+#[cfg(test)]
+mod exchange;
