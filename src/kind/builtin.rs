@@ -227,6 +227,26 @@ mod tests {
     }
 
     #[test]
+    fn every_shipped_event_is_what_its_kind_says() {
+        let kinds = kinds();
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config/events");
+        let mut count = 0;
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let file = entry.unwrap().path();
+            let stem = file.file_stem().unwrap().to_str().unwrap();
+            let kind = kinds.iter().find(|kind| stem.starts_with(&*kind.name)).unwrap();
+            let payload: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+            let mut found = Vec::new();
+            breaches(&kind.schema, &payload, stem, &mut found);
+            assert!(found.is_empty(), "{found:#?}");
+            let event_type = kind.event_type(&payload).unwrap();
+            assert!(kind.triggers().contains(&&*event_type), "{stem}: {event_type}");
+            count += 1;
+        }
+        assert!(count >= 9, "only {count} events");
+    }
+
+    #[test]
     fn the_check_of_samples_can_fail() {
         let request = &kinds()[0];
         let mut payload = request.samples[0].payload.clone();

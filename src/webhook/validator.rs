@@ -65,8 +65,8 @@ impl Validator {
     #[must_use]
     pub fn needs_body(&self) -> bool {
         // A second `$` may be a filter that looks at the body from elsewhere (`$.headers[?$.data.ok]`).
-        let elsewhere = matches!(self.path.root_member(), Some("status" | "headers"));
-        !elsewhere || self.path.text().matches('$').count() > 1
+        let starts_beside_it = matches!(self.path.root_member(), Some("status" | "headers"));
+        !starts_beside_it || self.path.text().matches('$').count() > 1
     }
 }
 
