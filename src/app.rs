@@ -1,6 +1,5 @@
 //! The process: load → open the spool → bind → serve → drain, in one straight function.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -105,7 +104,7 @@ impl Running {
 /// Starts everything. When it returns, both listeners are bound and the sidecar is ready.
 pub async fn start(start: Start) -> Result<Running, StartError> {
     let Start { source, loaded, routes, hints, stop, abort } = start;
-    let Loaded { snapshot: Some(snapshot), fingerprint, watched, .. } = loaded else { return Err(StartError::Config) };
+    let Loaded { snapshot: Some(snapshot), watched, .. } = loaded else { return Err(StartError::Config) };
     let metrics = Arc::new(Metrics::new(snapshot.kinds.keys().map(AsRef::as_ref))?);
     let client = Arc::new(Client::new(&snapshot.settings.egress, routes.clone())?);
     let spool: Arc<dyn Spool> = Arc::new(open_spool(&snapshot.settings.spool, &metrics)?);
@@ -123,7 +122,7 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
 
     let tasks = TaskTracker::new();
     let (hints, hinted) = hints;
-    let reload = Reload { source, publisher, metrics: Arc::clone(&metrics), routes, fingerprint, watched };
+    let reload = Reload { source, publisher, metrics: Arc::clone(&metrics), routes, watched };
     tasks.spawn(reload.run(hints, hinted, stop_serving.clone()));
     let dispatch = Arc::new(Dispatch {
         live: live.clone(),
@@ -179,8 +178,10 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
 fn open_spool(settings: &crate::config::Spool, metrics: &Metrics) -> Result<DiskSpool, OpenError> {
     let commits = metrics.spool_commits();
     let options = Options {
+        bytes_max: settings.bytes_max,
+        dead_letter_retention: settings.dead_letter_retention,
         commit_seen: Box::new(move |duration: Duration| commits.observe(duration.as_secs_f64())),
-        ..Options::new(PathBuf::from(&settings.path), settings.bytes_max, settings.dead_letter_retention)
+        ..Options::new(&settings.path)
     };
     DiskSpool::open(options)
 }

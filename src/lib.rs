@@ -1,4 +1,4 @@
-//! Outrigger: a static-configuration webhook sidecar.
+//! Outrigger: a static-configuration webhook sidecar. ARCHITECTURE.md is the map.
 
 pub mod delivery;
 pub mod diagnostic;
@@ -14,6 +14,16 @@ pub mod config;
 pub mod plan;
 
 pub mod client;
+pub mod live;
+pub mod server;
+pub mod settled;
 pub mod spool;
+
+pub mod attempt;
+pub mod dispatch;
+pub mod ingest;
+pub mod reload;
+
+pub mod app;
 
 pub mod cli;

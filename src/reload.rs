@@ -53,8 +53,6 @@ pub struct Reload {
     pub metrics: Arc<Metrics>,
     /// Connections that are led elsewhere, for `demo`.
     pub routes: Routes,
-    /// The content that is in force.
-    pub fingerprint: u64,
     /// The folders to watch.
     pub watched: BTreeSet<PathBuf>,
 }
@@ -90,7 +88,7 @@ impl Reload {
     }
 
     /// Publishes what was loaded, if it is good and differs.
-    fn publish(&mut self, loaded: Loaded) -> Reloaded {
+    fn publish(&self, loaded: Loaded) -> Reloaded {
         let current = Arc::clone(&self.publisher.borrow());
         let Some(snapshot) = loaded.snapshot else {
             for diagnostic in &loaded.diagnostics {
@@ -99,7 +97,7 @@ impl Reload {
             tracing::error!(faults = loaded.diagnostics.len(), generation = current.generation, "config.refused");
             return Reloaded::Refused;
         };
-        if loaded.fingerprint == self.fingerprint {
+        if snapshot.is_same(&current.snapshot) {
             return Reloaded::Unchanged;
         }
         let client = if snapshot.settings.egress == current.snapshot.settings.egress {
@@ -116,10 +114,9 @@ impl Reload {
         for setting in restart_settings(&current.snapshot, &snapshot) {
             tracing::warn!(setting, "this setting takes a restart; its old value stays in force");
         }
-        let (added, changed, removed) = differences(&current.snapshot, &snapshot);
         let live = Live::new(snapshot, current.generation + 1, client, &self.metrics);
+        let (added, changed, removed) = differences(&current.snapshot, &live.snapshot);
         tracing::info!(generation = live.generation, ?added, ?changed, ?removed, "config.published");
-        self.fingerprint = loaded.fingerprint;
         self.publisher.send_replace(Arc::new(live));
         Reloaded::Published
     }

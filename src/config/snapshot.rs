@@ -38,10 +38,19 @@ impl Snapshot {
         let index = Index::new(&webhooks);
         Self { settings, kinds, webhooks, index }
     }
+
+    /// Whether both do the same.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let webhooks = |snapshot: &Self| -> Vec<(Arc<str>, u64)> {
+            snapshot.webhooks.values().map(|webhook| (Arc::clone(&webhook.name), webhook.fingerprint)).collect()
+        };
+        self.settings == other.settings && self.kinds == other.kinds && webhooks(self) == webhooks(other)
+    }
 }
 
 /// `outrigger.toml`, compiled.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Settings {
     /// The event listener.
     pub ingest: Ingest,
@@ -61,7 +70,7 @@ pub struct Settings {
 }
 
 /// `[ingest]`.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Ingest {
     pub listen: Listen,
     pub token: Option<Secret>,
@@ -70,14 +79,14 @@ pub struct Ingest {
 }
 
 /// `[admin]`.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Admin {
     pub listen: Listen,
     pub token: Option<Secret>,
 }
 
 /// `[spool]`.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Spool {
     pub path: PathBuf,
     pub bytes_max: u64,
@@ -85,7 +94,7 @@ pub struct Spool {
 }
 
 /// `[egress]`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Egress {
     /// Ports that a URL may name.
     pub allow_ports: Vec<u16>,
@@ -105,14 +114,14 @@ pub enum OnInvalidWebhook {
 }
 
 /// `[shutdown]`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shutdown {
     pub grace: Duration,
     pub delay: Duration,
 }
 
 /// `[log]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
     pub json: bool,
     /// error, warn, info, debug or trace.

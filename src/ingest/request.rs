@@ -82,7 +82,7 @@ pub(super) fn wait_of(query: Option<&str>) -> Result<Option<Duration>, Problem> 
         if key != "wait" {
             return Err(Problem::new(StatusCode::BAD_REQUEST, "the one query parameter is wait, as in ?wait=10s"));
         }
-        let time = parse_duration(value).ok().filter(|time| *time <= WAIT_MAX).ok_or_else(|| {
+        let time = parse_duration(value).filter(|time| *time <= WAIT_MAX).ok_or_else(|| {
             let detail = format!("wait is a duration of at most {} s, as in ?wait=10s", WAIT_MAX.as_secs());
             Problem::new(StatusCode::BAD_REQUEST, detail)
         })?;

@@ -16,7 +16,7 @@ pub use path::Path;
 pub const MANUAL: &str = "Manual";
 
 /// One kind of event.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Kind {
     /// Its name: `request`, `integration`, … or a custom kind's.
     pub name: Arc<str>,
@@ -40,7 +40,7 @@ pub struct Kind {
 }
 
 /// A full sample event.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
     /// `RequestGranted`, or with its variant: `RequestGranted.older`.
     pub name: Arc<str>,

@@ -46,6 +46,13 @@ enum Step {
     Wildcard,
 }
 
+/// The text decides: equal texts are equal paths.
+impl PartialEq for Path {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
 impl Path {
     /// Parses a JSONPath. The fault's place is in `text`.
     pub fn parse(text: &str) -> Result<Self, Fault> {

@@ -71,6 +71,13 @@ enum Parts {
     Around { prefix: Box<str>, middles: Box<[Box<str>]>, suffix: Box<str> },
 }
 
+/// The pattern decides: equal patterns are equal globs.
+impl PartialEq for Glob {
+    fn eq(&self, other: &Self) -> bool {
+        self.pattern == other.pattern
+    }
+}
+
 impl Glob {
     /// Compiles a pattern; every text is one.
     #[must_use]
