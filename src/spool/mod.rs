@@ -1,1 +1,279 @@
 //! The spool: the durable queue, and the only hand-off between ingest and delivery.
+//!
+//! It holds events and which webhooks still owe a delivery, never a rendered request and never a secret. A delivery is
+//! one event for one webhook. It is *pending* from the commit of its append until it is settled as delivered or becomes a
+//! *dead letter*; there is no third way out. While somebody holds its [`Lease`] nobody else is given it.
+//!
+//! # Contract
+//!
+//! - [`Spool::append`] takes all of a batch or none, and what it took is durable before it resolves. It answers
+//!   [`SpoolError::Full`] or [`SpoolError::Unavailable`] without having kept anything, and takes batches again, without a
+//!   restart, once there is room. An append whose future is dropped may have happened or not.
+//! - [`Spool::lease`] hands out what is due: first what was given back, else roughly in the order of arrival and of due
+//!   times. It may wait for ever; an empty answer means that the spool is closed. Any number of callers may wait on one
+//!   webhook. A delivery is leased once at a time.
+//! - Dropping a [`Lease`], also by a panic, gives the delivery back to the front of its queue.
+//! - [`Spool::settle`] consumes the lease, so settling twice does not compile. It resolves when the settlement is queued.
+//!   The settlements of one delivery are written in their order; one that cannot be written is kept and tried again, and
+//!   `settle` waits while too many are kept.
+//! - A due time is wall-clock time; a clock that is set back or forward makes deliveries late or early, never lost.
+//! - Memory is bounded by named limits and does not grow with the backlog.
+//! - Counters are kept, never counted: opening and [`Spool::backlog`] take no longer with a million pending deliveries.
+//! - [`Spool::close`] commits what is queued. What is leased then stays pending and comes back with the next opening.
+//!
+//! # What a crash leaves
+//!
+//! A crash is the end of the process at any instruction (`kill -9`). What a loss of power leaves is for SQLite's
+//! `synchronous=FULL` and the disk to promise.
+//!
+//! | the crash comes | after opening again |
+//! |---|---|
+//! | in `append`, before the commit | nothing of the batch is there, and nobody was told that it is |
+//! | in `append`, after the commit | all of the batch is pending, though perhaps nobody was told |
+//! | while a delivery is leased | it is pending with the attempts of its last settlement |
+//! | after `settle(Delivered)`, before its commit | it is pending: delivered once more under the same delivery id |
+//! | after `settle(Delivered)`, after its commit | it is gone, and its event too once no other webhook needs it |
+//! | after `settle(Defer)`, before its commit | it is pending as it was: due at once or at its former time |
+//! | after `settle(Defer)`, after its commit | it is pending and due at `until` |
+//! | after `settle(Bury)`, before its commit | it is pending |
+//! | after `settle(Bury)`, after its commit | it is a dead letter |
+//! | in `bury_webhook` | some of its deliveries are dead letters, the others are pending; calling it again goes on |
+//! | while old dead letters are dropped | some are gone, the others go later |
+//! | while opening | opening again starts afresh: the schema is made in one transaction |
+//! | while closing | as without closing |
+//!
+//! A commit is one SQLite transaction: the counters, the event, its deliveries and its dead letters change together.
+
+#[cfg(test)]
+mod contract;
+#[cfg(test)]
+mod crash;
+mod disk;
+mod inbox;
+mod ledger;
+mod lock;
+mod queue;
+mod reader;
+mod schema;
+mod writer;
+
+use std::fmt;
+use std::future::Future;
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::delivery::Reason;
+use crate::event::{Event, EventId};
+
+pub use disk::{DiskSpool, Found, OpenError, Options};
+
+/// A future that a trait object can return.
+pub type Wait<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What a sender should wait before it tries a full spool again.
+const RETRY_AFTER_FULL: Duration = Duration::from_secs(30);
+
+/// What a sender should wait before it tries a spool again that cannot write or is closing.
+const RETRY_AFTER_UNAVAILABLE: Duration = Duration::from_secs(5);
+
+/// The durable queue. The module's documentation is its contract.
+pub trait Spool: Send + Sync + 'static {
+    /// Keeps all of a batch, durably, or nothing of it.
+    fn append(&self, batch: Batch) -> Wait<'_, Result<(), SpoolError>>;
+
+    /// Waits until at least one delivery of the webhook is due, then leases up to `max` of them. Resolves with nothing
+    /// only when the spool is closed or `max` is 0.
+    fn lease<'a>(&'a self, webhook: &'a Arc<str>, max: usize) -> Wait<'a, Vec<Lease>>;
+
+    /// Ends a lease. Resolves when the settlement is queued, not when it is committed; dropped before that, the lease is
+    /// given back. On a closed spool nothing is written: the delivery comes back with the next opening.
+    fn settle(&self, lease: Lease, settlement: Settlement) -> Wait<'_, ()>;
+
+    /// The kept counters of every webhook that was ever named to this spool and of those that it found with something in
+    /// store, in the order of their names.
+    fn backlog(&self) -> Vec<Backlog>;
+
+    /// Makes dead letters of all pending deliveries of a removed webhook that are not leased, in bounded steps, and says
+    /// how many. What is appended or given back meanwhile may stay pending.
+    fn bury_webhook(&self, webhook: &Arc<str>, reason: Reason, detail: String) -> Wait<'_, Result<u64, SpoolError>>;
+
+    /// A page of dead letters, the latest first.
+    fn dead_letters(&self, query: DeadLetterQuery) -> Wait<'_, Result<Vec<DeadLetter>, SpoolError>>;
+
+    /// What the spool takes of the disk, as it is compared with its limit.
+    fn bytes(&self) -> u64;
+
+    /// Takes nothing new, commits everything that is queued and ends.
+    fn close(&self) -> Wait<'_, ()>;
+}
+
+/// What is appended together.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// Each event with the webhooks that want it. An event that no webhook wants is not kept.
+    pub events: Vec<(Arc<Event>, Vec<Arc<str>>)>,
+}
+
+/// A delivery that its holder alone may attempt.
+pub struct Lease {
+    /// The event.
+    pub event: Arc<Event>,
+    /// The webhook that owes it.
+    pub webhook: Arc<str>,
+    /// Attempts made so far.
+    pub attempts: u32,
+    claim: Claim,
+    home: Option<Arc<dyn Home>>,
+}
+
+impl Lease {
+    fn new(event: Arc<Event>, webhook: Arc<str>, attempts: u32, claim: Claim, home: Arc<dyn Home>) -> Self {
+        Self { event, webhook, attempts, claim, home: Some(home) }
+    }
+
+    /// Takes the lease apart for its settlement: nothing is given back any more.
+    fn settled(mut self) -> Claim {
+        self.home = None;
+        self.claim
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(home) = mem::take(&mut self.home) {
+            home.give_back(Arc::clone(&self.event), self.attempts, self.claim);
+        }
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease")
+            .field("event", &self.event.id)
+            .field("webhook", &self.webhook)
+            .field("attempts", &self.attempts)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where a delivery is kept in its spool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Claim {
+    /// When it was due, as stored.
+    due: i64,
+    /// The stored number of its event.
+    seq: i64,
+    /// Other webhooks were owed the same event.
+    shared: bool,
+}
+
+/// The queue that a lease goes back to.
+trait Home: Send + Sync {
+    fn give_back(&self, event: Arc<Event>, attempts: u32, claim: Claim);
+}
+
+/// How a lease ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settlement {
+    /// The receiver accepted it.
+    Delivered,
+    /// It is tried again.
+    Defer {
+        /// Not before this.
+        until: Timestamp,
+        /// Attempts made so far.
+        attempts: u32,
+    },
+    /// It is given up on and becomes a dead letter.
+    Bury {
+        /// Why.
+        reason: Reason,
+        /// A sentence for people, without secrets.
+        detail: String,
+        /// Attempts made.
+        attempts: u32,
+        /// When it was given up on.
+        at: Timestamp,
+    },
+}
+
+/// The counters of one webhook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backlog {
+    /// The webhook, which perhaps no configuration names any more.
+    pub webhook: Arc<str>,
+    /// Deliveries that are neither delivered nor dead.
+    pub pending: u64,
+    /// Dead letters that are kept.
+    pub dead: u64,
+    /// When the oldest pending event was taken in. It may lag a second behind the settlements.
+    pub oldest_pending: Option<Timestamp>,
+}
+
+/// Which dead letters to list.
+#[derive(Clone, Copy, Debug)]
+pub struct DeadLetterQuery {
+    /// At most this many, and never more than a thousand.
+    pub limit: usize,
+    /// Only those before this [`DeadLetter::number`]: the next page.
+    pub before: Option<i64>,
+}
+
+/// A delivery that was given up on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Its place in the list: later ones have greater numbers.
+    pub number: i64,
+    /// The event.
+    pub event: EventId,
+    /// The event's kind.
+    pub kind: Arc<str>,
+    /// The event's type.
+    pub event_type: Arc<str>,
+    /// When the event was taken in, to the millisecond.
+    pub received_at: Timestamp,
+    /// The webhook that did not get it.
+    pub webhook: Arc<str>,
+    /// Why it was given up on.
+    pub reason: Reason,
+    /// A sentence for people.
+    pub detail: String,
+    /// Attempts made.
+    pub attempts: u32,
+    /// When it was given up on, to the millisecond.
+    pub died_at: Timestamp,
+}
+
+/// Why a spool did not do what it was asked. Nothing of it was done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SpoolError {
+    /// The limit is reached.
+    #[error("the spool is full: it holds {bytes} bytes of {bytes_max}")]
+    Full {
+        /// What it holds.
+        bytes: u64,
+        /// What it may hold.
+        bytes_max: u64,
+    },
+    /// The disk refused, for example because it is full.
+    #[error("the spool cannot be written: {0}")]
+    Unavailable(String),
+    /// [`Spool::close`] was called.
+    #[error("the spool is closing")]
+    Closed,
+}
+
+impl SpoolError {
+    /// What to wait before trying again.
+    #[must_use]
+    pub const fn retry_after(&self) -> Duration {
+        match self {
+            Self::Full { .. } => RETRY_AFTER_FULL,
+            Self::Unavailable(_) | Self::Closed => RETRY_AFTER_UNAVAILABLE,
+        }
+    }
+}

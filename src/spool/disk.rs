@@ -1,0 +1,383 @@
+//! The spool on a disk of its own: SQLite with one writer thread and one reader thread.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::{Arc, PoisonError, RwLock, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::Connection;
+use tokio::sync::{Semaphore, oneshot, watch};
+
+use crate::delivery::Reason;
+
+use super::inbox::{Inbox, Order};
+use super::ledger::Ledger;
+use super::queue::{Memory, Queue};
+use super::reader::Ask;
+use super::{Backlog, Batch, DeadLetter, DeadLetterQuery, Lease, Settlement, Spool, SpoolError, Wait};
+use super::{lock, reader, schema, writer};
+
+/// Deliveries of one webhook that wait in memory, unless [`Options::ready_max`] says otherwise.
+const READY_MAX: usize = 256;
+/// What the spool may take, unless [`Options::bytes_max`] says otherwise.
+const BYTES_MAX: u64 = 1 << 30;
+/// How long dead letters are kept, unless [`Options::dead_letter_retention`] says otherwise.
+const DEAD_LETTER_RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Old dead letters that opening itself drops; the others follow while the spool runs.
+const RETENTION_STEP_OPEN: i64 = 1024;
+/// What an event takes of the disk beside its payload, roughly.
+const EVENT_BYTES: u64 = 160;
+/// What a delivery takes of the disk, roughly.
+const DELIVERY_BYTES: u64 = 32;
+
+/// How a disk spool is opened.
+pub struct Options {
+    /// The directory, made when it is missing.
+    pub path: PathBuf,
+    /// `spool.max_bytes`: appends past it are refused, settlements are not.
+    pub bytes_max: u64,
+    /// `spool.dead_letter_retention`: dead letters older than this are dropped.
+    pub dead_letter_retention: Duration,
+    /// Deliveries of one webhook that wait in memory; the rest stays on disk alone.
+    pub ready_max: usize,
+    /// Called with the duration of each commit, on the writer's thread.
+    pub commit_seen: Box<dyn Fn(Duration) + Send>,
+}
+
+impl Options {
+    /// The defaults for a directory.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            bytes_max: BYTES_MAX,
+            dead_letter_retention: DEAD_LETTER_RETENTION,
+            ready_max: READY_MAX,
+            commit_seen: Box::new(|_| {}),
+        }
+    }
+}
+
+/// What opening found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Pending deliveries.
+    pub pending: u64,
+    /// Dead letters, without those that were dropped.
+    pub dead: u64,
+    /// Dead letters dropped because they were older than the retention.
+    pub dropped: u64,
+}
+
+/// Why a spool could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The directory cannot be made or written to.
+    #[error("the spool's directory {} cannot be written to: {source}; `spool.path` has to name a directory that this user may write to", path.display())]
+    Unwritable {
+        /// The directory.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Another process has it.
+    #[error("the spool in {} is in use by {}; a spool belongs to one process: stop that one, or give this one another `spool.path`", path.display(), holder(*pid))]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+        /// The process that has it, when it could be read.
+        pid: Option<u32>,
+    },
+    /// The file is an SQLite database of something else.
+    #[error("{} is a database of another program; give the spool a directory of its own by `spool.path`", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A newer version wrote it.
+    #[error("{} has version {found} of the spool's tables, this program knows {known}; run the newer program, or let it deliver what is pending and start with another `spool.path`", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The latest version known here.
+        known: i64,
+    },
+    /// The file is damaged.
+    #[error("{} is damaged ({detail}); move it and its -wal and -shm files away and start again, then look with `sqlite3 FILE .recover` for what can be saved", path.display())]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        detail: String,
+    },
+    /// Anything else that SQLite refuses.
+    #[error("{} cannot be opened: {source}", path.display())]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        source: rusqlite::Error,
+    },
+    /// The system gives no more threads.
+    #[error("the spool cannot start its threads: {0}")]
+    Thread(io::Error),
+}
+
+fn holder(pid: Option<u32>) -> String {
+    pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
+}
+
+/// The spool on disk. Dropping it without [`Spool::close`] commits what is queued, too, and waits for that.
+pub struct DiskSpool {
+    shared: Arc<Shared>,
+    reader: mpsc::Sender<Ask>,
+    /// One listing at a time.
+    listing: Semaphore,
+    found: Found,
+    threads: Vec<JoinHandle<()>>,
+    /// The lock ends with the spool, after both threads.
+    _lock: File,
+}
+
+/// What the spool and its threads share.
+pub(super) struct Shared {
+    pub(super) inbox: Inbox,
+    /// See [`Spool::bytes`]; the writer measures it.
+    pub(super) bytes: AtomicU64,
+    pub(super) writer_ended: watch::Sender<bool>,
+    queues: RwLock<HashMap<Arc<str>, Arc<Queue>>>,
+    queue_id_last: AtomicI64,
+    memory: Arc<Memory>,
+    ready_max: usize,
+    closed: AtomicBool,
+}
+
+impl DiskSpool {
+    /// Opens the spool of a directory, or makes it. Takes no longer with a large backlog.
+    pub fn open(options: Options) -> Result<Self, OpenError> {
+        let lock = lock::lock(&options.path)?;
+        let connection = schema::open_writer(&options.path, options.bytes_max)?;
+        let reader_connection = schema::open_reader(&options.path)?;
+        let shared = Arc::new(Shared {
+            inbox: Inbox::new(),
+            bytes: AtomicU64::new(0),
+            writer_ended: watch::Sender::new(false),
+            queues: RwLock::default(),
+            queue_id_last: AtomicI64::new(0),
+            memory: Arc::default(),
+            ready_max: options.ready_max.max(1),
+            closed: AtomicBool::new(false),
+        });
+        let (found, seq_last) = restore(&shared, &connection, options.dead_letter_retention)
+            .map_err(|error| schema::refused(&options.path.join(schema::DATABASE), error))?;
+
+        let (reader, asks) = mpsc::channel();
+        let setup = writer::Setup {
+            shared: Arc::clone(&shared),
+            directory: options.path,
+            seq_last,
+            bytes_max: options.bytes_max,
+            dead_letter_retention: options.dead_letter_retention,
+            commit_seen: options.commit_seen,
+        };
+        let mut spool = Self {
+            shared: Arc::clone(&shared),
+            reader,
+            listing: Semaphore::new(1),
+            found,
+            threads: Vec::new(),
+            _lock: lock,
+        };
+        spool.start("spool-reader", move || reader::run(&reader_connection, &asks, &shared))?;
+        spool.start("spool-writer", move || writer::run(&connection, setup))?;
+        Ok(spool)
+    }
+
+    /// What opening found.
+    #[must_use]
+    pub fn found(&self) -> Found {
+        self.found
+    }
+
+    fn start(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), OpenError> {
+        self.threads.push(thread::Builder::new().name(name.to_owned()).spawn(run).map_err(OpenError::Thread)?);
+        Ok(())
+    }
+}
+
+impl Drop for DiskSpool {
+    fn drop(&mut self) {
+        self.shared.close();
+        let _ = self.reader.send(Ask::End);
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has said so itself.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Reads the kept counters and drops a bounded number of old dead letters: look-ups alone, whatever is in store.
+fn restore(shared: &Shared, connection: &Connection, retention: Duration) -> rusqlite::Result<(Found, i64)> {
+    let dropped = writer::drop_old_dead(&mut Ledger::new(connection)?, retention, RETENTION_STEP_OPEN)?;
+    // A webhook that has nothing in store is made again when it is named.
+    connection.execute("DELETE FROM webhooks WHERE pending <= 0 AND dead <= 0", [])?;
+    let last = |table: &str, column: &str| -> rusqlite::Result<i64> {
+        connection.query_row(&format!("SELECT coalesce(max({column}), 0) FROM {table}"), [], |row| row.get(0))
+    };
+    let seq_last = last("events", "seq")?;
+    shared.queue_id_last.store(last("webhooks", "id")?, Relaxed);
+    let mut found = Found { dropped: u64::try_from(dropped.values().sum::<i64>()).unwrap_or(0), ..Found::default() };
+    let mut statement = connection.prepare("SELECT id, name, pending, dead FROM webhooks")?;
+    let mut rows = statement.query([])?;
+    let mut queues = shared.queues.write().unwrap_or_else(PoisonError::into_inner);
+    while let Some(row) = rows.next()? {
+        let name: Arc<str> = row.get(1)?;
+        let count = |column| row.get::<_, i64>(column).map(|count| u64::try_from(count).unwrap_or(0));
+        let (pending, dead) = (count(2)?, count(3)?);
+        let queue = Queue::new(row.get(0)?, Arc::clone(&name), Arc::clone(&shared.memory), shared.ready_max);
+        queue.restore(pending, dead, seq_last);
+        queues.insert(name, Arc::new(queue));
+        found.pending += pending;
+        found.dead += dead;
+    }
+    Ok((found, seq_last))
+}
+
+impl Shared {
+    /// Every queue, in no order.
+    pub(super) fn queues(&self) -> Vec<Arc<Queue>> {
+        self.queues.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// The queue of a webhook, made when it is new. Its row is written with its first delivery.
+    fn queue(&self, webhook: &Arc<str>) -> Arc<Queue> {
+        if let Some(queue) = self.queues.read().unwrap_or_else(PoisonError::into_inner).get(webhook) {
+            return Arc::clone(queue);
+        }
+        let mut queues = self.queues.write().unwrap_or_else(PoisonError::into_inner);
+        let queue = queues.entry(Arc::clone(webhook)).or_insert_with(|| {
+            let id = self.queue_id_last.fetch_add(1, Relaxed) + 1;
+            Arc::new(Queue::new(id, Arc::clone(webhook), Arc::clone(&self.memory), self.ready_max))
+        });
+        Arc::clone(queue)
+    }
+
+    fn close(&self) {
+        self.closed.store(true, SeqCst);
+        self.inbox.close();
+        for queue in self.queues() {
+            queue.wake();
+        }
+    }
+}
+
+impl Spool for DiskSpool {
+    fn append(&self, batch: Batch) -> Wait<'_, Result<(), SpoolError>> {
+        Box::pin(async move {
+            let mut events = Vec::with_capacity(batch.events.len());
+            let mut bytes = 0;
+            for (event, webhooks) in batch.events {
+                let mut queues: Vec<_> = webhooks.iter().map(|webhook| self.shared.queue(webhook)).collect();
+                queues.sort_unstable_by_key(|queue| queue.id);
+                queues.dedup_by_key(|queue| queue.id);
+                if !queues.is_empty() {
+                    bytes += event.raw.len() as u64 + EVENT_BYTES + DELIVERY_BYTES * queues.len() as u64;
+                    events.push((event, queues));
+                }
+            }
+            if events.is_empty() {
+                return if self.shared.closed.load(SeqCst) { Err(SpoolError::Closed) } else { Ok(()) };
+            }
+            self.shared.inbox.append(events, bytes).await
+        })
+    }
+
+    fn lease<'a>(&'a self, webhook: &'a Arc<str>, max: usize) -> Wait<'a, Vec<Lease>> {
+        Box::pin(async move {
+            let queue = self.shared.queue(webhook);
+            loop {
+                // Enabled before the look: a wake-up that comes after the look is not lost.
+                let mut woken = pin!(queue.woken());
+                woken.as_mut().enable();
+                if self.shared.closed.load(SeqCst) || max == 0 {
+                    return Vec::new();
+                }
+                let taken = queue.take(max, Timestamp::now().as_millisecond());
+                if taken.refill {
+                    // The reader ends with the spool, and `self` is here.
+                    let _ = self.reader.send(Ask::Refill(Arc::clone(&queue)));
+                }
+                if !taken.leases.is_empty() {
+                    return taken.leases;
+                }
+                // The time being over and the wake-up both mean to look again.
+                let _ = tokio::time::timeout(taken.wait, woken).await;
+            }
+        })
+    }
+
+    fn settle(&self, lease: Lease, settlement: Settlement) -> Wait<'_, ()> {
+        Box::pin(async move {
+            // Until there is room the lease is whole: dropping this future gives it back.
+            if !self.shared.inbox.settle_room().await {
+                return;
+            }
+            let queue = self.shared.queue(&lease.webhook);
+            let claim = lease.settled();
+            self.shared.inbox.settle(Order { queue, claim, settlement, metered: true });
+        })
+    }
+
+    fn backlog(&self) -> Vec<Backlog> {
+        let mut backlog: Vec<Backlog> = self
+            .shared
+            .queues()
+            .into_iter()
+            .map(|queue| {
+                let oldest_ms = queue.oldest_ms.load(Relaxed);
+                Backlog {
+                    webhook: Arc::clone(&queue.webhook),
+                    pending: queue.pending.load(Relaxed),
+                    dead: queue.dead.load(Relaxed),
+                    oldest_pending: (oldest_ms != 0).then(|| Timestamp::from_millisecond(oldest_ms).ok()).flatten(),
+                }
+            })
+            .collect();
+        backlog.sort_unstable_by(|a, b| a.webhook.cmp(&b.webhook));
+        backlog
+    }
+
+    fn bury_webhook(&self, webhook: &Arc<str>, reason: Reason, detail: String) -> Wait<'_, Result<u64, SpoolError>> {
+        let queue = self.shared.queue(webhook);
+        Box::pin(self.shared.inbox.bury(queue, reason, detail))
+    }
+
+    fn dead_letters(&self, query: DeadLetterQuery) -> Wait<'_, Result<Vec<DeadLetter>, SpoolError>> {
+        Box::pin(async move {
+            let _turn = self.listing.acquire().await.map_err(|_| SpoolError::Closed)?;
+            let (reply, answer) = oneshot::channel();
+            self.reader.send(Ask::DeadLetters(query, reply)).map_err(|_| SpoolError::Closed)?;
+            answer.await.unwrap_or(Err(SpoolError::Closed))
+        })
+    }
+
+    fn bytes(&self) -> u64 {
+        self.shared.bytes.load(Relaxed)
+    }
+
+    fn close(&self) -> Wait<'_, ()> {
+        Box::pin(async move {
+            self.shared.close();
+            // The sender lives in `shared`, so the only end of this wait is the writer's.
+            let _ = self.shared.writer_ended.subscribe().wait_for(|ended| *ended).await;
+        })
+    }
+}

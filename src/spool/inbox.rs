@@ -1,0 +1,197 @@
+//! What waits for the writer: appends, settlements and orders to bury, each with a bound.
+
+use std::mem;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::delivery::Reason;
+use crate::event::Event;
+
+use super::queue::{Key, Queue};
+use super::{Claim, Settlement, SpoolError};
+
+/// A settlement waits this long for an append whose commit it can share.
+const SETTLE_WAIT: Duration = Duration::from_millis(20);
+/// Settlements that are queued or kept because they could not be written.
+const SETTLEMENTS_MAX: usize = 4096;
+/// What appends may wait in the inbox, in units of [`APPEND_UNIT_BYTES`]: 8 MiB.
+const APPEND_UNITS_MAX: u32 = 8192;
+/// Appends are metered in KiB.
+const APPEND_UNIT_BYTES: u64 = 1024;
+
+/// A batch that waits for its commit.
+pub(super) struct Append {
+    /// Each event with its queues, at least one and none twice.
+    pub(super) events: Vec<(Arc<Event>, Vec<Arc<Queue>>)>,
+    /// What it will take of the disk, roughly.
+    pub(super) bytes: u64,
+    /// What it takes of the inbox.
+    units: u32,
+    /// Whom to tell.
+    reply: oneshot::Sender<Result<(), SpoolError>>,
+}
+
+/// A settlement that waits for its commit.
+pub(super) struct Order {
+    pub(super) queue: Arc<Queue>,
+    pub(super) claim: Claim,
+    pub(super) settlement: Settlement,
+    /// It took a place in the inbox that its commit gives back.
+    pub(super) metered: bool,
+}
+
+/// A removed webhook whose deliveries become dead letters, a step at a time.
+pub(super) struct Burial {
+    pub(super) queue: Arc<Queue>,
+    pub(super) reason: Reason,
+    pub(super) detail: String,
+    /// Rows up to here were looked at.
+    pub(super) cursor: Key,
+    /// No rows are left behind the cursor.
+    pub(super) drained: bool,
+    /// How many were buried.
+    pub(super) count: u64,
+    /// Whom to tell.
+    pub(super) reply: oneshot::Sender<Result<u64, SpoolError>>,
+}
+
+/// What the writer is given at once.
+#[derive(Default)]
+pub(super) struct Waiting {
+    pub(super) appends: Vec<Append>,
+    pub(super) orders: Vec<Order>,
+    pub(super) burials: Vec<Burial>,
+    /// Nothing comes after this.
+    pub(super) closing: bool,
+    orders_since: Option<Instant>,
+}
+
+/// The way to the writer.
+pub(super) struct Inbox {
+    waiting: Mutex<Waiting>,
+    arrived: Condvar,
+    append_room: Semaphore,
+    settle_room: Semaphore,
+}
+
+impl Inbox {
+    pub(super) fn new() -> Self {
+        Self {
+            waiting: Mutex::new(Waiting::default()),
+            arrived: Condvar::new(),
+            append_room: Semaphore::new(APPEND_UNITS_MAX as usize),
+            settle_room: Semaphore::new(SETTLEMENTS_MAX),
+        }
+    }
+
+    /// Queues a batch when there is room for it and waits for what the writer says.
+    pub(super) async fn append(
+        &self,
+        events: Vec<(Arc<Event>, Vec<Arc<Queue>>)>,
+        bytes: u64,
+    ) -> Result<(), SpoolError> {
+        let units = u32::try_from(bytes / APPEND_UNIT_BYTES).unwrap_or(u32::MAX).clamp(1, APPEND_UNITS_MAX);
+        // The writer gives the room back: a caller that goes away leaves its batch in the inbox.
+        self.append_room.acquire_many(units).await.map_err(|_| SpoolError::Closed)?.forget();
+        let (reply, answer) = oneshot::channel();
+        {
+            let mut waiting = self.lock();
+            if waiting.closing {
+                return Err(SpoolError::Closed);
+            }
+            waiting.appends.push(Append { events, bytes, units, reply });
+        }
+        self.arrived.notify_one();
+        answer.await.unwrap_or(Err(SpoolError::Closed))
+    }
+
+    /// Waits for room for one settlement. False when the spool is closed.
+    pub(super) async fn settle_room(&self) -> bool {
+        let Ok(permit) = self.settle_room.acquire().await else { return false };
+        permit.forget();
+        true
+    }
+
+    /// Queues a settlement. False when the spool is closed.
+    pub(super) fn settle(&self, order: Order) -> bool {
+        let mut waiting = self.lock();
+        if waiting.closing {
+            return false;
+        }
+        let first = waiting.orders.is_empty();
+        if first {
+            waiting.orders_since = Some(Instant::now());
+        }
+        waiting.orders.push(order);
+        drop(waiting);
+        if first {
+            self.arrived.notify_one();
+        }
+        true
+    }
+
+    /// Queues the burial of a webhook's deliveries and waits for its end.
+    pub(super) async fn bury(&self, queue: Arc<Queue>, reason: Reason, detail: String) -> Result<u64, SpoolError> {
+        let (reply, answer) = oneshot::channel();
+        {
+            let mut waiting = self.lock();
+            if waiting.closing {
+                return Err(SpoolError::Closed);
+            }
+            waiting.burials.push(Burial { queue, reason, detail, cursor: (0, 0), drained: false, count: 0, reply });
+        }
+        self.arrived.notify_one();
+        answer.await.unwrap_or(Err(SpoolError::Closed))
+    }
+
+    /// Answers a batch and gives its room back.
+    pub(super) fn answer(&self, append: Append, result: Result<(), SpoolError>) {
+        self.append_room.add_permits(append.units as usize);
+        // Nobody listens any more when the caller's future was dropped.
+        let _ = append.reply.send(result);
+    }
+
+    /// Gives the places of written settlements back.
+    pub(super) fn settled(&self, count: usize) {
+        self.settle_room.add_permits(count);
+    }
+
+    /// Refuses everything from now on; what is queued is still given to the writer.
+    pub(super) fn close(&self) {
+        self.append_room.close();
+        self.settle_room.close();
+        self.lock().closing = true;
+        self.arrived.notify_one();
+    }
+
+    /// For the writer: waits until something ought to be written or `idle` is over, and takes all there is.
+    pub(super) fn take(&self, idle: Duration) -> Waiting {
+        let end = Instant::now() + idle;
+        let mut waiting = self.lock();
+        loop {
+            let now = Instant::now();
+            let settle_at = waiting.orders_since.map(|since| since + SETTLE_WAIT);
+            let ready = waiting.closing
+                || !waiting.appends.is_empty()
+                || !waiting.burials.is_empty()
+                || settle_at.is_some_and(|at| at <= now)
+                || end <= now;
+            if ready {
+                let closing = waiting.closing;
+                return Waiting { closing, ..mem::replace(&mut *waiting, Waiting { closing, ..Waiting::default() }) };
+            }
+            let until = settle_at.map_or(end, |at| at.min(end));
+            let (guard, _) = self
+                .arrived
+                .wait_timeout(waiting, until.saturating_duration_since(now))
+                .unwrap_or_else(PoisonError::into_inner);
+            waiting = guard;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,38 @@
+//! The lock that keeps a second process away from a spool's directory.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::Path;
+
+use super::disk::OpenError;
+
+/// The file that is locked; it holds the process id of whoever locked it last.
+const LOCK_FILE: &str = "outrigger.lock";
+
+/// Makes the directory when it is missing and locks it. The kernel ends the lock with the process, however that ends.
+pub(super) fn lock(directory: &Path) -> Result<File, OpenError> {
+    let unwritable = |source| OpenError::Unwritable { path: directory.to_owned(), source };
+    fs::create_dir_all(directory).map_err(unwritable)?;
+    let mut file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(directory.join(LOCK_FILE))
+        .map_err(unwritable)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            // Without the number the message is poorer, and still right.
+            let _ = file.read_to_string(&mut holder);
+            let pid = holder.trim().parse().ok();
+            return Err(OpenError::Locked { path: directory.to_owned(), pid });
+        }
+        Err(TryLockError::Error(source)) => return Err(unwritable(source)),
+    }
+    file.set_len(0).map_err(unwritable)?;
+    file.rewind().map_err(unwritable)?;
+    writeln!(file, "{}", std::process::id()).map_err(unwritable)?;
+    Ok(file)
+}

@@ -1,0 +1,344 @@
+//! What one webhook has in memory of its deliveries, and where on disk the rest begins.
+//!
+//! Rows of `deliveries` are named by their [`Key`]. A row is *known* while it is in `ready`, leased, or settled without a
+//! commit yet; what is known is never loaded again. Every committed row that is not known lies behind a cursor:
+//!
+//! - Fresh rows (due 0) are numbered in the order of their commits. The writer hands a fresh one over directly when
+//!   nothing unread lies before it and there is room; else only `tail` moves, and the queue is *behind*.
+//! - Deferred rows are read from `later` on, once `next_due` has come. A commit that defers lowers both.
+//!
+//! A refill works on a snapshot of the database while the writer goes on. It takes `later` and `next_due` out when it
+//! begins and merges them at its end with what the writer lowered meanwhile, so no deferral is lost between. Rows that
+//! were settled meanwhile are remembered in `gone`, so that its older snapshot does not bring them back.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::event::Event;
+
+use super::{Claim, Home, Lease};
+
+/// A row of `deliveries` within its webhook: when it is due, and the number of its event.
+pub(super) type Key = (i64, i64);
+
+/// What events may weigh that wait in memory, for all webhooks together.
+const READY_BYTES_MAX: usize = 8 << 20;
+/// What they may weigh for one webhook, so that one that hangs leaves room for others.
+const READY_BYTES_WEBHOOK_MAX: usize = 2 << 20;
+/// A webhook may always hold this many, so that it goes on whatever the others hold.
+const READY_ALWAYS: usize = 4;
+/// A parsed payload takes several times the room of its text.
+const PARSED_FACTOR: usize = 6;
+/// What an event weighs beside its payload.
+const EVENT_BYTES: usize = 512;
+/// A waiter looks again after this long: wall clocks jump, and a refill can fail.
+const RECHECK: Duration = Duration::from_secs(3);
+/// Behind every deferred row.
+const LATER_END: Key = (i64::MAX, i64::MAX);
+/// Before every deferred row.
+const LATER_START: Key = (0, i64::MAX);
+
+/// The room that all queues share.
+#[derive(Debug, Default)]
+pub(super) struct Memory(AtomicUsize);
+
+/// The deliveries of one webhook.
+pub(super) struct Queue {
+    /// The webhook's number in the database.
+    pub(super) id: i64,
+    /// Its name.
+    pub(super) webhook: Arc<str>,
+    /// Pending deliveries.
+    pub(super) pending: AtomicU64,
+    /// Dead letters.
+    pub(super) dead: AtomicU64,
+    /// The oldest pending event, 0 when there is none.
+    pub(super) oldest_seq: AtomicI64,
+    /// When that was taken in, in milliseconds.
+    pub(super) oldest_ms: AtomicI64,
+    state: Mutex<State>,
+    wake: Notify,
+    memory: Arc<Memory>,
+    ready_max: usize,
+}
+
+struct State {
+    ready: VecDeque<Entry>,
+    ready_bytes: usize,
+    known: HashSet<Key>,
+    gone: HashSet<Key>,
+    refilling: bool,
+    /// Fresh rows up to here were read or handed over.
+    fresh: i64,
+    /// The last fresh row that the writer told of.
+    tail: i64,
+    /// Deferred rows up to here were read.
+    later: Key,
+    /// When the next deferred row behind `later` is due.
+    next_due: Option<i64>,
+}
+
+struct Entry {
+    event: Arc<Event>,
+    attempts: u32,
+    claim: Claim,
+    /// It was leased before: it stands before what was not, in the order of the keys.
+    returned: bool,
+}
+
+/// What [`Queue::take`] found.
+pub(super) struct Taken {
+    pub(super) leases: Vec<Lease>,
+    /// The caller has to have the queue refilled: it was marked as refilling.
+    pub(super) refill: bool,
+    /// With no leases: look again after this long.
+    pub(super) wait: Duration,
+}
+
+/// What a refill is to read.
+pub(super) struct Plan {
+    /// Fresh rows behind this one, when there are unread ones.
+    pub(super) fresh: Option<i64>,
+    /// Deferred rows behind this one.
+    pub(super) later: Key,
+    /// How many rows in all.
+    pub(super) rows: usize,
+    tail: i64,
+    next_due: Option<i64>,
+}
+
+/// What a refill read.
+#[derive(Default)]
+pub(super) struct Refill {
+    /// The rows in the order of their delivery.
+    pub(super) rows: Vec<(Arc<Event>, u32, Claim)>,
+    /// The last fresh row read.
+    pub(super) fresh: Option<i64>,
+    /// No fresh row lies behind it.
+    pub(super) fresh_drained: bool,
+    /// The last deferred row read.
+    pub(super) later: Option<Key>,
+    /// When to read deferred rows again.
+    pub(super) next_due: Option<i64>,
+}
+
+impl Queue {
+    /// The queue of a webhook that has nothing in store.
+    pub(super) fn new(id: i64, webhook: Arc<str>, memory: Arc<Memory>, ready_max: usize) -> Self {
+        Self {
+            id,
+            webhook,
+            pending: AtomicU64::new(0),
+            dead: AtomicU64::new(0),
+            oldest_seq: AtomicI64::new(0),
+            oldest_ms: AtomicI64::new(0),
+            state: Mutex::new(State {
+                ready: VecDeque::new(),
+                ready_bytes: 0,
+                known: HashSet::new(),
+                gone: HashSet::new(),
+                refilling: false,
+                fresh: 0,
+                tail: 0,
+                later: LATER_START,
+                next_due: None,
+            }),
+            wake: Notify::new(),
+            memory,
+            ready_max,
+        }
+    }
+
+    /// Takes over what was stored before this process: all of it is unread, up to the last event's number.
+    pub(super) fn restore(&self, pending: u64, dead: u64, seq_last: i64) {
+        self.pending.store(pending, Relaxed);
+        self.dead.store(dead, Relaxed);
+        if pending > 0 {
+            let mut state = self.state();
+            state.tail = seq_last;
+            state.next_due = Some(0);
+        }
+    }
+
+    /// Resolves at the next [`Queue::wake`] after it was enabled.
+    pub(super) fn woken(&self) -> tokio::sync::futures::Notified<'_> {
+        self.wake.notified()
+    }
+
+    /// Has all waiters look again.
+    pub(super) fn wake(&self) {
+        self.wake.notify_waiters();
+    }
+
+    /// Leases up to `max` of what is ready.
+    pub(super) fn take(self: &Arc<Self>, max: usize, now_ms: i64) -> Taken {
+        let mut state = self.state();
+        let count = max.min(state.ready.len());
+        let mut leases = Vec::with_capacity(count);
+        for entry in state.ready.drain(..count) {
+            let home: Arc<dyn Home> = Arc::clone(self) as Arc<dyn Home>;
+            leases.push(Lease::new(entry.event, Arc::clone(&self.webhook), entry.attempts, entry.claim, home));
+        }
+        let taken_bytes = leases.iter().map(|lease| weight(&lease.event)).sum();
+        self.lighten(&mut state, taken_bytes);
+
+        let due = state.next_due.is_some_and(|due| due <= now_ms);
+        let behind = state.tail > state.fresh && state.ready.len() <= self.ready_max / 4;
+        let refill = !state.refilling && (due || behind) && self.has_room(&state);
+        state.refilling |= refill;
+        let until_due = state.next_due.map_or(RECHECK, |due| {
+            let ms = u64::try_from(due.saturating_sub(now_ms)).unwrap_or(0);
+            Duration::from_millis(ms.max(1)).min(RECHECK)
+        });
+        // While a refill runs its end wakes the waiters, so an overdue `next_due` must not make them spin.
+        let wait = if state.refilling { RECHECK } else { until_due };
+        Taken { leases, refill, wait }
+    }
+
+    /// The writer committed a fresh row.
+    pub(super) fn push_fresh(&self, event: &Arc<Event>, seq: i64, shared: bool) {
+        let mut state = self.state();
+        let caught_up = state.fresh >= state.tail;
+        state.tail = state.tail.max(seq);
+        if seq > state.fresh && caught_up && self.has_room(&state) {
+            state.fresh = seq;
+            let claim = Claim { due: 0, seq, shared };
+            self.push(&mut state, Entry { event: Arc::clone(event), attempts: 0, claim, returned: false });
+        }
+    }
+
+    /// The writer committed a settlement; `deferred` says when the row is due now, if it is still there.
+    pub(super) fn settled(&self, claim: Claim, deferred: Option<i64>) {
+        let mut state = self.state();
+        let key = (claim.due, claim.seq);
+        state.known.remove(&key);
+        if state.refilling {
+            state.gone.insert(key);
+        }
+        if let Some(due) = deferred {
+            state.later = state.later.min((due, claim.seq - 1));
+            state.next_due = Some(state.next_due.map_or(due, |next| next.min(due)));
+        }
+    }
+
+    /// Keeps a row from being leased, so that it can be settled without a lease. False when it is leased already or was
+    /// settled after the caller's snapshot.
+    pub(super) fn claim(&self, key: Key) -> bool {
+        let mut state = self.state();
+        if state.gone.contains(&key) {
+            return false;
+        }
+        if state.known.insert(key) {
+            return true;
+        }
+        let at = state.ready.iter().position(|entry| entry.key() == key);
+        let Some(entry) = at.and_then(|at| state.ready.remove(at)) else { return false };
+        self.lighten(&mut state, weight(&entry.event));
+        true
+    }
+
+    /// Begins a refill that [`Queue::take`] asked for.
+    pub(super) fn begin_refill(&self) -> Plan {
+        let mut state = self.state();
+        let later = std::mem::replace(&mut state.later, LATER_END);
+        let next_due = state.next_due.take();
+        let behind = state.tail > state.fresh;
+        Plan {
+            fresh: behind.then_some(state.fresh),
+            later,
+            rows: self.ready_max.saturating_sub(state.ready.len()).max(1),
+            tail: state.tail,
+            next_due,
+        }
+    }
+
+    /// What a refill may load, in bytes of payload.
+    pub(super) fn refill_bytes_max(&self) -> usize {
+        let shared = READY_BYTES_MAX.saturating_sub(self.memory.0.load(Relaxed));
+        shared.min(READY_BYTES_WEBHOOK_MAX) / PARSED_FACTOR
+    }
+
+    /// Ends a refill; `None` when it failed and has to be done again.
+    pub(super) fn end_refill(&self, plan: &Plan, refill: Option<Refill>) {
+        let mut state = self.state();
+        state.refilling = false;
+        let failed = refill.is_none();
+        let refill = refill.unwrap_or_else(|| Refill { next_due: plan.next_due, ..Refill::default() });
+        for (event, attempts, claim) in refill.rows {
+            let key = (claim.due, claim.seq);
+            if !state.known.contains(&key) && !state.gone.contains(&key) {
+                self.push(&mut state, Entry { event, attempts, claim, returned: false });
+            }
+        }
+        state.gone = HashSet::new();
+        if let Some(fresh) = refill.fresh {
+            state.fresh = state.fresh.max(fresh);
+        }
+        if refill.fresh_drained {
+            state.fresh = state.fresh.max(plan.tail);
+        }
+        state.later = state.later.min(refill.later.unwrap_or(plan.later));
+        state.next_due = match (state.next_due, refill.next_due) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        drop(state);
+        // After a failure the waiters look again on their own, so that a broken disk is not asked without pause.
+        if !failed {
+            self.wake();
+        }
+    }
+
+    fn push(&self, state: &mut State, entry: Entry) {
+        let bytes = weight(&entry.event);
+        state.ready_bytes += bytes;
+        self.memory.0.fetch_add(bytes, Relaxed);
+        state.known.insert(entry.key());
+        state.ready.push_back(entry);
+    }
+
+    fn lighten(&self, state: &mut State, bytes: usize) {
+        state.ready_bytes = state.ready_bytes.saturating_sub(bytes);
+        self.memory.0.fetch_sub(bytes, Relaxed);
+    }
+
+    fn has_room(&self, state: &State) -> bool {
+        state.ready.len() < READY_ALWAYS.min(self.ready_max)
+            || (state.ready.len() < self.ready_max
+                && state.ready_bytes < READY_BYTES_WEBHOOK_MAX
+                && self.memory.0.load(Relaxed) < READY_BYTES_MAX)
+    }
+
+    /// A panic elsewhere does not make the queue unusable: every change under this lock is complete in itself.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Home for Queue {
+    fn give_back(&self, event: Arc<Event>, attempts: u32, claim: Claim) {
+        let entry = Entry { event, attempts, claim, returned: true };
+        let mut state = self.state();
+        let bytes = weight(&entry.event);
+        state.ready_bytes += bytes;
+        self.memory.0.fetch_add(bytes, Relaxed);
+        let before = state.ready.iter().take_while(|other| other.returned && other.key() < entry.key()).count();
+        state.ready.insert(before, entry);
+        drop(state);
+        self.wake();
+    }
+}
+
+impl Entry {
+    fn key(&self) -> Key {
+        (self.claim.due, self.claim.seq)
+    }
+}
+
+fn weight(event: &Event) -> usize {
+    event.raw.len() * PARSED_FACTOR + EVENT_BYTES
+}

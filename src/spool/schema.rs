@@ -1,0 +1,130 @@
+//! The database of a disk spool: its tables, its settings and how it is opened.
+//!
+//! | table | holds |
+//! |---|---|
+//! | `webhooks` | each webhook's number and its kept counters |
+//! | `events` | each event that a delivery or a dead letter needs; `fanout` says how many it had at first |
+//! | `deliveries` | what is pending; `due` is 0 before the first attempt, else wall-clock milliseconds |
+//! | `owed` | for an event of more than one webhook: how many deliveries and dead letters still need it |
+//! | `dead` | dead letters, numbered in the order in which they died |
+//!
+//! Pages that are freed are used again; the file itself does not shrink and does not grow past the spool's limit.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::disk::OpenError;
+
+/// The database's file in the spool's directory.
+pub(super) const DATABASE: &str = "spool.db";
+/// Marks an SQLite file as ours: "OUTR".
+const APPLICATION_ID: i64 = 0x4F55_5452;
+/// The version of the tables below.
+const SCHEMA_VERSION: i64 = 1;
+/// How long to wait for somebody else who looks into the file, for example the `sqlite3` shell.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+/// SQLite's page size, and so the unit of its log.
+pub(super) const PAGE_BYTES: u64 = 4096;
+/// The log is written back after this many pages: 4 MiB, so that no commit waits long for it.
+const CHECKPOINT_PAGES_MAX: u64 = 1000;
+/// A small spool writes it back earlier, or the log would take all of its room.
+const CHECKPOINT_PAGES_MIN: u64 = 16;
+/// The part of the spool's limit that the log may take.
+const LOG_SHARE: u64 = 16;
+/// SQLite's page cache for the writer, in KiB.
+const WRITER_CACHE_KIB: i64 = 4096;
+/// SQLite's page cache for the reader, in KiB.
+const READER_CACHE_KIB: i64 = 1024;
+
+const TABLES: &str = "
+CREATE TABLE webhooks (
+  id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, pending INTEGER NOT NULL, dead INTEGER NOT NULL
+) STRICT;
+CREATE TABLE events (
+  seq INTEGER PRIMARY KEY, id BLOB NOT NULL, kind TEXT NOT NULL, type TEXT NOT NULL, received_ms INTEGER NOT NULL,
+  fanout INTEGER NOT NULL, payload BLOB NOT NULL
+) STRICT;
+CREATE TABLE deliveries (
+  webhook INTEGER NOT NULL, due INTEGER NOT NULL, seq INTEGER NOT NULL, attempts INTEGER NOT NULL,
+  PRIMARY KEY (webhook, due, seq)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX deferred ON deliveries (webhook, seq) WHERE due > 0;
+CREATE TABLE owed (seq INTEGER PRIMARY KEY, n INTEGER NOT NULL) STRICT;
+CREATE TABLE dead (
+  number INTEGER PRIMARY KEY, webhook INTEGER NOT NULL, seq INTEGER NOT NULL, died_ms INTEGER NOT NULL,
+  reason TEXT NOT NULL, detail TEXT NOT NULL, attempts INTEGER NOT NULL
+) STRICT;
+";
+
+/// Opens the writer's connection; makes the tables in a new file.
+pub(super) fn open_writer(directory: &Path, bytes_max: u64) -> Result<Connection, OpenError> {
+    let path = directory.join(DATABASE);
+    let failed = |error| refused(&path, error);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(&path, flags).map_err(failed)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+
+    let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0)).map_err(failed);
+    let version = number("user_version")?;
+    let tables: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(failed)?;
+    let empty = version == 0 && tables == 0;
+    if !empty && number("application_id")? != APPLICATION_ID {
+        return Err(OpenError::Foreign { path });
+    }
+    if version > SCHEMA_VERSION {
+        return Err(OpenError::Newer { path, found: version, known: SCHEMA_VERSION });
+    }
+
+    let log_pages = (bytes_max / LOG_SHARE / PAGE_BYTES).clamp(CHECKPOINT_PAGES_MIN, CHECKPOINT_PAGES_MAX);
+    let settings = format!(
+        "PRAGMA page_size = {PAGE_BYTES};
+         PRAGMA journal_mode = WAL;
+         PRAGMA synchronous = FULL;
+         PRAGMA temp_store = MEMORY;
+         PRAGMA cache_size = -{WRITER_CACHE_KIB};
+         PRAGMA wal_autocheckpoint = {log_pages};
+         PRAGMA journal_size_limit = {};",
+        log_pages * PAGE_BYTES
+    );
+    connection.execute_batch(&settings).map_err(failed)?;
+    if empty {
+        let tables = format!(
+            "BEGIN IMMEDIATE; {TABLES} PRAGMA application_id = {APPLICATION_ID};
+             PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+        );
+        connection.execute_batch(&tables).map_err(failed)?;
+    }
+    Ok(connection)
+}
+
+/// Opens the connection that refills and lists while the writer writes.
+pub(super) fn open_reader(directory: &Path) -> Result<Connection, OpenError> {
+    let path = directory.join(DATABASE);
+    let failed = |error| refused(&path, error);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(&path, flags).map_err(failed)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+    connection
+        .execute_batch(&format!("PRAGMA query_only = ON; PRAGMA cache_size = -{READER_CACHE_KIB};"))
+        .map_err(failed)?;
+    Ok(connection)
+}
+
+/// The file of SQLite's log.
+pub(super) fn log_file(directory: &Path) -> PathBuf {
+    directory.join(format!("{DATABASE}-wal"))
+}
+
+/// What an error of SQLite while opening means.
+pub(super) fn refused(path: &Path, error: rusqlite::Error) -> OpenError {
+    let path = path.to_owned();
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            OpenError::Corrupt { path, detail: error.to_string() }
+        }
+        _ => OpenError::Database { path, source: error },
+    }
+}

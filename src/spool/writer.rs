@@ -1,0 +1,419 @@
+//! The writer: one thread that commits everything that waits in one transaction, and tells everybody afterwards.
+//!
+//! When a commit fails, the appends of its transaction are answered with an error and nothing of them is kept. The
+//! settlements are kept and tried again; their number is bounded, because their places in the inbox stay taken.
+
+use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use rusqlite::Connection;
+
+use super::disk::Shared;
+use super::inbox::{Append, Burial, Order};
+use super::ledger::{Change, Ledger, due_of};
+use super::queue::Queue;
+use super::schema::{self, PAGE_BYTES};
+use super::{Settlement, SpoolError};
+
+/// Rows that one step of a burial looks at.
+const BURIAL_STEP: i64 = 256;
+/// Dead letters that one step of the retention drops.
+const RETENTION_STEP: i64 = 256;
+/// How often dead letters are looked through for old ones.
+const RETENTION_EVERY: Duration = Duration::from_secs(60);
+/// The oldest pending event of a webhook is looked up this often at most.
+const OLDEST_EVERY: Duration = Duration::from_secs(1);
+/// Settlements that could not be written are tried again after this long.
+const RETRY_EVERY: Duration = Duration::from_millis(500);
+/// A full spool empties SQLite's log this often at most, to see what is really free.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
+
+/// What the writer needs beside its connection.
+pub(super) struct Setup {
+    pub(super) shared: Arc<Shared>,
+    pub(super) directory: PathBuf,
+    pub(super) seq_last: i64,
+    pub(super) bytes_max: u64,
+    pub(super) dead_letter_retention: Duration,
+    pub(super) commit_seen: Box<dyn Fn(Duration) + Send>,
+}
+
+struct Writer<'c> {
+    ledger: Ledger<'c>,
+    setup: Setup,
+    /// Settlements that are not committed yet, in their order.
+    orders: Vec<Order>,
+    burials: VecDeque<Burial>,
+    /// Queues whose oldest pending event has to be looked up.
+    stale: HashMap<i64, Arc<Queue>>,
+    retry_at: Option<Instant>,
+    /// The last commit failed, and that was logged.
+    failing: bool,
+    oldest_at: Instant,
+    retention_at: Instant,
+    checkpoint_at: Instant,
+}
+
+/// What a transaction did to one webhook.
+struct Touched {
+    queue: Arc<Queue>,
+    change: Change,
+    wake: bool,
+}
+
+type Touches = HashMap<i64, Touched>;
+
+/// Runs until the spool is closed and everything that was queued is written.
+pub(super) fn run(connection: &Connection, setup: Setup) {
+    let _ended = Ended(Arc::clone(&setup.shared));
+    let now = Instant::now();
+    let ledger = match Ledger::new(connection) {
+        Ok(ledger) => ledger,
+        Err(error) => {
+            tracing::error!(%error, "the spool's writer cannot start");
+            return;
+        }
+    };
+    let stale = setup.shared.queues().into_iter().filter(|queue| queue.pending.load(Relaxed) > 0);
+    let mut writer = Writer {
+        ledger,
+        orders: Vec::new(),
+        burials: VecDeque::new(),
+        stale: stale.map(|queue| (queue.id, queue)).collect(),
+        retry_at: None,
+        failing: false,
+        oldest_at: now,
+        retention_at: now,
+        checkpoint_at: now,
+        setup,
+    };
+    writer.measure();
+    loop {
+        writer.tend();
+        let waiting = writer.setup.shared.inbox.take(writer.idle());
+        writer.orders.extend(waiting.orders);
+        writer.burials.extend(waiting.burials);
+        if waiting.closing {
+            // The last chance for what could not be written.
+            writer.retry_at = None;
+        }
+        writer.step_burial();
+        writer.write(waiting.appends);
+        writer.end_burial();
+        if waiting.closing {
+            break;
+        }
+    }
+    if !writer.orders.is_empty() {
+        let count = writer.orders.len();
+        tracing::error!(count, "settlements could not be written; their deliveries come back with the next start");
+    }
+}
+
+impl Writer<'_> {
+    /// How long to wait for something to do.
+    fn idle(&self) -> Duration {
+        if !self.burials.is_empty() && self.retry_at.is_none() {
+            return Duration::ZERO;
+        }
+        let mut next = self.retention_at;
+        if !self.stale.is_empty() {
+            next = next.min(self.oldest_at);
+        }
+        if let Some(retry_at) = self.retry_at {
+            next = next.min(retry_at);
+        }
+        next.saturating_duration_since(Instant::now())
+    }
+
+    /// Commits the orders and all appends for which there is room.
+    fn write(&mut self, appends: Vec<Append>) {
+        let appends = self.admit(appends);
+        let due = self.retry_at.is_none_or(|at| at <= Instant::now());
+        if appends.is_empty() && (self.orders.is_empty() || !due) {
+            return;
+        }
+        let error = match self.commit(&appends) {
+            Ok((seq_first, touched)) => return self.publish(appends, seq_first, touched),
+            Err(error) => error,
+        };
+        if !self.failing {
+            self.failing = true;
+            tracing::error!(%error, "the spool cannot be written; appends are refused and settlements kept");
+        }
+        let settle_alone = !appends.is_empty() && !self.orders.is_empty();
+        for append in appends {
+            self.setup.shared.inbox.answer(append, Err(SpoolError::Unavailable(error.to_string())));
+        }
+        // The appends may be what there is no room for: settlements make room.
+        if settle_alone && let Ok((seq_first, touched)) = self.commit(&[]) {
+            return self.publish(Vec::new(), seq_first, touched);
+        }
+        self.retry_at = (!self.orders.is_empty()).then(|| Instant::now() + RETRY_EVERY);
+    }
+
+    /// Answers the appends that go beyond the limit; the others.
+    fn admit(&mut self, mut appends: Vec<Append>) -> Vec<Append> {
+        let bytes_max = self.setup.bytes_max;
+        let asked: u64 = appends.iter().map(|append| append.bytes).sum();
+        if asked == 0 || self.bytes() + asked <= bytes_max {
+            return appends;
+        }
+        let now = Instant::now();
+        if self.checkpoint_at <= now {
+            self.checkpoint_at = now + CHECKPOINT_EVERY;
+            if let Err(error) = self.ledger.checkpoint() {
+                tracing::warn!(%error, "the full spool's log could not be written back");
+            }
+            self.measure();
+        }
+        let mut bytes = self.bytes();
+        let refused = appends.extract_if(.., |append| {
+            let fits = bytes + append.bytes <= bytes_max;
+            bytes += if fits { append.bytes } else { 0 };
+            !fits
+        });
+        let held = self.setup.shared.bytes.load(Relaxed);
+        for append in refused {
+            self.setup.shared.inbox.answer(append, Err(SpoolError::Full { bytes: held, bytes_max }));
+        }
+        appends
+    }
+
+    /// One transaction. All of it is undone when it fails.
+    fn commit(&mut self, appends: &[Append]) -> rusqlite::Result<(i64, Touches)> {
+        let started = Instant::now();
+        let seq_first = self.setup.seq_last + 1;
+        let result = self.ledger.begin().and_then(|()| {
+            let touched = self.change(appends)?;
+            self.ledger.commit()?;
+            Ok(touched)
+        });
+        match result {
+            Ok(touched) => {
+                (self.setup.commit_seen)(started.elapsed());
+                self.retry_at = None;
+                if self.failing {
+                    self.failing = false;
+                    tracing::info!("the spool can be written again");
+                }
+                Ok((seq_first, touched))
+            }
+            Err(error) => {
+                self.ledger.rollback();
+                self.setup.seq_last = seq_first - 1;
+                Err(error)
+            }
+        }
+    }
+
+    fn change(&mut self, appends: &[Append]) -> rusqlite::Result<Touches> {
+        let mut touched = Touches::new();
+        for order in &self.orders {
+            let change = self.ledger.settle(order.queue.id, order.claim, &order.settlement)?;
+            touch(&mut touched, &order.queue, change, matches!(order.settlement, Settlement::Defer { .. }));
+        }
+        for (event, queues) in appends.iter().flat_map(|append| &append.events) {
+            self.setup.seq_last += 1;
+            let seq = self.setup.seq_last;
+            self.ledger.add_event(seq, event, i64::try_from(queues.len()).unwrap_or(i64::MAX))?;
+            for queue in queues {
+                self.ledger.add_delivery(queue.id, seq)?;
+                touch(&mut touched, queue, Change { pending: 1, dead: 0 }, true);
+            }
+        }
+        for Touched { queue, change, .. } in touched.values() {
+            if *change != Change::default() {
+                self.ledger.count(queue.id, &queue.webhook, *change)?;
+            }
+        }
+        Ok(touched)
+    }
+
+    /// Tells the queues, the counters and the senders what is durable now.
+    fn publish(&mut self, appends: Vec<Append>, seq_first: i64, touched: Touches) {
+        let mut metered = 0;
+        for order in self.orders.drain(..) {
+            metered += usize::from(order.metered);
+            order.queue.settled(order.claim, due_of(&order.settlement));
+            let oldest_left = order.queue.oldest_seq.load(Relaxed) == order.claim.seq;
+            if oldest_left && !matches!(order.settlement, Settlement::Defer { .. }) {
+                self.stale.insert(order.queue.id, order.queue);
+            }
+        }
+        for Touched { queue, change, .. } in touched.values() {
+            add(&queue.pending, change.pending);
+            add(&queue.dead, change.dead);
+        }
+        for ((event, queues), seq) in appends.iter().flat_map(|append| &append.events).zip(seq_first..) {
+            for queue in queues {
+                if queue.oldest_ms.load(Relaxed) == 0 {
+                    queue.oldest_seq.store(seq, Relaxed);
+                    queue.oldest_ms.store(event.received_at.as_millisecond(), Relaxed);
+                }
+                queue.push_fresh(event, seq, queues.len() > 1);
+            }
+        }
+        for Touched { queue, wake, .. } in touched.into_values() {
+            if queue.pending.load(Relaxed) == 0 {
+                queue.oldest_ms.store(0, Relaxed);
+                self.stale.remove(&queue.id);
+            }
+            if wake {
+                queue.wake();
+            }
+        }
+        self.measure();
+        let inbox = &self.setup.shared.inbox;
+        inbox.settled(metered);
+        for append in appends {
+            inbox.answer(append, Ok(()));
+        }
+    }
+
+    /// Turns the next rows of the first burial into orders.
+    fn step_burial(&mut self) {
+        // Claimed rows that cannot be written are many enough.
+        if self.retry_at.is_some() {
+            return;
+        }
+        let Some(burial) = self.burials.front_mut() else { return };
+        let rows = match self.ledger.pending(burial.queue.id, burial.cursor, BURIAL_STEP) {
+            Ok(rows) => rows,
+            Err(error) => {
+                if let Some(burial) = self.burials.pop_front() {
+                    let _ = burial.reply.send(Err(SpoolError::Unavailable(error.to_string())));
+                }
+                return;
+            }
+        };
+        burial.drained = i64::try_from(rows.len()).is_ok_and(|rows| rows < BURIAL_STEP);
+        let at = Timestamp::now();
+        for (claim, attempts) in rows {
+            burial.cursor = (claim.due, claim.seq);
+            if burial.queue.claim(burial.cursor) {
+                burial.count += 1;
+                let settlement =
+                    Settlement::Bury { reason: burial.reason, detail: burial.detail.clone(), attempts, at };
+                self.orders.push(Order { queue: Arc::clone(&burial.queue), claim, settlement, metered: false });
+            }
+        }
+    }
+
+    /// Answers the first burial when it came to its end and all of it is written.
+    fn end_burial(&mut self) {
+        if self.orders.is_empty()
+            && let Some(burial) = self.burials.pop_front_if(|burial| burial.drained)
+        {
+            let _ = burial.reply.send(Ok(burial.count));
+        }
+    }
+
+    /// What has to be done now and then.
+    fn tend(&mut self) {
+        let now = Instant::now();
+        if !self.stale.is_empty() && self.oldest_at <= now {
+            self.oldest_at = now + OLDEST_EVERY;
+            for queue in std::mem::take(&mut self.stale).into_values() {
+                match self.ledger.oldest(queue.id) {
+                    Ok(oldest) => {
+                        let (seq, ms) = oldest.unwrap_or_default();
+                        queue.oldest_seq.store(seq, Relaxed);
+                        queue.oldest_ms.store(ms, Relaxed);
+                    }
+                    Err(error) => tracing::warn!(%error, "the oldest pending event could not be looked up"),
+                }
+            }
+        }
+        if self.retention_at <= now {
+            self.retention_at = now + RETENTION_EVERY;
+            match drop_old_dead(&mut self.ledger, self.setup.dead_letter_retention, RETENTION_STEP) {
+                Ok(dropped) => {
+                    let count: i64 = dropped.values().sum();
+                    if count > 0 {
+                        tracing::info!(count, "dropped dead letters that are older than the retention");
+                    }
+                    if count == RETENTION_STEP {
+                        self.retention_at = now;
+                    }
+                    for (id, count) in dropped {
+                        if let Some(queue) = self.setup.shared.queues().into_iter().find(|queue| queue.id == id) {
+                            add(&queue.dead, -count);
+                        }
+                    }
+                    self.measure();
+                }
+                Err(error) => tracing::warn!(%error, "old dead letters could not be dropped"),
+            }
+        }
+    }
+
+    /// Measures what the spool takes of the disk: the pages in use and SQLite's log.
+    fn measure(&mut self) {
+        let log = schema::log_file(&self.setup.directory).metadata().map_or(0, |metadata| metadata.len());
+        if let Ok(pages) = self.ledger.pages_used() {
+            self.setup.shared.bytes.store(pages * PAGE_BYTES + log, Relaxed);
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        self.setup.shared.bytes.load(Relaxed)
+    }
+}
+
+/// Drops a bounded number of dead letters older than the retention, in a transaction of its own: how many of each
+/// webhook.
+pub(super) fn drop_old_dead(
+    ledger: &mut Ledger<'_>,
+    retention: Duration,
+    limit: i64,
+) -> rusqlite::Result<HashMap<i64, i64>> {
+    let retention_ms = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
+    let before_ms = Timestamp::now().as_millisecond().saturating_sub(retention_ms);
+    ledger.begin()?;
+    let result = ledger.drop_old_dead(before_ms, limit).and_then(|webhooks| {
+        let mut dropped = HashMap::new();
+        for webhook in webhooks {
+            *dropped.entry(webhook).or_insert(0) += 1;
+        }
+        for (webhook, count) in &dropped {
+            ledger.uncount_dead(*webhook, *count)?;
+        }
+        ledger.commit()?;
+        Ok(dropped)
+    });
+    if result.is_err() {
+        ledger.rollback();
+    }
+    result
+}
+
+fn touch(touched: &mut Touches, queue: &Arc<Queue>, change: Change, wake: bool) {
+    let entry = touched.entry(queue.id).or_insert_with(|| Touched {
+        queue: Arc::clone(queue),
+        change: Change::default(),
+        wake: false,
+    });
+    entry.change.pending += change.pending;
+    entry.change.dead += change.dead;
+    entry.wake |= wake;
+}
+
+fn add(counter: &std::sync::atomic::AtomicU64, change: i64) {
+    counter.store(counter.load(Relaxed).saturating_add_signed(change), Relaxed);
+}
+
+/// However the writer ends, nobody waits for it any more.
+struct Ended(Arc<Shared>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.inbox.close();
+        drop(self.0.inbox.take(Duration::ZERO));
+        self.0.writer_ended.send_replace(true);
+    }
+}
