@@ -1,7 +1,22 @@
 //! Configuration: TOML files in, one immutable [`Snapshot`] and all [`Diagnostic`](crate::diagnostic::Diagnostic)s out.
 
+mod compile;
+mod document;
 mod index;
+mod load;
+mod overrides;
+mod quantity;
+mod read;
+mod reference;
+mod references;
 mod snapshot;
+mod table;
+mod tests;
 
 pub use index::Index;
+pub use load::{FILE_BYTES_MAX, Loaded, NAME_CHARS_MAX, Source, WEBHOOKS_MAX, load};
+pub use quantity::duration as parse_duration;
+pub use reference::{Key, SIDECAR, Shape, WEBHOOK, reference};
+pub use references::{PLACEHOLDER, REFERENCE_BYTES_MAX};
 pub use snapshot::{Admin, Egress, Ingest, Listen, Log, OnInvalidWebhook, Settings, Shutdown, Snapshot, Spool};
+pub use tests::{Expect, TestCase, TestEvent};

@@ -1,0 +1,157 @@
+//! `body`, `body_file` and `content_type`, and the proof that the body is valid for the kind's samples.
+
+use std::hash::Hash;
+use std::path::Path;
+
+use http::{HeaderValue, Method};
+use serde::de::IgnoredAny;
+
+use crate::config::document::{At, Document, Report, Text};
+use crate::config::load::FILE_BYTES_MAX;
+use crate::config::read;
+use crate::config::references::Resolver;
+use crate::config::table::{Table, excerpt};
+use crate::kind::Kind;
+use crate::secret::{MASK, Secret};
+use crate::template::{Format, Template};
+use crate::webhook::{Body, Triggers};
+
+/// The content type where nothing is said.
+const JSON: &str = "application/json";
+
+/// What decides how a body is judged.
+pub(super) struct Judged<'a> {
+    pub(super) kind: &'a Kind,
+    pub(super) triggers: &'a Triggers,
+    pub(super) bytes_max: usize,
+}
+
+/// Compiles `content_type`.
+pub(super) fn content_type(report: &mut Report, root: &Table<'_>) -> Option<(HeaderValue, Format)> {
+    let text = root.text(report, "content_type");
+    let written = text.as_ref().map_or(JSON, |text| text.value);
+    let essence = written.split(';').next().unwrap_or_default().trim().to_lowercase();
+    let format = match &*essence {
+        "application/x-www-form-urlencoded" => Some(Format::Form),
+        JSON => Some(Format::Json),
+        other if other.starts_with("application/") && other.ends_with("+json") => Some(Format::Json),
+        other if other.starts_with("text/") && other.len() > "text/".len() => Some(Format::Text),
+        _ => None,
+    };
+    let value = HeaderValue::from_str(written).ok();
+    if let (Some(value), Some(format)) = (value, format) {
+        return Some((value, format));
+    }
+    let at = text.map_or(root.at, |text| text.at);
+    let fix = "use application/json, application/…+json, text/… or application/x-www-form-urlencoded";
+    report.error(at, "this content type is not supported", fix);
+    None
+}
+
+/// Compiles the body.
+pub(super) fn body(
+    report: &mut Report,
+    root: &Table<'_>,
+    dir: &Path,
+    (format, method): (Format, &Method),
+    judged: Option<&Judged<'_>>,
+    resolver: &mut Resolver<'_, '_>,
+) -> Option<Body> {
+    if let (Some(_), Some(file)) = (root.get("body"), root.get("body_file")) {
+        report.error(file.key_at, "`body` and `body_file` are both given", "leave one of them");
+        return None;
+    }
+    if let Some(text) = root.text(report, "body") {
+        return template(report, &text, format, judged, resolver);
+    }
+    if let Some(name) = root.text(report, "body_file") {
+        let path = dir.join("webhooks").join(name.value);
+        resolver.watch(path.clone());
+        let source = match read::text(&path, FILE_BYTES_MAX) {
+            Ok(source) => source,
+            Err(problem) => {
+                let fix = "write the path of a template (it is taken from the folder of this file)";
+                report.error(name.at, format!("the file {problem}"), fix);
+                return None;
+            }
+        };
+        source.hash(&mut resolver.hasher);
+        let document = Document { name: format!("webhooks/{}", name.value), text: source, shown: true };
+        let text = Text { value: &document.text, at: At::new(&document, 0..document.text.len()) };
+        return template(report, &text, format, judged, resolver);
+    }
+    if root.get("body").is_some() || root.get("body_file").is_some() {
+        return None;
+    }
+    if *method == Method::GET || *method == Method::DELETE {
+        return Some(Body::None);
+    }
+    if format == Format::Form {
+        report.error(root.at, "a form needs a `body`: the event itself is JSON", "write body = \"name={{data.id}}\"");
+        return None;
+    }
+    Some(Body::Event)
+}
+
+fn template(
+    report: &mut Report,
+    text: &Text<'_>,
+    format: Format,
+    judged: Option<&Judged<'_>>,
+    resolver: &mut Resolver<'_, '_>,
+) -> Option<Body> {
+    let template = match Template::compile(text.value, format, &mut |name| resolver.resolve_shown(name)) {
+        Ok(template) => template,
+        Err(faults) => {
+            faults.into_iter().for_each(|fault| report.fault(text, fault));
+            return None;
+        }
+    };
+    if format != Format::Json {
+        return Some(Body::Text(template));
+    }
+    if let Some(judged) = judged {
+        judge(report, text, &template, judged);
+    }
+    Some(Body::Json(template))
+}
+
+/// Renders every sample that the triggers want; the first that comes out as no JSON is reported.
+fn judge(report: &mut Report, text: &Text<'_>, template: &Template, judged: &Judged<'_>) {
+    let wanted = |event_type: &str| match judged.triggers {
+        Triggers::All => true,
+        Triggers::Only(types) => types.contains(event_type) || types.iter().all(|only| **only == *crate::kind::MANUAL),
+    };
+    for sample in judged.kind.samples.iter().filter(|sample| wanted(&sample.event_type)) {
+        let problem = match template.render(&sample.payload, false, judged.bytes_max) {
+            Ok(rendered) => match serde_json::from_str::<IgnoredAny>(&rendered.text) {
+                Ok(_) => continue,
+                Err(error) => {
+                    let shown = masked_line(text, &sample.payload, judged.bytes_max);
+                    let error = shown.as_ref().map_or_else(|| error.to_string(), |(error, _)| error.clone());
+                    let line = shown.map_or(String::new(), |(_, line)| format!(", in `{line}`"));
+                    format!("the body is no JSON for the sample `{}`: {error}{line}", sample.name)
+                }
+            },
+            Err(error) => format!("the body cannot be rendered for the sample `{}`: {error}", sample.name),
+        };
+        report.error(first_line(text), problem, "correct the template so that every event gives JSON");
+        return;
+    }
+}
+
+/// The first line of the text that says anything.
+fn first_line<'t>(text: &Text<'t>) -> At<'t> {
+    let start = text.value.len() - text.value.trim_start().len();
+    let line = text.value.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
+    if line.is_empty() { text.at } else { text.within(start..start + line.trim_end().len()) }
+}
+
+/// What is wrong with the body and its line, as it is rendered with every reference masked.
+fn masked_line(text: &Text<'_>, payload: &serde_json::Value, bytes_max: usize) -> Option<(String, String)> {
+    let masked = Template::compile(text.value, Format::Json, &mut |_| Ok(Secret::new(MASK.to_owned()))).ok()?;
+    let rendered = masked.render(payload, false, bytes_max).ok()?.text;
+    let error = serde_json::from_str::<IgnoredAny>(&rendered).err()?;
+    let line = rendered.lines().nth(error.line().checked_sub(1)?)?;
+    Some((error.to_string(), excerpt(line.trim())))
+}

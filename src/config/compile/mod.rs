@@ -1,0 +1,94 @@
+//! From tables to what the program uses: one function for the sidecar's file, one for a webhook's.
+
+mod auth;
+mod body;
+mod conditions;
+mod headers;
+mod kinds;
+mod policy;
+mod settings;
+mod testcases;
+mod url;
+mod webhook;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use toml::de::{DeTable, DeValue};
+
+use super::document::{At, Document, Report};
+use super::overrides::Override;
+use super::snapshot::{Egress, Settings};
+use super::table::Table;
+use crate::kind::Kind;
+use crate::webhook::retry::Policy;
+
+pub(super) use settings::sidecar;
+pub(super) use webhook::webhook;
+
+/// `outrigger.toml` with what stands above it.
+pub(super) struct SidecarFile<'t> {
+    pub(super) document: &'t Document,
+    pub(super) overrides: &'t [Override],
+    pub(super) values: &'t [Option<DeValue<'t>>],
+    pub(super) dir: &'t Path,
+}
+
+/// What `outrigger.toml` came to.
+pub(super) struct Compiled {
+    /// `None` when the file is faulty.
+    pub(super) settings: Option<Settings>,
+    /// What webhooks that say nothing get.
+    pub(super) defaults: Defaults,
+    /// What URLs are held against; `None` when it is unknown.
+    pub(super) egress: Option<Egress>,
+    /// All kinds.
+    pub(super) kinds: BTreeMap<Arc<str>, Arc<Kind>>,
+    /// Whether every kind that the file wants to define is among them.
+    pub(super) kinds_complete: bool,
+}
+
+/// `[defaults]`.
+#[derive(Clone, Debug)]
+pub(super) struct Defaults {
+    timeout: Duration,
+    body_bytes_max: u64,
+    retry: Policy,
+    limits: Limits,
+}
+
+/// `[limits]`.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    concurrency: u64,
+    response_bytes_max: u64,
+}
+
+/// What a webhook is compiled in.
+pub(super) struct Around<'a> {
+    pub(super) dir: &'a Path,
+    pub(super) compiled: &'a Compiled,
+}
+
+/// How many faults of one file's syntax are reported: what follows the first few is mostly their echo.
+const SYNTAX_FAULTS_MAX: usize = 3;
+
+/// Parses a document; reports what is no TOML.
+fn parse<'t>(document: &'t Document, report: &mut Report) -> Option<DeTable<'t>> {
+    let (table, faults) = DeTable::parse_recoverable(&document.text);
+    for fault in faults.iter().take(SYNTAX_FAULTS_MAX) {
+        let at = At::new(document, fault.span().unwrap_or(0..0));
+        report.error(at, format!("this is no TOML: {}", fault.message()), "correct the syntax");
+    }
+    faults.is_empty().then(|| table.into_inner())
+}
+
+/// Reports a key that waits for a later version.
+fn refuse_unsupported(report: &mut Report, table: &Table<'_>, key: &str) {
+    if let Some(entry) = table.get(key) {
+        let problem = format!("`{}` is not supported in this version", table.name(key));
+        report.error(entry.key_at, problem, "remove it");
+    }
+}

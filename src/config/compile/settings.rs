@@ -1,0 +1,313 @@
+//! `outrigger.toml`.
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::policy::{self, TIMEOUT};
+use super::{Compiled, Defaults, SidecarFile, kinds, parse, refuse_unsupported};
+use crate::config::document::{At, Report, Text};
+use crate::config::load::FILE_BYTES_MAX;
+use crate::config::overrides;
+use crate::config::read;
+use crate::config::reference::SIDECAR;
+use crate::config::references::{References, Resolver};
+use crate::config::snapshot::{Admin, Egress, Ingest, Listen, Log, OnInvalidWebhook, Settings, Shutdown, Spool};
+use crate::config::table::Table;
+use crate::secret::Secret;
+use crate::webhook::filter::Glob;
+
+const MAX_BODY: RangeInclusive<u64> = 1024..=64 * 1024 * 1024;
+const SPOOL_BYTES: RangeInclusive<u64> = 1024 * 1024..=16 * 1024 * 1024 * 1024 * 1024;
+const RETENTION: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(366 * 24);
+const IDEMPOTENCY_WINDOW: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(7 * 24);
+const IDEMPOTENCY_WINDOW_DEFAULT: Duration = Duration::from_hours(24);
+const REMOVAL_GRACE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(7 * 24);
+const SHUTDOWN: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_mins(10);
+const HISTORY: RangeInclusive<u64> = 0..=100_000;
+const HISTORY_DEFAULT: usize = 100;
+const ADMIN_LISTEN_DEFAULT: &str = "127.0.0.1:8461";
+/// What the system allows for a socket's path, in bytes.
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+/// Compiles the sidecar's file with the overrides above it.
+pub(in crate::config) fn sidecar(
+    file: &SidecarFile<'_>,
+    references: &mut References<'_>,
+    report: &mut Report,
+) -> Compiled {
+    let parsed = parse(file.document, report);
+    let complete = parsed.is_some();
+    let parsed = parsed.unwrap_or_default();
+    let at = At::new(file.document, 0..0);
+    let root = Table::new(file.document, String::new(), at, &parsed);
+    root.refuse_unknown(report, SIDECAR, "");
+
+    let mut sections = Sections { file, root: &root, resolver: Resolver::new(references, false) };
+    let before = report.diagnostics.len();
+    let egress = sections.egress(report, file.dir);
+    let egress_known = complete && report.diagnostics.len() == before;
+    let defaults = sections.defaults(report);
+    let settings = sections.settings(report, egress.clone());
+    let before = report.diagnostics.len();
+    let kinds = kinds::kinds(report, &root, file.dir, &mut references.watched);
+    let kinds_complete = complete && report.diagnostics.len() == before;
+    Compiled {
+        settings: Some(settings).filter(|_| !report.refuses()),
+        defaults,
+        egress: Some(egress).filter(|_| egress_known),
+        kinds,
+        kinds_complete,
+    }
+}
+
+struct Sections<'f, 't, 'r, 's> {
+    file: &'f SidecarFile<'t>,
+    root: &'f Table<'f>,
+    resolver: Resolver<'r, 's>,
+}
+
+impl<'f, 't: 'f> Sections<'f, 't, '_, '_> {
+    /// A table of the file, with its overrides; empty where the file has none.
+    fn section(&self, report: &mut Report, name: &str) -> Table<'f> {
+        let mut table = self.root.table(report, name).unwrap_or_else(|| Table::empty(name, self.root.at));
+        table.refuse_unknown(report, SIDECAR, name);
+        overrides::apply(&mut table, self.file.overrides, self.file.values);
+        table
+    }
+
+    fn settings(&mut self, report: &mut Report, egress: Egress) -> Settings {
+        let (ingest, admin) = (self.ingest(report), self.admin(report));
+        let metrics = self.section(report, "metrics");
+        let metrics = listen(report, &metrics, "0.0.0.0:9460");
+        let spool = self.spool(report);
+        let config = self.section(report, "config");
+        let words = [("refuse", OnInvalidWebhook::Refuse), ("quarantine", OnInvalidWebhook::Quarantine)];
+        let on_invalid_webhook =
+            config.choice(report, "on_invalid_webhook", &words).unwrap_or(OnInvalidWebhook::Refuse);
+        let removal_grace = config.duration(report, "removal_grace", REMOVAL_GRACE).unwrap_or(Duration::from_mins(10));
+        let history = self.section(report, "history");
+        let history_per_webhook = history
+            .integer(report, "per_webhook", HISTORY)
+            .and_then(|count| usize::try_from(count).ok())
+            .unwrap_or(HISTORY_DEFAULT);
+        warn_without_effect(report, &history, "per_webhook", history_per_webhook != HISTORY_DEFAULT);
+        let shutdown = self.section(report, "shutdown");
+        let shutdown = Shutdown {
+            grace: shutdown.duration(report, "grace", SHUTDOWN).unwrap_or(Duration::from_secs(25)),
+            delay: shutdown.duration(report, "delay", SHUTDOWN).unwrap_or(Duration::ZERO),
+        };
+        let log = self.log(report);
+        Settings {
+            ingest,
+            admin,
+            metrics,
+            spool,
+            egress,
+            on_invalid_webhook,
+            removal_grace,
+            history_per_webhook,
+            shutdown,
+            log,
+        }
+    }
+
+    fn ingest(&mut self, report: &mut Report) -> Ingest {
+        let table = self.section(report, "ingest");
+        let listen = listen(report, &table, "127.0.0.1:8460");
+        let token = token(report, &table, &mut self.resolver);
+        require_token(report, &table, &listen);
+        let body_bytes_max = table.size(report, "max_body", MAX_BODY).unwrap_or(1024 * 1024);
+        let idempotency_window =
+            table.duration(report, "idempotency_window", IDEMPOTENCY_WINDOW).unwrap_or(IDEMPOTENCY_WINDOW_DEFAULT);
+        let differs = idempotency_window != IDEMPOTENCY_WINDOW_DEFAULT;
+        warn_without_effect(report, &table, "idempotency_window", differs);
+        Ingest { listen, token, body_bytes_max: bytes(body_bytes_max), idempotency_window }
+    }
+
+    fn admin(&mut self, report: &mut Report) -> Admin {
+        let table = self.section(report, "admin");
+        let listen = listen(report, &table, ADMIN_LISTEN_DEFAULT);
+        let token = token(report, &table, &mut self.resolver);
+        require_token(report, &table, &listen);
+        let differs = table.get("listen").is_some_and(|entry| entry.node.value.as_str() != Some(ADMIN_LISTEN_DEFAULT));
+        warn_without_effect(report, &table, "listen", differs);
+        warn_without_effect(report, &table, "token", true);
+        Admin { listen, token }
+    }
+
+    fn spool(&self, report: &mut Report) -> Spool {
+        let table = self.section(report, "spool");
+        if let Some(entry) = table.get("kind").filter(|entry| entry.node.value.as_str() == Some("nats")) {
+            let problem = "`spool.kind = \"nats\"` is not supported in this version";
+            report.error(entry.node.at, problem, "use \"disk\", on a volume that outlives what the promise is for");
+        } else {
+            table.choice(report, "kind", &[("disk", ())]);
+        }
+        let path = table.text(report, "path").map_or("/var/lib/outrigger", |text| {
+            if text.value.is_empty() {
+                report.error(text.at, "`spool.path` is empty", "write a directory");
+            }
+            text.value
+        });
+        Spool {
+            path: PathBuf::from(path),
+            bytes_max: table.size(report, "max_bytes", SPOOL_BYTES).unwrap_or(1024 * 1024 * 1024),
+            dead_letter_retention: table
+                .duration(report, "dead_letter_retention", RETENTION)
+                .unwrap_or(Duration::from_hours(30 * 24)),
+        }
+    }
+
+    fn log(&self, report: &mut Report) -> Log {
+        let table = self.section(report, "log");
+        let levels = [
+            ("error", tracing::Level::ERROR),
+            ("warn", tracing::Level::WARN),
+            ("info", tracing::Level::INFO),
+            ("debug", tracing::Level::DEBUG),
+            ("trace", tracing::Level::TRACE),
+        ];
+        Log {
+            json: table.choice(report, "format", &[("json", true), ("text", false)]).unwrap_or(true),
+            level: table.choice(report, "level", &levels).unwrap_or(tracing::Level::INFO),
+        }
+    }
+
+    fn defaults(&self, report: &mut Report) -> Defaults {
+        let table = self.section(report, "defaults");
+        refuse_unsupported(report, &table, "breaker");
+        Defaults {
+            timeout: table.duration(report, "timeout", TIMEOUT).unwrap_or(Duration::from_secs(30)),
+            body_bytes_max: table.size(report, "body_max", MAX_BODY).unwrap_or(1024 * 1024),
+            retry: policy::retry(report, &table, &policy::default_policy()),
+            limits: policy::limits(report, &table, policy::default_limits()),
+        }
+    }
+
+    fn egress(&mut self, report: &mut Report, dir: &Path) -> Egress {
+        let table = self.section(report, "egress");
+        let mut egress = Egress { allow_ports: vec![443], ..Egress::default() };
+        for item in table.list(report, "allow_ports").unwrap_or_default() {
+            let port = item.value.as_integer().and_then(|port| port.as_str().parse::<u16>().ok());
+            match port.filter(|port| *port != 0) {
+                Some(443) => {}
+                Some(port) => egress.allow_ports.push(port),
+                None => report.error(item.at, "this is no port", "write a number from 1 to 65535"),
+            }
+        }
+        for text in table.texts(report, "allow_networks").unwrap_or_default() {
+            match text.value.parse() {
+                Ok(network) => egress.allow_networks.push(network),
+                Err(_) => {
+                    report.error(text.at, "this is no network", "write a CIDR such as \"10.0.0.0/8\" or \"fd00::/8\"")
+                }
+            }
+        }
+        for text in table.texts(report, "allowed_hosts").unwrap_or_default() {
+            if text.value.is_empty() || text.value.contains(['/', ':', '@']) {
+                report.error(
+                    text.at,
+                    "this is no host name",
+                    "write a name such as \"*.example.com\", without scheme and port",
+                );
+            }
+            egress.allowed_hosts.push(Glob::new(&text.value.to_lowercase()));
+        }
+        if let Some(text) = table.text(report, "ca_file") {
+            egress.ca_pem = self.ca_file(report, &text, dir);
+        }
+        egress
+    }
+
+    fn ca_file(&mut self, report: &mut Report, text: &Text<'_>, dir: &Path) -> Option<String> {
+        let path = dir.join(text.value);
+        self.resolver.watch(path.clone());
+        match read::text(&path, FILE_BYTES_MAX) {
+            Ok(pem) if pem.contains("-----BEGIN CERTIFICATE-----") => return Some(pem),
+            Ok(_) => {
+                report.error(text.at, "the file holds no certificate", "write the path of a PEM file of certificates")
+            }
+            Err(problem) => report.error(
+                text.at,
+                format!("the file {problem}"),
+                "write the path of a PEM file of certificates (it is taken from the configuration folder)",
+            ),
+        }
+        None
+    }
+}
+
+fn warn_without_effect(report: &mut Report, table: &Table<'_>, key: &str, differs: bool) {
+    if let Some(entry) = table.get(key).filter(|_| differs) {
+        report.warning(entry.key_at, format!("`{}` has no effect yet", table.name(key)), "remove it until it has");
+    }
+}
+
+/// A bound that is far below what a pointer can count.
+fn bytes(size: u64) -> usize {
+    usize::try_from(size).unwrap_or(usize::MAX)
+}
+
+fn listen(report: &mut Report, table: &Table<'_>, default: &str) -> Listen {
+    let text = table.text(report, "listen");
+    let written = text.as_ref().map_or(default, |text| text.value);
+    let fallback = Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)));
+    let refuse = |report: &mut Report, problem: &str, fix: &str| {
+        if let Some(text) = &text {
+            report.error(text.at, problem, fix);
+        }
+    };
+    if let Some(path) = written.strip_prefix("unix:") {
+        if path.is_empty() || path.len() > SOCKET_PATH_BYTES_MAX {
+            let problem = format!("a socket's path has 1 to {SOCKET_PATH_BYTES_MAX} bytes");
+            refuse(report, &problem, "write \"unix:/run/outrigger/ingest.sock\"");
+        }
+        return Listen::Unix(PathBuf::from(path));
+    }
+    match written.parse() {
+        Ok(address) => Listen::Tcp(address),
+        Err(_) => {
+            let problem = format!("`{}` is no address to listen on", table.name("listen"));
+            refuse(report, &problem, "write ADDRESS:PORT such as \"127.0.0.1:8460\", or \"unix:/path\"");
+            fallback
+        }
+    }
+}
+
+fn token(report: &mut Report, table: &Table<'_>, resolver: &mut Resolver<'_, '_>) -> Option<Secret> {
+    let text = table.text(report, "token")?;
+    let token = resolver.expand(report, &text)?;
+    let visible = !token.expose().is_empty() && token.expose().bytes().all(|byte| byte.is_ascii_graphic());
+    if !visible {
+        let problem = format!("`{}` is empty, or holds blanks or characters beyond ASCII", table.name("token"));
+        report.error(text.at, problem, "a bearer token has visible ASCII characters only");
+        return None;
+    }
+    Some(token)
+}
+
+/// Beyond loopback anybody in the cluster could speak to a listener.
+fn require_token(report: &mut Report, table: &Table<'_>, listen: &Listen) {
+    let Listen::Tcp(address) = listen else { return };
+    if !address.ip().is_loopback() && table.get("token").is_none() {
+        let at = table.get("listen").map_or(table.at, |entry| entry.node.at);
+        let problem = format!("`{}` is not loopback, and there is no `{}`", table.name("listen"), table.name("token"));
+        report.error(at, problem, "set the token, or listen on 127.0.0.1 or a Unix socket");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::reference::{SIDECAR, names};
+
+    #[test]
+    fn every_section_is_in_the_reference() {
+        let sections = [
+            "ingest", "admin", "metrics", "spool", "egress", "defaults", "config", "history", "shutdown", "log",
+            "kinds",
+        ];
+        assert_eq!(names(SIDECAR, ""), sections);
+    }
+}

@@ -1,0 +1,184 @@
+//! `webhooks/NAME.toml`.
+
+use std::collections::BTreeSet;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use http::Method;
+
+use super::body::Judged;
+use super::{Around, auth, body, conditions, headers, parse, policy, refuse_unsupported, testcases, url};
+use crate::config::document::{At, Document, Report};
+use crate::config::reference::WEBHOOK;
+use crate::config::references::{References, Resolver};
+use crate::config::table::{Table, list};
+use crate::config::tests::TestCase;
+use crate::diagnostic::nearest;
+use crate::kind::{Kind, MANUAL};
+use crate::template::Format;
+use crate::webhook::{Status, Triggers, Webhook};
+
+/// The kind of a file that names none.
+const KIND_DEFAULT: &str = "request";
+
+/// The longest title, in characters.
+const TITLE_CHARS_MAX: usize = 200;
+
+/// Compiles one webhook's file. `None` when it is faulty; the report says how.
+pub(in crate::config) fn webhook(
+    around: &Around<'_>,
+    stem: &str,
+    document: &Document,
+    references: &mut References<'_>,
+    report: &mut Report,
+    test_report: &mut Report,
+    tests: &mut Vec<TestCase>,
+) -> Option<Webhook> {
+    let parsed = parse(document, report)?;
+    let root = Table::new(document, String::new(), At::new(document, 0..0), &parsed);
+    root.refuse_unknown(report, WEBHOOK, "");
+    for key in ["signing", "tls", "breaker"] {
+        refuse_unsupported(report, &root, key);
+    }
+    refuse_ordering(report, &root);
+
+    let name: Arc<str> = Arc::from(stem);
+    let words = [("active", Status::Active), ("inactive", Status::Inactive), ("shadow", Status::Shadow)];
+    let status = root.choice(report, "status", &words).unwrap_or(Status::Active);
+    let mut resolver = Resolver::new(references, status == Status::Inactive);
+    let title = title(report, &root);
+    let kind = kind(report, &root, around);
+    let triggers = triggers(report, &root, kind.as_deref());
+    let method = method(report, &root);
+    let url = match root.text(report, "url") {
+        Some(text) => url::url(report, &text, &mut resolver, around.compiled.egress.as_ref()),
+        None if root.get("url").is_none() => {
+            report.error(root.at, "the webhook has no `url`", "add url = \"https://…\"");
+            None
+        }
+        None => None,
+    };
+    let auth = auth::auth(report, &root, &mut resolver);
+    let headers = headers::headers(report, &root, auth.as_ref().map(|(name, _)| name), &mut resolver);
+    let content_type = body::content_type(report, &root);
+    let strict = root.boolean(report, "strict").unwrap_or(false);
+    let defaults = &around.compiled.defaults;
+    let body_bytes_max = usize::try_from(defaults.body_bytes_max).unwrap_or(usize::MAX);
+    let judged = kind.as_deref().zip(triggers.as_ref());
+    let judged = judged.map(|(kind, triggers)| Judged { kind, triggers, bytes_max: body_bytes_max });
+    let format = content_type.as_ref().map_or(Format::Text, |(_, format)| *format);
+    let body = body::body(report, &root, around.dir, (format, &method), judged.as_ref(), &mut resolver);
+    let filters = conditions::filters(report, &root, kind.as_deref());
+    let validators = conditions::validators(report, &root);
+    let timeout = root.duration(report, "timeout", policy::TIMEOUT).unwrap_or(defaults.timeout);
+    let retry = policy::retry(report, &root, &defaults.retry);
+    let limits = policy::limits(report, &root, defaults.limits);
+    tests.extend(testcases::tests(test_report, &root, &name, around.dir));
+    resolver.report_unset(report, root.at);
+
+    (&document.text, format!("{defaults:?}"), format!("{kind:?}")).hash(&mut resolver.hasher);
+    let ca_pem = around.compiled.egress.as_ref().and_then(|egress| egress.ca_pem.as_ref());
+    ca_pem.hash(&mut resolver.hasher);
+    let fingerprint = resolver.hasher.finish();
+
+    Some(Webhook {
+        name,
+        title,
+        status,
+        kind: kind?,
+        triggers: triggers?,
+        method,
+        url: url?,
+        headers,
+        auth,
+        body: body?,
+        content_type: content_type?.0,
+        strict,
+        body_bytes_max,
+        timeout,
+        filters,
+        validators,
+        retry,
+        concurrency: usize::try_from(limits.concurrency).unwrap_or(usize::MAX),
+        response_bytes_max: usize::try_from(limits.response_bytes_max).unwrap_or(usize::MAX),
+        fingerprint,
+    })
+}
+
+/// Order waits for a later version: a file that asks for it must not be taken for one that has it.
+fn refuse_ordering(report: &mut Report, root: &Table<'_>) {
+    if let Some(entry) = root.get("ordering").filter(|entry| entry.node.value.as_str() != Some("none")) {
+        let problem = "an `ordering` other than \"none\" is not supported in this version";
+        report.error(entry.node.at, problem, "remove it, or write ordering = \"none\"");
+    }
+}
+
+fn title(report: &mut Report, root: &Table<'_>) -> Option<String> {
+    let text = root.text(report, "title")?;
+    if text.value.chars().count() > TITLE_CHARS_MAX || text.value.chars().any(char::is_control) {
+        let problem = format!("a title has {TITLE_CHARS_MAX} characters at most, on one line");
+        report.error(text.at, problem, "make it shorter");
+    }
+    Some(text.value.to_owned())
+}
+
+fn kind(report: &mut Report, root: &Table<'_>, around: &Around<'_>) -> Option<Arc<Kind>> {
+    let kinds = &around.compiled.kinds;
+    let text = root.text(report, "kind");
+    if text.is_none() && root.get("kind").is_some() {
+        return None;
+    }
+    let name = text.as_ref().map_or(KIND_DEFAULT, |text| text.value);
+    let kind = kinds.get(name).cloned();
+    if let (None, Some(text), true) = (&kind, text, around.compiled.kinds_complete) {
+        let names: Vec<&str> = kinds.keys().map(|name| &**name).collect();
+        let fix = match nearest(name, names.iter().copied()) {
+            Some(near) => format!("did you mean \"{near}\"?"),
+            None => format!("the kinds are {}; others are defined in outrigger.toml as [kinds.NAME]", list(&names)),
+        };
+        report.error(text.at, "there is no such kind", fix);
+    }
+    kind
+}
+
+fn triggers(report: &mut Report, root: &Table<'_>, kind: Option<&Kind>) -> Option<Triggers> {
+    if root.get("triggers").is_none() {
+        return Some(Triggers::All);
+    }
+    let texts = root.texts(report, "triggers")?;
+    if texts.is_empty() {
+        let at = root.get("triggers").map_or(root.at, |entry| entry.node.at);
+        report.error(
+            at,
+            "`triggers` is empty: nothing would start the webhook",
+            "remove it for every type, or list some",
+        );
+        return None;
+    }
+    let kind = kind?;
+    let mut only = BTreeSet::new();
+    for text in texts {
+        match kind.canonical(text.value) {
+            Some(canonical) => {
+                only.insert(canonical);
+            }
+            None => {
+                let known: Vec<&str> = kind.types.iter().map(|one| &**one).chain([MANUAL]).collect();
+                let fix = match nearest(text.value, known.iter().copied()) {
+                    Some(near) => format!("did you mean \"{near}\"? The triggers are {}", list(&known)),
+                    None => format!("the triggers are {}", list(&known)),
+                };
+                report.error(text.at, format!("the kind `{}` has no trigger \"{}\"", kind.name, text.value), fix);
+            }
+        }
+    }
+    Some(Triggers::Only(only))
+}
+
+fn method(report: &mut Report, root: &Table<'_>) -> Method {
+    let words = ["POST", "PUT", "DELETE", "PATCH", "GET"];
+    let methods = [Method::POST, Method::PUT, Method::DELETE, Method::PATCH, Method::GET];
+    let numbered: Vec<(&str, usize)> = words.into_iter().zip(0..).collect();
+    let chosen = root.choice(report, "method", &numbered).unwrap_or(0);
+    methods.get(chosen).cloned().unwrap_or(Method::POST)
+}

@@ -1,0 +1,175 @@
+//! A text with places: what people wrote, where it stands, and the report of what is wrong with it.
+
+use std::ops::Range;
+
+use crate::diagnostic::{Diagnostic, Fault, Level, Place};
+
+/// One text that people wrote: a file, or the value of an override.
+#[derive(Debug)]
+pub(super) struct Document {
+    /// What diagnostics call it: a path from the configuration folder, or the name of a variable.
+    pub(super) name: String,
+    /// The text.
+    pub(super) text: String,
+    /// Whether diagnostics may show its lines: a variable's value may be a secret.
+    pub(super) shown: bool,
+}
+
+/// A place in a document.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct At<'t> {
+    pub(super) document: &'t Document,
+    pub(super) start: usize,
+    pub(super) end: usize,
+}
+
+impl<'t> At<'t> {
+    /// These bytes of a document.
+    pub(super) fn new(document: &'t Document, range: Range<usize>) -> Self {
+        Self { document, start: range.start, end: range.end }
+    }
+}
+
+/// A text value with its place.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Text<'t> {
+    /// What it says, escapes resolved.
+    pub(super) value: &'t str,
+    /// The literal, quotes included.
+    pub(super) at: At<'t>,
+}
+
+impl<'t> Text<'t> {
+    /// The place of a part of the value.
+    pub(super) fn within(&self, part: Range<usize>) -> At<'t> {
+        let literal = self.at.document.text.get(self.at.start..self.at.end).unwrap_or_default();
+        let start = self.at.start + raw_offset(literal, self.value, part.start);
+        let end = self.at.start + raw_offset(literal, self.value, part.end.max(part.start));
+        At { document: self.at.document, start, end: end.max(start) }
+    }
+
+    /// The place of the text without its quotes.
+    pub(super) fn inside(&self) -> At<'t> {
+        self.within(0..self.value.len())
+    }
+}
+
+/// Where a byte of a decoded TOML string stands in its literal.
+///
+/// The walk keeps literal and value side by side, so that it needs no rules of its own about what a newline becomes.
+fn raw_offset(literal: &str, value: &str, offset: usize) -> usize {
+    if literal == value {
+        return offset.min(literal.len());
+    }
+    let (open, basic) = match literal.as_bytes() {
+        [b'"', b'"', b'"', ..] => (3, true),
+        [b'\'', b'\'', b'\'', ..] => (3, false),
+        [b'"', ..] => (1, true),
+        _ => (1, false),
+    };
+    let mut raw = open.min(literal.len());
+    let first = literal.get(raw..).unwrap_or_default();
+    if open == 3 {
+        raw += if first.starts_with("\r\n") { 2 } else { usize::from(first.starts_with('\n')) };
+    }
+    let mut decoded = 0;
+    while decoded < offset.min(value.len()) {
+        let rest = literal.get(raw..).unwrap_or_default();
+        let Some(next) = rest.chars().next() else { break };
+        let width = value.get(decoded..).and_then(|rest| rest.chars().next()).map_or(1, char::len_utf8);
+        if basic && next == '\\' {
+            let (taken, gives) = escape(rest);
+            raw += taken;
+            decoded += if gives { width } else { 0 };
+        } else if next == '\r' && !value.get(decoded..).unwrap_or_default().starts_with('\r') {
+            raw += 1;
+        } else {
+            raw += next.len_utf8();
+            decoded += width;
+        }
+    }
+    raw
+}
+
+/// How many bytes the escape at the beginning of a literal takes, and whether it gives a character.
+fn escape(rest: &str) -> (usize, bool) {
+    match rest.chars().nth(1) {
+        Some('x') => (4, true),
+        Some('u') => (6, true),
+        Some('U') => (10, true),
+        Some(' ' | '\t' | '\r' | '\n') => {
+            let after = rest.get(1..).unwrap_or_default();
+            (1 + after.len() - after.trim_start_matches([' ', '\t', '\r', '\n']).len(), false)
+        }
+        _ => (2, true),
+    }
+}
+
+/// What is wrong, collected on the way.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    pub(super) diagnostics: Vec<Diagnostic>,
+}
+
+impl Report {
+    /// Something that keeps the configuration from being used.
+    pub(super) fn error(&mut self, at: At<'_>, problem: impl Into<String>, fix: impl Into<String>) {
+        self.push(Level::Error, at, problem.into(), Some(fix.into()));
+    }
+
+    /// Something to look at.
+    pub(super) fn warning(&mut self, at: At<'_>, problem: impl Into<String>, fix: impl Into<String>) {
+        self.push(Level::Warning, at, problem.into(), Some(fix.into()));
+    }
+
+    /// A fault inside a text value.
+    pub(super) fn fault(&mut self, text: &Text<'_>, fault: Fault) {
+        self.push(Level::Error, text.within(fault.at), fault.problem, fault.fix);
+    }
+
+    /// A fault of a file as a whole.
+    pub(super) fn file_error(&mut self, file: impl Into<String>, problem: impl Into<String>, fix: impl Into<String>) {
+        let (file, problem, fix) = (file.into(), problem.into(), Some(fix.into()));
+        self.diagnostics.push(Diagnostic { level: Level::Error, file, place: None, problem, fix });
+    }
+
+    fn push(&mut self, level: Level, at: At<'_>, problem: String, fix: Option<String>) {
+        let place = at.document.shown.then(|| Place::locate(&at.document.text, at.start..at.end));
+        self.diagnostics.push(Diagnostic { level, file: at.document.name.clone(), place, problem, fix });
+    }
+
+    /// Whether something keeps the configuration from being used.
+    pub(super) fn refuses(&self) -> bool {
+        self.diagnostics.iter().any(|diagnostic| diagnostic.level == Level::Error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place_of(toml: &str, part: &str) -> (usize, usize) {
+        let document = Document { name: "x".to_owned(), text: toml.to_owned(), shown: true };
+        let table = toml::de::DeTable::parse(&document.text).unwrap();
+        let (_, value) = table.get_ref().iter().next().unwrap();
+        let decoded = value.get_ref().as_str().unwrap();
+        let text = Text { value: decoded, at: At::new(&document, value.span()) };
+        let start = decoded.find(part).unwrap();
+        let at = text.within(start..start + part.len());
+        let place = Place::locate(&document.text, at.start..at.end);
+        assert_eq!(place.width, part.chars().count(), "{toml}");
+        (place.line, place.column)
+    }
+
+    #[test]
+    fn a_part_of_a_string_is_found_in_its_literal() {
+        assert_eq!(place_of("a = 'x {{y}}'", "{{y}}"), (1, 8));
+        assert_eq!(place_of("a = \"x {{y}}\"", "{{y}}"), (1, 8));
+        assert_eq!(place_of(r#"a = "\"\\\u00e9\t{{y}}""#, "{{y}}"), (1, 18));
+        assert_eq!(place_of("a = '''\nü {{y}}\n'''", "{{y}}"), (2, 3));
+        assert_eq!(place_of("a = '''ü {{y}}'''", "{{y}}"), (1, 10));
+        assert_eq!(place_of("a = \"\"\"\n  \\\n   x\n\\\"{{y}}\"\"\"", "{{y}}"), (4, 3));
+        assert_eq!(place_of("a = '''\r\nb\r\n {{y}}\r\n'''", "{{y}}"), (3, 2));
+        assert_eq!(place_of("a = \"\"\"\r\nb\r\n {{y}}\r\n\"\"\"", "{{y}}"), (3, 2));
+    }
+}

@@ -1,0 +1,225 @@
+//! Every key of every file in one list: unknown keys, the nearest known key, overrides and the README come from it.
+
+/// What a key's value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// A text, taken as it is.
+    Text,
+    /// A duration such as `"30s"`, or a number of seconds.
+    Duration,
+    /// A size such as `"64KiB"`, or a number of bytes.
+    Size,
+    /// Anything else: a number, a truth value, a list or a table.
+    Other,
+}
+
+/// One key of a file.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// The table it stands in, `""` for the file itself; `*` stands for any name.
+    pub table: &'static str,
+    /// Its name.
+    pub key: &'static str,
+    /// What its value is.
+    pub shape: Shape,
+    /// What it is where nothing is said, as it would be written; empty where there is no default.
+    pub default: &'static str,
+    /// One sentence.
+    pub about: &'static str,
+}
+
+const fn key(table: &'static str, key: &'static str, shape: Shape, default: &'static str, about: &'static str) -> Key {
+    Key { table, key, shape, default, about }
+}
+
+use Shape::{Duration, Other, Size, Text};
+
+/// The keys of `outrigger.toml`.
+pub const SIDECAR: &[Key] = &[
+    key("ingest", "listen", Text, "\"127.0.0.1:8460\"", "Where events are taken in: `ADDRESS:PORT` or `unix:PATH`."),
+    key("ingest", "token", Text, "", "The bearer token that senders must show; required beyond loopback."),
+    key("ingest", "max_body", Size, "\"1MiB\"", "The largest request body."),
+    key("ingest", "idempotency_window", Duration, "\"24h\"", "How long a repeated `Idempotency-Key` is recognised."),
+    key("admin", "listen", Text, "\"127.0.0.1:8461\"", "Where people and scripts operate the sidecar."),
+    key("admin", "token", Text, "", "The bearer token of the admin listener; required beyond loopback."),
+    key("metrics", "listen", Text, "\"0.0.0.0:9460\"", "Where Prometheus scrapes; read-only and without secrets."),
+    key("spool", "kind", Text, "\"disk\"", "Where accepted events wait: `disk`."),
+    key("spool", "path", Text, "\"/var/lib/outrigger\"", "The spool's directory; its volume is what a 202 relies on."),
+    key("spool", "max_bytes", Size, "\"1GiB\"", "The spool's limit; beyond it ingest answers 503."),
+    key("spool", "dead_letter_retention", Duration, "\"30d\"", "How long dead letters are kept."),
+    key("egress", "allow_ports", Other, "[443]", "The ports that a webhook's URL may name."),
+    key(
+        "egress",
+        "allow_networks",
+        Other,
+        "[]",
+        "Networks that are not public and may be reached all the same, as CIDRs.",
+    ),
+    key(
+        "egress",
+        "allowed_hosts",
+        Other,
+        "[]",
+        "Host names as `*` globs; when there are any, no other host may be reached.",
+    ),
+    key("egress", "ca_file", Text, "", "A PEM file of certificates that are trusted beside the public roots."),
+    key("defaults", "timeout", Duration, "\"30s\"", "From a connection's start to the response's end."),
+    key("defaults", "body_max", Size, "\"1MiB\"", "The largest rendered body."),
+    key("defaults.retry", "max_age", Duration, "\"24h\"", "From an event's arrival to giving its delivery up."),
+    key("defaults.retry", "max_attempts", Other, "", "Attempts in all; without it `max_age` is the only limit."),
+    key("defaults.retry", "initial", Duration, "\"1s\"", "The upper bound of the first wait; each next one doubles."),
+    key("defaults.retry", "max_interval", Duration, "\"10m\"", "The upper bound of every wait."),
+    key("defaults.retry.statuses", "retry", Other, "[]", "Statuses that are always retried."),
+    key("defaults.retry.statuses", "dead_letter", Other, "[]", "Statuses that are never retried."),
+    key("defaults.limits", "concurrency", Other, "8", "Attempts of one webhook at the same time."),
+    key("defaults.limits", "response", Size, "\"64KiB\"", "How much of a response is read."),
+    key("defaults.limits", "rate", Text, "", "Not supported in this version."),
+    key("defaults.limits", "burst", Other, "", "Not supported in this version."),
+    key("defaults.breaker", "failures", Other, "", "Not supported in this version."),
+    key("defaults.breaker", "probe", Duration, "", "Not supported in this version."),
+    key(
+        "config",
+        "on_invalid_webhook",
+        Text,
+        "\"refuse\"",
+        "What a start does with a faulty webhook: `refuse` to start, or `quarantine` it and run the others.",
+    ),
+    key(
+        "config",
+        "removal_grace",
+        Duration,
+        "\"10m\"",
+        "Before a removed webhook's pending deliveries become dead letters.",
+    ),
+    key("history", "per_webhook", Other, "100", "How many invocations of each webhook are kept."),
+    key("shutdown", "grace", Duration, "\"25s\"", "How long attempts in flight may take to end."),
+    key("shutdown", "delay", Duration, "\"0s\"", "How long ingest goes on after the signal."),
+    key("log", "format", Text, "\"json\"", "`json` or `text`."),
+    key("log", "level", Text, "\"info\"", "`error`, `warn`, `info`, `debug` or `trace`."),
+    key("kinds.*", "type", Text, "", "JSONPath of the event type."),
+    key("kinds.*", "id", Text, "", "JSONPath of the id of what the event is about."),
+    key("kinds.*", "time", Text, "", "JSONPath of the event's time."),
+    key("kinds.*", "types", Other, "[]", "The closed list of event types; without it any type is possible."),
+    key("kinds.*", "fields", Other, "", "Named filter fields, each with its JSONPath."),
+    key("kinds.*", "sample", Other, "", "A sample event: a JSON file beside `outrigger.toml`, or an inline table."),
+];
+
+/// The keys of `webhooks/NAME.toml`.
+pub const WEBHOOK: &[Key] = &[
+    key("", "title", Text, "", "For people; the name is the file's stem."),
+    key(
+        "",
+        "status",
+        Text,
+        "\"active\"",
+        "`active`, `inactive` (takes nothing new), or `shadow` (matched, rendered, never sent).",
+    ),
+    key("", "kind", Text, "\"request\"", "The kind of its events."),
+    key("", "triggers", Other, "", "The event types that start it; without it every type of the kind."),
+    key("", "method", Text, "\"POST\"", "`POST`, `PUT`, `DELETE`, `PATCH` or `GET`."),
+    key("", "url", Text, "", "The target: https, with templates only behind the host. Required."),
+    key("", "timeout", Duration, "`defaults.timeout`", "From a connection's start to the response's end."),
+    key("", "ordering", Other, "\"none\"", "Only `none` in this version."),
+    key("", "content_type", Text, "\"application/json\"", "Also `text/*` and `application/x-www-form-urlencoded`."),
+    key("", "strict", Other, "false", "`true`: a field that the event lacks is a `template_error`."),
+    key("", "body", Text, "", "The body's template; without it the event itself, and nothing for GET and DELETE."),
+    key("", "body_file", Text, "", "A file beside this one that holds the body's template."),
+    key("", "headers", Other, "", "Header names, each with its template."),
+    key("auth.bearer", "token", Text, "", "Sent as `Authorization: Bearer TOKEN`."),
+    key("auth.basic", "username", Text, "", "The user name of `Authorization: Basic`."),
+    key("auth.basic", "password", Text, "", "The password of `Authorization: Basic`."),
+    key("auth.api_key", "header", Text, "", "The header that carries the key."),
+    key("auth.api_key", "value", Text, "", "The key."),
+    key("auth", "oauth2", Other, "", "Not supported in this version."),
+    key("filters", "field", Text, "", "A named field of the kind."),
+    key("filters", "path", Text, "", "A JSONPath into the event; instead of `field`."),
+    key("filters", "any_of", Other, "", "Globs: one value matches one of them."),
+    key("filters", "none_of", Other, "", "Globs: no value matches any of them."),
+    key("filters", "every_of", Other, "", "Globs: every value matches one of them, and there is one."),
+    key("filters", "matches", Text, "", "A regular expression that one value matches, unanchored."),
+    key("filters", "exists", Other, "", "`true`: there is a value that is not null; `false`: there is none."),
+    key("filters", "min", Other, "", "One value is a number of at least this."),
+    key("filters", "max", Other, "", "One value is a number of at most this."),
+    key("response_validators", "name", Text, "the path", "Its label in metrics."),
+    key("response_validators", "path", Text, "", "JSONPath into `{\"status\", \"headers\", \"data\"}`. Required."),
+    key("response_validators", "expected", Other, "", "Some value at the path is one of these."),
+    key("response_validators", "rejected", Other, "", "No value at the path is one of these; instead of `expected`."),
+    key("response_validators", "on_failure", Text, "\"dead_letter\"", "`dead_letter` or `retry`."),
+    key("retry", "max_age", Duration, "`defaults.retry`", "From an event's arrival to giving its delivery up."),
+    key("retry", "max_attempts", Other, "`defaults.retry`", "Attempts in all."),
+    key("retry", "initial", Duration, "`defaults.retry`", "The upper bound of the first wait; each next one doubles."),
+    key("retry", "max_interval", Duration, "`defaults.retry`", "The upper bound of every wait."),
+    key("retry.statuses", "retry", Other, "[]", "Statuses that are always retried."),
+    key("retry.statuses", "dead_letter", Other, "[]", "Statuses that are never retried."),
+    key("limits", "concurrency", Other, "`defaults.limits`", "Attempts at the same time."),
+    key("limits", "response", Size, "`defaults.limits`", "How much of a response is read."),
+    key("limits", "rate", Text, "", "Not supported in this version."),
+    key("limits", "burst", Other, "", "Not supported in this version."),
+    key("", "breaker", Other, "", "Not supported in this version."),
+    key("", "signing", Other, "", "Not supported in this version."),
+    key("", "tls", Other, "", "Not supported in this version."),
+    key("tests", "name", Text, "", "What the test shows. Required."),
+    key(
+        "tests",
+        "event",
+        Other,
+        "",
+        "A JSON file, as a path from the configuration folder, an inline table, or `{ sample = \"NAME\" }`. Required.",
+    ),
+    key("tests.expect", "delivered", Other, "true", "Whether the webhook wants the event."),
+    key("tests.expect", "body", Other, "", "The body, or for tables a part of it: objects may have more members."),
+    key("tests.expect", "url", Text, "", "The URL; a referenced value is written `***`."),
+    key("tests.expect", "headers", Other, "", "Headers that must be there; a referenced value is written `***`."),
+];
+
+/// All files with their keys, in the order of the documentation.
+#[must_use]
+pub fn reference() -> Vec<(&'static str, &'static [Key])> {
+    vec![("outrigger.toml", SIDECAR), ("webhooks/NAME.toml", WEBHOOK)]
+}
+
+/// The names that may stand in a table: its keys and its tables.
+pub(super) fn names(keys: &[Key], table: &str) -> Vec<&'static str> {
+    let mut names = Vec::new();
+    for key in keys {
+        let name = if key.table == table {
+            Some(key.key)
+        } else if table.is_empty() {
+            key.table.split('.').next()
+        } else {
+            key.table
+                .strip_prefix(table)
+                .and_then(|rest| rest.strip_prefix('.'))
+                .and_then(|rest| rest.split('.').next())
+        };
+        if let Some(name) = name
+            && !names.contains(&name)
+        {
+            names.push(name);
+        }
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_key_is_listed_twice_and_each_has_its_sentence() {
+        for (file, keys) in reference() {
+            let mut seen = std::collections::BTreeSet::new();
+            for key in keys {
+                assert!(seen.insert((key.table, key.key)), "{file}: {}.{}", key.table, key.key);
+                assert!(key.about.ends_with('.'), "{file}: {}.{}", key.table, key.key);
+            }
+        }
+    }
+
+    #[test]
+    fn a_table_knows_its_keys_and_its_tables() {
+        assert_eq!(names(SIDECAR, "defaults"), ["timeout", "body_max", "retry", "limits", "breaker"]);
+        assert!(names(WEBHOOK, "").contains(&"response_validators"));
+        assert_eq!(names(WEBHOOK, "auth"), ["bearer", "basic", "api_key", "oauth2"]);
+    }
+}

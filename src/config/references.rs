@@ -1,0 +1,238 @@
+//! References: `${env:NAME}` and `${file:PATH}` in what people wrote.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use super::document::{At, Report, Text};
+use super::load::Source;
+use super::read;
+use crate::diagnostic::Fault;
+use crate::secret::{MASK, Secret};
+
+/// What stands for a reference that has no value, where that is allowed: harmless in URLs, headers and bodies.
+pub const PLACEHOLDER: &str = "PLACEHOLDER";
+
+/// The largest referenced value, in bytes.
+pub const REFERENCE_BYTES_MAX: u64 = 64 * 1024;
+
+/// A value that a reference came to; the error is a problem and its fix.
+type Looked = Result<Secret, (String, String)>;
+
+/// Looks references up, each once in a load.
+pub(super) struct References<'s> {
+    source: &'s Source,
+    values: BTreeMap<String, Looked>,
+    /// Every file looked for.
+    pub(super) watched: BTreeSet<PathBuf>,
+}
+
+impl<'s> References<'s> {
+    pub(super) fn new(source: &'s Source) -> Self {
+        Self { source, values: BTreeMap::new(), watched: BTreeSet::new() }
+    }
+
+    fn look_up(&mut self, name: &str) -> Looked {
+        if let Some(value) = self.values.get(name) {
+            return value.clone();
+        }
+        let value = match name.split_once(':') {
+            Some(("env", variable)) => self.variable(variable),
+            Some(("file", path)) => self.file(path),
+            _ => Err((
+                format!("`${{{name}}}` is no reference"),
+                "write ${env:NAME} or ${file:PATH}, and $${ for a literal ${".to_owned(),
+            )),
+        };
+        self.values.insert(name.to_owned(), value.clone());
+        value
+    }
+
+    fn variable(&self, name: &str) -> Looked {
+        let valid = !name.is_empty()
+            && !name.starts_with(|first: char| first.is_ascii_digit())
+            && name.chars().all(|character| character.is_ascii_alphanumeric() || character == '_');
+        if !valid {
+            let fix = "a name has letters, digits and `_`, and begins with no digit".to_owned();
+            return Err((format!("`{name}` is no name of an environment variable"), fix));
+        }
+        match (self.source.env)(name) {
+            Some(value) if value.len() as u64 > REFERENCE_BYTES_MAX => Err((
+                format!("the environment variable `{name}` is larger than {REFERENCE_BYTES_MAX} bytes"),
+                "make it smaller".to_owned(),
+            )),
+            Some(value) => Ok(Secret::new(value)),
+            None if self.source.placeholders => Ok(Secret::new(PLACEHOLDER.to_owned())),
+            None => Err((format!("the environment variable `{name}` is not set"), format!("set {name}"))),
+        }
+    }
+
+    fn file(&mut self, written: &str) -> Looked {
+        let path = self.source.dir.join(Path::new(written));
+        self.watched.insert(path.clone());
+        match read::text(&path, REFERENCE_BYTES_MAX) {
+            Ok(text) => {
+                let value = text.strip_suffix('\n').map_or(&*text, |text| text.strip_suffix('\r').unwrap_or(text));
+                Ok(Secret::new(value.to_owned()))
+            }
+            Err(_) if self.source.placeholders => Ok(Secret::new(PLACEHOLDER.to_owned())),
+            Err(problem) => Err((
+                format!("the file `{written}` {problem}"),
+                "create it, or correct the path (it is taken from the configuration folder)".to_owned(),
+            )),
+        }
+    }
+}
+
+/// What looks references up for one file.
+pub(super) struct Resolver<'r, 's> {
+    references: &'r mut References<'s>,
+    /// An inactive webhook may lack its secrets.
+    lenient: bool,
+    /// References without a value, that a lenient resolver passed over: text, problem, fix.
+    unset: Vec<(String, String, String)>,
+    /// Over all values: a changed secret is a changed webhook.
+    pub(super) hasher: DefaultHasher,
+}
+
+impl<'r, 's> Resolver<'r, 's> {
+    pub(super) fn new(references: &'r mut References<'s>, lenient: bool) -> Self {
+        Self { references, lenient, unset: Vec::new(), hasher: DefaultHasher::new() }
+    }
+
+    /// The value itself.
+    pub(super) fn resolve(&mut self, name: &str) -> Looked {
+        let looked = self.references.look_up(name);
+        let looked = match looked {
+            Err((problem, fix)) if self.lenient && is_wellformed(name) => {
+                self.unset.push((format!("${{{name}}}"), problem, fix));
+                Ok(Secret::new(PLACEHOLDER.to_owned()))
+            }
+            other => other,
+        };
+        if let Ok(value) = &looked {
+            (name, value.expose()).hash(&mut self.hasher);
+        }
+        looked
+    }
+
+    /// The value as it stands in a template: masked where the load is for people's eyes.
+    pub(super) fn resolve_shown(&mut self, name: &str) -> Looked {
+        let looked = self.resolve(name)?;
+        Ok(if self.references.source.masked { Secret::new(MASK.to_owned()) } else { looked })
+    }
+
+    /// The value for a header: a line break in it would be another header.
+    pub(super) fn resolve_header(&mut self, name: &str) -> Looked {
+        let looked = self.resolve_shown(name)?;
+        if looked.expose().chars().any(|character| character.is_control() && character != '\t') {
+            return Err((
+                format!("the value of `{name}` holds a line break or another control character, and a header cannot"),
+                "a file may end in one line break, which is dropped; remove the others".to_owned(),
+            ));
+        }
+        Ok(looked)
+    }
+
+    /// Remembers a file that decides what the configuration is.
+    pub(super) fn watch(&mut self, path: PathBuf) {
+        self.references.watched.insert(path);
+    }
+
+    /// Whether values are masked.
+    pub(super) fn masks(&self) -> bool {
+        self.references.source.masked
+    }
+
+    /// A text with its references replaced and `$${` read as `${`. Nothing in it is a template.
+    pub(super) fn expand(&mut self, report: &mut Report, text: &Text<'_>) -> Option<Secret> {
+        let mut expanded = String::with_capacity(text.value.len());
+        let mut whole = true;
+        for piece in pieces(text.value) {
+            let outcome = match piece {
+                Piece::Literal(range) => {
+                    expanded.push_str(text.value.get(range).unwrap_or_default());
+                    continue;
+                }
+                Piece::Dollar(_) => {
+                    expanded.push_str("${");
+                    continue;
+                }
+                Piece::Reference(range, name) => {
+                    self.resolve_header(name).map_err(|(problem, fix)| Fault { at: range, problem, fix: Some(fix) })
+                }
+                Piece::Open(range) => Err(unclosed(range)),
+            };
+            match outcome {
+                Ok(value) => expanded.push_str(value.expose()),
+                Err(fault) => {
+                    report.fault(text, fault);
+                    whole = false;
+                }
+            }
+        }
+        whole.then(|| Secret::new(expanded))
+    }
+
+    /// Reports what a lenient resolver passed over, each at its first place in the document.
+    pub(super) fn report_unset(&mut self, report: &mut Report, at: At<'_>) {
+        self.unset.sort();
+        self.unset.dedup();
+        for (reference, problem, fix) in self.unset.drain(..) {
+            let place = at
+                .document
+                .text
+                .find(&reference)
+                .map_or(at, |start| At::new(at.document, start..start + reference.len()));
+            report.warning(place, problem, format!("{fix} before the webhook becomes active"));
+        }
+    }
+}
+
+fn is_wellformed(name: &str) -> bool {
+    name.starts_with("env:") || name.starts_with("file:")
+}
+
+/// The fault of a `${` that is never closed.
+pub(super) fn unclosed(range: Range<usize>) -> Fault {
+    Fault::new(range, "`${` begins a reference that has no `}`", "close it, or write $${ for a literal ${")
+}
+
+/// A part of a text.
+pub(super) enum Piece<'t> {
+    /// Text as it stands.
+    Literal(Range<usize>),
+    /// `$${`.
+    Dollar(Range<usize>),
+    /// `${…}` with what stands inside.
+    Reference(Range<usize>, &'t str),
+    /// `${` without its `}`.
+    Open(Range<usize>),
+}
+
+/// Takes a text apart.
+pub(super) fn pieces(text: &str) -> Vec<Piece<'_>> {
+    let mut pieces = Vec::new();
+    let mut from = 0;
+    while let Some(found) = text.get(from..).and_then(|rest| rest.find("${")) {
+        let start = from + found;
+        if text.get(from..start).is_some_and(|before| before.ends_with('$')) {
+            pieces.push(Piece::Literal(from..start - 1));
+            pieces.push(Piece::Dollar(start - 1..start + 2));
+            from = start + 2;
+            continue;
+        }
+        pieces.push(Piece::Literal(from..start));
+        let inside = text.get(start + 2..).unwrap_or_default();
+        let Some(length) = inside.find(['}', '\n']).filter(|end| inside[*end..].starts_with('}')) else {
+            pieces.push(Piece::Open(start..start + 2));
+            from = start + 2;
+            continue;
+        };
+        pieces.push(Piece::Reference(start..start + 3 + length, inside.get(..length).unwrap_or_default()));
+        from = start + 3 + length;
+    }
+    pieces.push(Piece::Literal(from..text.len()));
+    pieces
+}

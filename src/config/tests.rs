@@ -1,0 +1,49 @@
+//! `[[tests]]` of a webhook's file: what `check` runs.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::diagnostic::Place;
+
+/// One `[[tests]]` entry.
+#[derive(Clone, Debug)]
+pub struct TestCase {
+    /// The webhook it is about.
+    pub webhook: Arc<str>,
+    /// What it shows.
+    pub name: String,
+    /// The webhook's file, as diagnostics call it.
+    pub file: String,
+    /// Where its event is written.
+    pub place: Place,
+    /// The event.
+    pub event: TestEvent,
+    /// What should come of it.
+    pub expect: Expect,
+}
+
+/// Where a test's event comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TestEvent {
+    /// A JSON file: as it is written, and where it is.
+    File(String, PathBuf),
+    /// An inline table.
+    Inline(Value),
+    /// A sample of the webhook's kind.
+    Sample(String),
+}
+
+/// What should come of a test's event. What is not said is not asked.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Expect {
+    /// Whether the webhook wants the event; it does where only a body, URL or header is expected.
+    pub delivered: Option<bool>,
+    /// The body: objects may have more members, everything else is equal.
+    pub body: Option<Value>,
+    /// The URL; referenced values are `***`.
+    pub url: Option<String>,
+    /// Headers that must be there; referenced values are `***`.
+    pub headers: Vec<(String, String)>,
+}
