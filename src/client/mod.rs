@@ -114,13 +114,11 @@ impl Client {
     /// of the URL.
     pub async fn send(&self, request: Request<Full<Bytes>>, limits: Limits) -> Result<Response, Failure> {
         let host = request.uri().host().unwrap_or_default().to_owned();
-        match tokio::time::timeout(limits.timeout, self.exchange(&host, request, limits.response_bytes_max)).await {
-            Ok(result) => result,
-            Err(_) => {
-                let seconds = limits.timeout.as_secs_f64();
-                Err(Failure::new(Reason::Timeout, format!("no complete answer from {host} within {seconds} s")))
-            }
-        }
+        let exchange = self.exchange(&host, request, limits.response_bytes_max);
+        tokio::time::timeout(limits.timeout, exchange).await.unwrap_or_else(|_| {
+            let seconds = limits.timeout.as_secs_f64();
+            Err(Failure::new(Reason::Timeout, format!("no complete answer from {host} within {seconds} s")))
+        })
     }
 
     async fn exchange(&self, host: &str, request: Request<Full<Bytes>>, bytes_max: usize) -> Result<Response, Failure> {

@@ -32,7 +32,7 @@ pub enum StatusRule {
 }
 
 /// A 429 that names no time waits at least this long.
-const RATE_LIMITED_WAIT: Duration = Duration::from_secs(60);
+const RATE_LIMITED_WAIT: Duration = Duration::from_mins(1);
 /// A receiver's `Retry-After` is obeyed up to this many times `max_interval`.
 const RETRY_AFTER_FACTOR: u32 = 6;
 
@@ -143,10 +143,10 @@ mod tests {
 
     fn policy() -> Policy {
         Policy {
-            max_age: Duration::from_secs(24 * 3600),
+            max_age: Duration::from_hours(24),
             max_attempts: None,
             initial: Duration::from_secs(1),
-            max_interval: Duration::from_secs(600),
+            max_interval: Duration::from_mins(10),
             statuses: BTreeMap::new(),
         }
     }

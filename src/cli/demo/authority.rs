@@ -30,8 +30,8 @@ impl Authority {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let mut params = CertificateParams::new(Vec::<String>::new())?;
         // Two authorities must differ by name: a client takes certificates of another one of the same name for forged.
-        let serial: String = key.public_key_raw().iter().skip(1).take(8).map(|byte| format!("{byte:02x}")).collect();
-        params.distinguished_name.push(DnType::CommonName, format!("Outrigger local test authority {serial}"));
+        let name = format!("Outrigger local test authority {}", uuid::Uuid::now_v7());
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let pem = params.self_signed(&key)?.pem();
@@ -46,10 +46,10 @@ impl Authority {
 
     /// A TLS server for these host names or addresses that offers these protocols (`h2`, `http/1.1`) in this order.
     pub fn server_config(&self, names: &[&str], alpn: &[&str]) -> Result<rustls::ServerConfig, AuthorityError> {
-        self.serve(leaf(names)?, alpn)
+        self.serve(&leaf(names)?, alpn)
     }
 
-    fn serve(&self, params: CertificateParams, alpn: &[&str]) -> Result<rustls::ServerConfig, AuthorityError> {
+    fn serve(&self, params: &CertificateParams, alpn: &[&str]) -> Result<rustls::ServerConfig, AuthorityError> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let certificate = params.signed_by(&key, &self.issuer)?;
         tls(&certificate, &key, alpn)
@@ -80,7 +80,7 @@ impl Authority {
         let mut params = leaf(names).unwrap();
         params.not_before = rcgen::date_time_ymd(2020, 1, 1);
         params.not_after = rcgen::date_time_ymd(2021, 1, 1);
-        self.serve(params, &["http/1.1"]).unwrap()
+        self.serve(&params, &["http/1.1"]).unwrap()
     }
 
     /// A server whose certificate vouches for itself.

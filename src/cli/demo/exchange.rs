@@ -11,8 +11,9 @@ use crate::client::{Client, Limits, Response, Routes};
 use crate::config::Egress;
 use crate::delivery::{Failure, Reason};
 
+use super::answer::Answer;
 use super::authority::Authority;
-use super::receiver::{Answer, Receiver};
+use super::receiver::Receiver;
 
 const HOST: &str = "hooks.example";
 const LIMITS: Limits = Limits { timeout: Duration::from_secs(10), response_bytes_max: 64 * 1024 };

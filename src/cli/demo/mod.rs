@@ -1,5 +1,6 @@
 //! `outrigger demo`: the shipped configuration against local receivers.
 
+pub mod answer;
 pub mod authority;
 pub mod receiver;
 

@@ -12,9 +12,9 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response};
 use http_body_util::{BodyExt, Limited};
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -25,14 +25,13 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::answer::{Answer, Interrupted, Scripted};
 use super::authority::{Authority, AuthorityError};
 
 /// Requests that are remembered; beyond it the oldest are forgotten, yet still counted.
 const RECORDED_MAX: usize = 50_000;
 /// The largest request body that is taken, in bytes.
 const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// One piece of a body that does not end.
-const PIECE: Bytes = Bytes::from_static(&[b'x'; 16 * 1024]);
 
 /// Why a receiver did not start.
 #[derive(Debug, thiserror::Error)]
@@ -71,126 +70,6 @@ impl Recorded {
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
-    }
-}
-
-/// What a request is answered with.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    status: StatusCode,
-    headers: Vec<(&'static str, String)>,
-    body: Bytes,
-    ending: Ending,
-    delay: Duration,
-    manner: Manner,
-}
-
-/// How an answer's body ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ending {
-    Complete,
-    /// The connection closes (HTTP/1.1) or the stream is reset (HTTP/2).
-    Break,
-    Never,
-}
-
-/// What else a receiver may do instead of answering.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Manner {
-    Answer,
-    Close,
-    Hang,
-    Garbage,
-}
-
-impl Answer {
-    /// A status with an empty body. A number that is no status is answered as 500.
-    #[must_use]
-    pub fn status(status: u16) -> Self {
-        Self {
-            status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
-            headers: Vec::new(),
-            body: Bytes::new(),
-            ending: Ending::Complete,
-            delay: Duration::ZERO,
-            manner: Manner::Answer,
-        }
-    }
-
-    /// 200 with a text.
-    #[must_use]
-    pub fn text(body: impl Into<Bytes>) -> Self {
-        Self::status(200).header("content-type", "text/plain").body(body)
-    }
-
-    /// 200 with a JSON text.
-    #[must_use]
-    pub fn json(body: impl Into<Bytes>) -> Self {
-        Self::status(200).header("content-type", "application/json").body(body)
-    }
-
-    /// The request is read, and the connection closed without an answer.
-    #[must_use]
-    pub fn close() -> Self {
-        Self { manner: Manner::Close, ..Self::status(200) }
-    }
-
-    /// The request is read, and nothing happens any more.
-    #[must_use]
-    pub fn hang() -> Self {
-        Self { manner: Manner::Hang, ..Self::status(200) }
-    }
-
-    /// What is answered is no HTTP.
-    #[must_use]
-    pub fn garbage() -> Self {
-        Self { manner: Manner::Garbage, ..Self::status(200) }
-    }
-
-    /// 200 with a body that never ends.
-    #[must_use]
-    pub fn endless() -> Self {
-        Self { ending: Ending::Never, ..Self::status(200) }
-    }
-
-    /// 200 with a body of this many bytes.
-    #[must_use]
-    pub fn huge(bytes: usize) -> Self {
-        Self::status(200).body(vec![b'x'; bytes])
-    }
-
-    /// With one more header.
-    #[must_use]
-    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
-        self
-    }
-
-    /// With this body.
-    #[must_use]
-    pub fn body(mut self, body: impl Into<Bytes>) -> Self {
-        self.body = body.into();
-        self
-    }
-
-    /// After this time.
-    #[must_use]
-    pub fn after(mut self, delay: Duration) -> Self {
-        self.delay = delay;
-        self
-    }
-
-    /// The connection is closed in the middle: what was given is sent, and it is not all.
-    #[must_use]
-    pub fn broken_off(mut self) -> Self {
-        self.ending = Ending::Break;
-        self
-    }
-
-    /// A `content-length` that promises this many bytes, whatever the body has.
-    #[must_use]
-    pub fn claiming(self, bytes: usize) -> Self {
-        self.header("content-length", bytes.to_string()).broken_off()
     }
 }
 
@@ -299,7 +178,7 @@ impl Shared {
     }
 
     /// Remembers a request and takes its answer from the script.
-    fn take(&self, recorded: Recorded) -> Answer {
+    fn take(&self, recorded: &Recorded) -> Answer {
         let (queued, otherwise) = {
             let mut script = self.script();
             if script.recorded.len() == RECORDED_MAX {
@@ -309,7 +188,7 @@ impl Shared {
             (script.queue.pop_front(), Arc::clone(&script.otherwise))
         };
         self.count.send_modify(|count| *count += 1);
-        queued.unwrap_or_else(|| otherwise(&recorded))
+        queued.unwrap_or_else(|| otherwise(recorded))
     }
 }
 
@@ -356,7 +235,7 @@ async fn answer(
     let (head, body) = request.into_parts();
     let body = Limited::new(body, BODY_BYTES_MAX).collect().await.map_err(|_| Interrupted)?.to_bytes();
     let host = head.headers.get(http::header::HOST).and_then(|host| host.to_str().ok()).map(str::to_owned);
-    let answer = shared.take(Recorded {
+    let answer = shared.take(&Recorded {
         method: head.method,
         target: head.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
         host: host.or_else(|| head.uri.authority().map(ToString::to_string)).unwrap_or_default(),
@@ -366,58 +245,7 @@ async fn answer(
         http2: head.version == http::Version::HTTP_2,
         connection,
     });
-    if !answer.delay.is_zero() {
-        tokio::time::sleep(answer.delay).await;
-    }
-    match answer.manner {
-        Manner::Answer => {}
-        Manner::Close => return Err(Interrupted),
-        Manner::Hang => std::future::pending::<()>().await,
-        Manner::Garbage => garbled.store(true, Ordering::Relaxed),
-    }
-    let mut response = Response::builder().status(answer.status);
-    for (name, value) in answer.headers {
-        response = response.header(name, value);
-    }
-    response.body(Scripted { next: Some(answer.body), ending: answer.ending }).map_err(|_| Interrupted)
-}
-
-/// The receiver ends the exchange on purpose.
-#[derive(Debug, thiserror::Error)]
-#[error("the script breaks off")]
-struct Interrupted;
-
-/// A body by the script.
-struct Scripted {
-    next: Option<Bytes>,
-    ending: Ending,
-}
-
-impl Body for Scripted {
-    type Data = Bytes;
-    type Error = Interrupted;
-
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Interrupted>>> {
-        if let Some(data) = self.next.take().filter(|data| !data.is_empty()) {
-            return Poll::Ready(Some(Ok(Frame::data(data))));
-        }
-        Poll::Ready(match self.ending {
-            Ending::Complete => None,
-            Ending::Break => Some(Err(Interrupted)),
-            Ending::Never => Some(Ok(Frame::data(PIECE))),
-        })
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.ending == Ending::Complete && self.next.as_ref().is_none_or(Bytes::is_empty)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self.ending {
-            Ending::Complete => SizeHint::with_exact(self.next.as_ref().map_or(0, |data| data.len() as u64)),
-            Ending::Break | Ending::Never => SizeHint::default(),
-        }
-    }
+    answer.play(&garbled).await
 }
 
 /// A stream that writes noise in place of what it is given, once it is told to.

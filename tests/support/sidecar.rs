@@ -1,0 +1,318 @@
+//! The real binary with a configuration of its own in a temporary directory.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::http::{self, HttpAnswer};
+use super::process::Process;
+use super::receiver::{AUTHORITY, Target};
+use super::{PATIENCE, eventually};
+
+/// A sidecar to be configured. It listens on free ports of 127.0.0.1 and keeps its spool beside its configuration.
+pub(crate) fn sidecar() -> Builder {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let ca_file = dir.path().join("ca.pem");
+    fs::write(&ca_file, AUTHORITY.ca_pem()).expect("a file in it");
+    let builder = Builder { dir, settings: BTreeMap::new(), webhooks: Vec::new(), env: Vec::new(), ports: Vec::new() };
+    let spool = builder.dir.path().join("spool");
+    builder
+        .setting(r#"ingest.listen = "127.0.0.1:0""#)
+        .setting(r#"admin.listen = "127.0.0.1:0""#)
+        .setting(r#"metrics.listen = "127.0.0.1:0""#)
+        .setting(&format!("spool.path = {spool:?}"))
+        .setting(r#"egress.allow_networks = ["127.0.0.0/8"]"#)
+        .setting(&format!("egress.ca_file = {ca_file:?}"))
+}
+
+pub(crate) struct Builder {
+    dir: TempDir,
+    settings: BTreeMap<String, String>,
+    webhooks: Vec<(String, String)>,
+    env: Vec<(String, String)>,
+    ports: Vec<u16>,
+}
+
+impl Builder {
+    /// One key of outrigger.toml with its whole path (`limits.x = 1`); the last one given counts.
+    #[track_caller]
+    pub(crate) fn setting(mut self, line: &str) -> Self {
+        let (key, value) = line.split_once('=').unwrap_or_else(|| panic!("`{line}` is no `key = value`"));
+        self.settings.insert(key.trim().to_owned(), value.trim().to_owned());
+        self
+    }
+
+    /// Lets its webhooks name this receiver's port.
+    pub(crate) fn reaching(mut self, target: &Target) -> Self {
+        self.ports.push(target.port());
+        self
+    }
+
+    /// One webhook file.
+    pub(crate) fn webhook(mut self, name: &str, toml: &str) -> Self {
+        self.webhooks.push((name.to_owned(), toml.to_owned()));
+        self
+    }
+
+    /// An environment variable.
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Writes the configuration and nothing more.
+    pub(crate) fn write(self) -> Written {
+        let config = self.dir.path().join("config");
+        fs::create_dir_all(config.join("webhooks")).expect("a directory in a temporary one");
+        let mut settings = self.settings;
+        settings.entry("egress.allow_ports".to_owned()).or_insert_with(|| format!("{:?}", self.ports));
+        let text: String = settings.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+        fs::write(config.join("outrigger.toml"), text).expect("a file in a temporary directory");
+        let written = Written { dir: self.dir, env: self.env };
+        for (name, toml) in &self.webhooks {
+            written.write_webhook(name, toml);
+        }
+        written
+    }
+
+    /// Starts it and waits until every listener is bound.
+    #[track_caller]
+    pub(crate) fn start(self) -> Sidecar {
+        let written = self.write();
+        let process = Process::spawn(&mut written.command(&["run"]));
+        let mut sidecar = Sidecar { written, process, bound: BTreeMap::new() };
+        sidecar.await_listeners();
+        sidecar
+    }
+}
+
+/// A configuration on the disk.
+pub(crate) struct Written {
+    dir: TempDir,
+    env: Vec<(String, String)>,
+}
+
+impl Written {
+    pub(crate) fn config(&self) -> PathBuf {
+        self.dir.path().join("config")
+    }
+
+    /// The directory around the configuration, which also holds the spool.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The file of a webhook, replaced by a rename as editors do.
+    pub(crate) fn write_webhook(&self, name: &str, toml: &str) {
+        let file = self.config().join("webhooks").join(format!("{name}.toml"));
+        let fresh = self.dir.path().join(format!("{name}.fresh"));
+        fs::write(&fresh, toml).expect("a file in a temporary directory");
+        fs::rename(&fresh, &file).expect("a rename in a temporary directory");
+    }
+
+    /// The command with these arguments and this configuration, and nothing of the caller's own settings.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_outrigger"));
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("OUTRIGGER_")) {
+            command.env_remove(name);
+        }
+        command.args(arguments).arg("--config").arg(self.config()).current_dir(self.dir.path());
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// Runs a command to its end: its status and what it printed, on both streams.
+    #[track_caller]
+    pub(crate) fn run(&self, arguments: &[&str]) -> (ExitStatus, String) {
+        let output = self.command(arguments).output().expect("the binary is built with its tests");
+        let text = [output.stdout, output.stderr].concat();
+        (output.status, String::from_utf8_lossy(&text).into_owned())
+    }
+}
+
+/// A running sidecar; dropping it kills it.
+pub(crate) struct Sidecar {
+    written: Written,
+    process: Process,
+    bound: BTreeMap<String, SocketAddr>,
+}
+
+impl Sidecar {
+    pub(crate) fn written(&self) -> &Written {
+        &self.written
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Where the listener of this name (`ingest`, `metrics`, `admin`) is bound.
+    #[track_caller]
+    pub(crate) fn address(&self, listener: &str) -> SocketAddr {
+        self.bound.get(listener).copied().unwrap_or_else(|| panic!("no listener {listener}:\n{}", self.log()))
+    }
+
+    /// Posts JSON to the ingest listener.
+    #[track_caller]
+    pub(crate) fn post(&self, path: &str, body: &str) -> HttpAnswer {
+        self.post_with(path, &[("content-type", "application/json")], body.as_bytes())
+    }
+
+    /// The same with headers of one's own.
+    #[track_caller]
+    pub(crate) fn post_with(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> HttpAnswer {
+        http::exchange(self.address("ingest"), "POST", path, headers, body)
+            .unwrap_or_else(|error| panic!("POST {path}: {error}\n{}", self.log()))
+    }
+
+    /// Gets a path of the listener of this name.
+    #[track_caller]
+    pub(crate) fn get(&self, listener: &str, path: &str) -> HttpAnswer {
+        http::exchange(self.address(listener), "GET", path, &[], b"")
+            .unwrap_or_else(|error| panic!("GET {path}: {error}\n{}", self.log()))
+    }
+
+    /// The text of `/metrics`.
+    #[track_caller]
+    pub(crate) fn metrics(&self) -> String {
+        self.get("metrics", "/metrics").body
+    }
+
+    /// One sample by its name and labels (those that matter); `None` when it is not there.
+    #[track_caller]
+    pub(crate) fn metric(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+        sample(&self.metrics(), name, labels)
+    }
+
+    /// Waits until a sample has this value.
+    #[track_caller]
+    pub(crate) fn wait_metric(&self, name: &str, labels: &[(&str, &str)], value: f64) {
+        let mut last = None;
+        let seen = eventually(PATIENCE, || {
+            last = self.metric(name, labels);
+            last.filter(|seen| (seen - value).abs() < f64::EPSILON)
+        });
+        assert!(seen.is_some(), "{name}{labels:?} is {last:?}, not {value}; the log:\n{}", self.log());
+    }
+
+    /// Waits until a line of the output holds this text, and gives the line.
+    #[track_caller]
+    pub(crate) fn wait_log(&self, text: &str) -> String {
+        eventually(PATIENCE, || self.process.lines().into_iter().find(|line| line.contains(text)))
+            .unwrap_or_else(|| panic!("`{text}` is not in the log:\n{}", self.log()))
+    }
+
+    /// All that it printed since it was last started.
+    pub(crate) fn log(&self) -> String {
+        self.process.lines().join("\n")
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        self.process.signal(name);
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill9(&mut self) {
+        self.process.kill9();
+    }
+
+    /// Starts it again on the same configuration and spool; it is killed first if it still runs.
+    #[track_caller]
+    pub(crate) fn restart(&mut self) {
+        self.process.kill9();
+        self.process = Process::spawn(&mut self.written.command(&["run"]));
+        self.await_listeners();
+    }
+
+    /// SIGTERM, and its end.
+    #[track_caller]
+    pub(crate) fn terminate(&mut self) -> ExitStatus {
+        self.process.signal("TERM");
+        self.process.wait(PATIENCE)
+    }
+
+    /// Waits for its end, for whatever reason.
+    #[track_caller]
+    pub(crate) fn wait_end(&mut self, within: Duration) -> ExitStatus {
+        self.process.wait(within)
+    }
+
+    #[track_caller]
+    fn await_listeners(&mut self) {
+        let bound = eventually(PATIENCE, || {
+            let ended = self.process.has_ended();
+            let bound: BTreeMap<_, _> = self.process.lines().iter().filter_map(|line| listening(line)).collect();
+            let all = bound.contains_key("ingest") && bound.contains_key("metrics");
+            if all { Some(Some(bound)) } else { ended.map(|_| None) }
+        });
+        let Some(bound) = bound.flatten() else { panic!("the sidecar did not start:\n{}", self.log()) };
+        self.bound = bound;
+    }
+}
+
+/// The listener and address that a line of the log tells of.
+fn listening(line: &str) -> Option<(String, SocketAddr)> {
+    let line: Value = serde_json::from_str(line).ok()?;
+    let fields = line.get("fields").unwrap_or(&line);
+    if fields.get("message")?.as_str()? != "listening" {
+        return None;
+    }
+    let address = fields.get("address")?.as_str()?.parse().ok()?;
+    Some((fields.get("listener")?.as_str()?.to_owned(), address))
+}
+
+/// The value of the first sample with this name and these labels in an exposition.
+fn sample(exposition: &str, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+    exposition.lines().find_map(|line| {
+        let rest = line.strip_prefix(name)?;
+        let (given, value) = match rest.strip_prefix('{') {
+            Some(rest) => rest.rsplit_once("} ")?,
+            None => ("", rest.strip_prefix(' ')?),
+        };
+        let given = format!(",{given},");
+        let all = labels.iter().all(|(label, value)| given.contains(&format!(",{label}=\"{value}\",")));
+        if all { value.parse().ok() } else { None }
+    })
+}
+
+#[test]
+fn a_line_of_the_log_tells_which_listener_is_where() {
+    let address = "127.0.0.1:4711".parse().expect("an address");
+    let nested = r#"{"level":"INFO","fields":{"message":"listening","listener":"ingest","address":"127.0.0.1:4711"}}"#;
+    let flat = r#"{"level":"INFO","message":"listening","listener":"ingest","address":"127.0.0.1:4711"}"#;
+    for line in [nested, flat] {
+        assert_eq!(listening(line), Some(("ingest".to_owned(), address)));
+    }
+    for line in ["", "listening on 127.0.0.1:4711", r#"{"message":"ready"}"#, r#"{"fields":{"message":"listening"}}"#] {
+        assert_eq!(listening(line), None, "{line}");
+    }
+}
+
+#[test]
+fn a_sample_is_found_by_its_whole_name_and_its_labels() {
+    let text = "# HELP a_total x\na_total_more 9\na_total{webhook=\"one\",outcome=\"dead\"} 3\na_total{webhook=\"two\"} 4\nplain 1.5\n";
+    assert_eq!(sample(text, "a_total", &[("outcome", "dead")]), Some(3.0));
+    assert_eq!(sample(text, "a_total", &[("webhook", "two")]), Some(4.0));
+    assert_eq!(sample(text, "a_total", &[("webhook", "three")]), None);
+    assert_eq!(sample(text, "plain", &[]), Some(1.5));
+}
+
+#[test]
+fn a_configuration_is_toml_whose_last_setting_counts() {
+    let written = sidecar()
+        .setting("ingest.max_body = \"1MiB\"")
+        .setting("ingest.max_body = \"2KiB\"")
+        .webhook("hook", "url = 'x'")
+        .write();
+    let text = fs::read_to_string(written.config().join("outrigger.toml")).expect("it is written");
+    let settings: toml::Table = toml::from_str(&text).expect("it is TOML");
+    assert_eq!(settings["ingest"]["max_body"].as_str(), Some("2KiB"));
+    assert_eq!(settings["egress"]["allow_ports"].as_array().map(Vec::len), Some(0));
+    assert_eq!(fs::read_to_string(written.config().join("webhooks/hook.toml")).expect("it is written"), "url = 'x'");
+}
