@@ -1,0 +1,177 @@
+//! `outrigger test NAME`: sends one mock event to a webhook's real target and shows what came back. The Test button.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
+use http_body_util::Full;
+use jiff::Timestamp;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::cli::{BAD_CONFIG, REFUSED, USAGE, run::runtime};
+use crate::client::{Client, Limits, Response, Routes};
+use crate::config::{Snapshot, Source, load};
+use crate::delivery::{Failure, Outcome};
+use crate::event::{Event, EventId};
+use crate::kind::Kind;
+use crate::kind::decode::decode;
+use crate::webhook::Webhook;
+use crate::webhook::judge::{Judgement, ResponseParts, judge};
+use crate::webhook::request::Request;
+
+/// The header that tells receivers a test from a real event.
+const TEST_HEADER: HeaderName = HeaderName::from_static("outrigger-test");
+/// Who asks in a mock event.
+const TEST_REQUESTER: &str = "Outrigger test";
+/// How much of a body is printed, in characters.
+const SHOWN_CHARS_MAX: usize = 4_000;
+
+/// What to send.
+pub(super) enum Mock {
+    /// The kind's sample of this trigger; the webhook's first trigger where none is named.
+    Trigger(Option<String>),
+    /// The bytes of an event.
+    Event(Bytes),
+}
+
+/// Sends the mock event whatever the webhook's status, triggers and filters say, and needs no running sidecar.
+pub(super) fn test(source: &Source, name: &str, mock: Mock) -> ExitCode {
+    let loaded = load(source);
+    for diagnostic in &loaded.diagnostics {
+        eprintln!("{diagnostic}");
+    }
+    let Some(snapshot) = loaded.snapshot else { return ExitCode::from(BAD_CONFIG) };
+    let masked = load(&Source { masked: true, ..source.clone() }).snapshot;
+    let Some((name, webhook)) = snapshot.webhooks.get_key_value(name) else {
+        let known: Vec<&str> = snapshot.webhooks.keys().map(AsRef::as_ref).collect();
+        eprintln!("outrigger: there is no webhook `{name}`; there are {}", known.join(", "));
+        return ExitCode::from(USAGE);
+    };
+    let event = match event_of(&webhook.kind, webhook, mock) {
+        Ok(event) => event,
+        Err(problem) => {
+            eprintln!("outrigger: {problem}");
+            return ExitCode::from(USAGE);
+        }
+    };
+    // What is shown is rendered again from references that are masked; what is sent is never shown.
+    if let Some(Ok(request)) = masked.as_ref().and_then(|masked| masked.webhooks.get(name)).map(|shown| shown.render(&event)) {
+        show_request(webhook, &request);
+    }
+    let judged = runtime().map(|runtime| runtime.block_on(send(&snapshot, webhook, &event)));
+    match judged {
+        Ok(Ok(())) => {
+            println!("\nTest successful");
+            ExitCode::SUCCESS
+        }
+        Ok(Err(failure)) => {
+            println!("\nTest failed: {}: {}", failure.reason, failure.detail);
+            ExitCode::from(REFUSED)
+        }
+        Err(error) => {
+            eprintln!("outrigger: no runtime: {error}");
+            ExitCode::from(REFUSED)
+        }
+    }
+}
+
+/// The mock event.
+fn event_of(kind: &Kind, webhook: &Webhook, mock: Mock) -> Result<Event, String> {
+    let (id, now) = (EventId::new(Uuid::now_v7()), Timestamp::now());
+    let trigger = match mock {
+        Mock::Event(raw) => return decode(kind, raw, id, now).map_err(|error| format!("the event: {error}")),
+        Mock::Trigger(trigger) => trigger,
+    };
+    let sample = match &trigger {
+        Some(trigger) => kind.sample(trigger).ok_or_else(|| {
+            let known: Vec<&str> = kind.samples.iter().map(|sample| sample.name.as_ref()).collect();
+            format!("kind \"{}\" has no sample `{trigger}`; there are {}", kind.name, known.join(", "))
+        })?,
+        None => kind
+            .samples
+            .iter()
+            .find(|sample| webhook.triggers.include(&sample.event_type))
+            .or(kind.samples.first())
+            .ok_or_else(|| format!("kind \"{}\" has no sample; say --event FILE", kind.name))?,
+    };
+    let mut payload = sample.payload.clone();
+    if let Some(name) = payload.pointer_mut("/data/requester/name") {
+        *name = Value::from(TEST_REQUESTER);
+    }
+    let raw = Bytes::from(payload.to_string());
+    Ok(Event { id, kind: kind.name.clone(), event_type: sample.event_type.clone(), received_at: now, payload, raw })
+}
+
+async fn send(snapshot: &Snapshot, webhook: &Webhook, event: &Event) -> Result<(), Failure> {
+    let client = Client::new(&snapshot.settings.egress, Routes::default())
+        .map_err(|error| Failure::new(crate::delivery::Reason::TlsError, error.to_string()))?;
+    let Request { method, uri, mut headers, body, .. } = webhook.render(event)?;
+    headers.insert(TEST_HEADER, HeaderValue::from_static("true"));
+    let mut request = http::Request::new(Full::new(body));
+    *request.method_mut() = method;
+    *request.uri_mut() = uri;
+    *request.headers_mut() = headers;
+    let begun = Instant::now();
+    let limits = Limits { timeout: webhook.timeout, response_bytes_max: webhook.response_bytes_max };
+    let response = client.send(request, limits).await?;
+    let parts = ResponseParts {
+        status: response.status,
+        headers: &response.headers,
+        body: &response.body,
+        truncated: response.truncated,
+    };
+    let judgement = judge(webhook, parts, Timestamp::now());
+    show_response(&response, &judgement, begun.elapsed().as_millis());
+    match judgement.outcome {
+        Outcome::Accepted => Ok(()),
+        Outcome::Failed(failure) => Err(failure),
+    }
+}
+
+fn show_request(webhook: &Webhook, request: &Request) {
+    println!("{} https://{}/***", request.method, webhook.url.host);
+    for name in request.headers.keys() {
+        let values = request.headers.get_all(name).iter().map(|value| {
+            if value.is_sensitive() && webhook.auth.as_ref().is_some_and(|(auth, _)| auth == name) {
+                crate::secret::MASK.into()
+            } else {
+                String::from_utf8_lossy(value.as_bytes())
+            }
+        });
+        for value in values {
+            println!("{name}: {value}");
+        }
+    }
+    println!("{TEST_HEADER}: true");
+    println!("\n{}", shown(&request.body));
+    if !request.missing.is_empty() {
+        println!("\nthe event has no {}", request.missing.join(", "));
+    }
+}
+
+fn show_response(response: &Response, judgement: &Judgement, milliseconds: u128) {
+    println!("\n{} after {milliseconds} ms", response.status);
+    for (name, value) in &response.headers {
+        if name != http::header::SET_COOKIE {
+            println!("{name}: {}", String::from_utf8_lossy(value.as_bytes()));
+        }
+    }
+    println!("\n{}", shown(&response.body));
+    for (name, verdict) in &judgement.verdicts {
+        let mark = if verdict.passed { "passed" } else { "failed" };
+        println!("validator {name}: {mark}, found {}", verdict.found.as_deref().unwrap_or("nothing"));
+    }
+}
+
+/// A body for people: JSON indented, all else as it is, both cut.
+fn shown(body: &[u8]) -> String {
+    let text = serde_json::from_slice::<Value>(body)
+        .and_then(|value| serde_json::to_string_pretty(&value))
+        .unwrap_or_else(|_| String::from_utf8_lossy(body).into_owned());
+    match text.char_indices().nth(SHOWN_CHARS_MAX) {
+        Some((cut, _)) => format!("{}…", text.get(..cut).unwrap_or_default()),
+        None => text,
+    }
+}
