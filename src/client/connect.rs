@@ -248,6 +248,7 @@ impl Write for TlsSocket {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "unwrap is for tests")]
 mod tests {
     use super::*;
 

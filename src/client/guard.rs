@@ -113,6 +113,7 @@ fn judged_form(address: IpAddr) -> IpAddr {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "unwrap is for tests")]
 mod tests {
     use super::*;
 

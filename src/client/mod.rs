@@ -12,6 +12,7 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use crate::config::Egress;
@@ -112,10 +113,15 @@ impl Client {
 
     /// Sends one request to an absolute https URL and reads its response. The failure's sentence names the host and nothing more
     /// of the URL.
-    pub async fn send(&self, request: Request<Full<Bytes>>, limits: Limits) -> Result<Response, Failure> {
+    pub async fn send(&self, mut request: Request<Full<Bytes>>, limits: Limits) -> Result<Response, Failure> {
         let host = request.uri().host().unwrap_or_default().to_owned();
+        let used = capture_connection(&mut request);
         let exchange = self.exchange(&host, request, limits.response_bytes_max);
         tokio::time::timeout(limits.timeout, exchange).await.unwrap_or_else(|_| {
+            // It may be dead: over HTTP/2, where giving up on one exchange leaves it open, others would run into the same.
+            if let Some(connection) = used.connection_metadata().as_ref() {
+                connection.poison();
+            }
             let seconds = limits.timeout.as_secs_f64();
             Err(Failure::new(Reason::Timeout, format!("no complete answer from {host} within {seconds} s")))
         })

@@ -76,6 +76,7 @@ fn explain_certificate(error: &CertificateError) -> &'static str {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "unwrap is for tests")]
 mod tests {
     use super::*;
 

@@ -44,10 +44,14 @@ pub struct Judgement {
 /// Judges a response. `now` is what a `Retry-After` date is measured from.
 #[must_use]
 pub fn judge(webhook: &Webhook, response: ResponseParts<'_>, now: Timestamp) -> Judgement {
+    weigh(&webhook.validators, webhook.url.templated, response, now)
+}
+
+fn weigh(validators: &[Validator], templated_url: bool, response: ResponseParts<'_>, now: Timestamp) -> Judgement {
     let mut judgement = if response.status.is_success() {
-        validate(&webhook.validators, response)
+        validate(validators, response)
     } else {
-        Judgement::unasked(refusal(response.status, webhook.url.templated))
+        Judgement::unasked(refusal(response.status, templated_url))
     };
     if let Outcome::Failed(failure) = &mut judgement.outcome {
         failure.status = Some(response.status.as_u16());
@@ -155,8 +159,12 @@ fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "unwrap is for tests")]
 mod tests {
     use http::HeaderValue;
+
+    use crate::kind::Path;
+    use crate::webhook::validator::Rule;
 
     use super::*;
 
@@ -227,6 +235,87 @@ mod tests {
         assert_eq!(retry_after(&HeaderMap::new(), now), None);
         let bytes = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_bytes(b"\xff").unwrap())]);
         assert_eq!(retry_after(&bytes, now), None);
+    }
+
+    fn validator(path: &str, rule: Rule, retry: bool) -> Validator {
+        Validator { name: path.into(), path: Path::parse(path).unwrap(), rule, retry }
+    }
+
+    /// The judgement of a 200 with this body under these validators.
+    fn judged(validators: &[Validator], body: &str, truncated: bool) -> Judgement {
+        let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static("30"))]);
+        let response = ResponseParts { status: StatusCode::OK, headers: &headers, body: body.as_bytes(), truncated };
+        weigh(validators, false, response, Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn a_success_is_accepted_when_all_validators_are_content() {
+        let ok = || validator("$.data.ok", Rule::Expected(vec!["true".into()]), false);
+        let status = || validator("$.status", Rule::Expected(vec![200.into()]), false);
+        assert_eq!(judged(&[], "whatever", true).outcome, Outcome::Accepted);
+        for body in [r#"{"ok":true}"#, r#"{"ok":"true"}"#] {
+            let judgement = judged(&[ok(), status()], body, false);
+            assert_eq!(judgement.outcome, Outcome::Accepted, "{body}");
+            assert!(judgement.failed_validators.is_empty());
+            assert_eq!(judgement.verdicts.len(), 2);
+        }
+        for body in [r#"{"ok":false}"#, "{}", "ok", "", "<html>"] {
+            let judgement = judged(&[ok(), status()], body, false);
+            let failure = failure(judgement.outcome);
+            assert_eq!(failure.reason, Reason::ValidationFailed, "{body}");
+            assert_eq!(failure.detail, "the response did not pass `$.data.ok`");
+            assert_eq!((failure.status, failure.validator_retry), (Some(200), false));
+            assert_eq!(failure.retry_after, Some(Duration::from_secs(30)));
+            assert_eq!(judgement.failed_validators, ["$.data.ok".into()]);
+            assert_eq!(judgement.verdicts.iter().map(|(_, verdict)| verdict.passed).collect::<Vec<_>>(), [false, true]);
+        }
+    }
+
+    #[test]
+    fn a_plain_text_is_data_as_a_string() {
+        let slack = [validator("$.data", Rule::Expected(vec!["ok".into()]), false)];
+        assert_eq!(judged(&slack, "ok", false).outcome, Outcome::Accepted);
+        assert_eq!(failure(judged(&slack, "no_text", false).outcome).reason, Reason::ValidationFailed);
+    }
+
+    #[test]
+    fn one_failed_validator_that_asks_for_a_retry_is_enough_and_a_passed_one_does_not_count() {
+        let fails = |retry| validator("$.data.ok", Rule::Expected(vec![true.into()]), retry);
+        let passes = |retry| validator("$.data.error", Rule::Rejected(vec!["fatal".into()]), retry);
+        let body = r#"{"ok":false,"error":"ratelimited"}"#;
+        assert!(failure(judged(&[passes(false), fails(true)], body, false).outcome).validator_retry);
+        assert!(!failure(judged(&[passes(true), fails(false)], body, false).outcome).validator_retry);
+    }
+
+    #[test]
+    fn a_cut_body_fails_only_where_a_validator_needs_it() {
+        let status = [validator("$.status", Rule::Expected(vec![200.into()]), false)];
+        assert_eq!(judged(&status, "{\"ok\":", true).outcome, Outcome::Accepted);
+        let data = [validator("$.data.ok", Rule::Rejected(vec![false.into()]), false)];
+        let judgement = judged(&data, "{\"ok\":", true);
+        let failure = failure(judgement.outcome);
+        assert_eq!((failure.reason, failure.status), (Reason::ResponseTooLarge, Some(200)));
+        assert!(failure.detail.contains("limits.response"), "{failure:?}");
+    }
+
+    #[test]
+    fn no_validator_is_asked_about_a_refusal() {
+        let status = [validator("$.status", Rule::Expected(vec![500.into()]), true)];
+        let headers = HeaderMap::new();
+        let response =
+            ResponseParts { status: StatusCode::INTERNAL_SERVER_ERROR, headers: &headers, body: b"", truncated: false };
+        let judgement = weigh(&status, false, response, Timestamp::UNIX_EPOCH);
+        assert_eq!(failure(judgement.outcome).reason, Reason::ServerError);
+        assert!(judgement.verdicts.is_empty());
+    }
+
+    #[test]
+    fn a_sentence_names_a_few_validators_and_counts_the_rest() {
+        let many: Vec<_> =
+            (0..7).map(|n| validator(&format!("$.data.v{n}"), Rule::Expected(vec![1.into()]), false)).collect();
+        let judgement = judged(&many, "{}", false);
+        assert_eq!(judgement.failed_validators.len(), 7);
+        assert!(failure(judgement.outcome).detail.ends_with("`$.data.v4`, 2 more"));
     }
 
     #[test]

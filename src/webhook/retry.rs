@@ -134,6 +134,7 @@ fn later(time: Timestamp, by: Duration) -> Option<Timestamp> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "unwrap is for tests")]
 mod tests {
     use proptest::prelude::*;
 

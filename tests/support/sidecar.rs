@@ -11,7 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::http::{self, HttpAnswer};
-use super::process::Process;
+use super::process::{Ended, Process};
 use super::receiver::{AUTHORITY, Target};
 use super::{PATIENCE, eventually};
 
@@ -26,9 +26,9 @@ pub(crate) fn sidecar() -> Builder {
         .setting(r#"ingest.listen = "127.0.0.1:0""#)
         .setting(r#"admin.listen = "127.0.0.1:0""#)
         .setting(r#"metrics.listen = "127.0.0.1:0""#)
-        .setting(&format!("spool.path = {spool:?}"))
+        .setting(&format!("spool.path = '{}'", spool.display()))
         .setting(r#"egress.allow_networks = ["127.0.0.0/8"]"#)
-        .setting(&format!("egress.ca_file = {ca_file:?}"))
+        .setting(&format!("egress.ca_file = '{}'", ca_file.display()))
 }
 
 pub(crate) struct Builder {
@@ -72,8 +72,8 @@ impl Builder {
         fs::create_dir_all(config.join("webhooks")).expect("a directory in a temporary one");
         let mut settings = self.settings;
         settings.entry("egress.allow_ports".to_owned()).or_insert_with(|| format!("{:?}", self.ports));
-        let text: String = settings.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
-        fs::write(config.join("outrigger.toml"), text).expect("a file in a temporary directory");
+        let lines: Vec<String> = settings.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+        fs::write(config.join("outrigger.toml"), lines.join("\n")).expect("a file in a temporary directory");
         let written = Written { dir: self.dir, env: self.env };
         for (name, toml) in &self.webhooks {
             written.write_webhook(name, toml);
@@ -127,12 +127,10 @@ impl Written {
         command
     }
 
-    /// Runs a command to its end: its status and what it printed, on both streams.
+    /// Runs a command to its end.
     #[track_caller]
-    pub(crate) fn run(&self, arguments: &[&str]) -> (ExitStatus, String) {
-        let output = self.command(arguments).output().expect("the binary is built with its tests");
-        let text = [output.stdout, output.stderr].concat();
-        (output.status, String::from_utf8_lossy(&text).into_owned())
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
+        Process::spawn(&mut self.command(arguments)).finish(PATIENCE)
     }
 }
 

@@ -74,6 +74,7 @@ fn tls(certificate: &rcgen::Certificate, key: &KeyPair, alpn: &[&str]) -> Result
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "unwrap is for tests")]
 impl Authority {
     /// A server whose certificate has expired.
     pub(crate) fn expired_server_config(&self, names: &[&str]) -> rustls::ServerConfig {
@@ -92,6 +93,7 @@ impl Authority {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "unwrap is for tests")]
 mod tests {
     use super::*;
 

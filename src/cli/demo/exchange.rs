@@ -1,15 +1,19 @@
 //! The client against the receiver, over real sockets and real TLS.
+#![allow(clippy::unwrap_used, reason = "unwrap is for tests")]
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::client::{Client, Limits, Response, Routes};
 use crate::config::Egress;
 use crate::delivery::{Failure, Reason};
+use crate::webhook::filter::Glob;
 
 use super::answer::Answer;
 use super::authority::Authority;
@@ -95,7 +99,7 @@ async fn a_connection_that_was_closed_while_idle_costs_nothing() {
 }
 
 #[tokio::test]
-async fn informational_answers_and_empty_ones_are_no_trouble() {
+async fn an_answer_without_a_body_is_complete() {
     let (receiver, client) = start(&["http/1.1"]).await;
     receiver.respond(Answer::status(204));
     let response = send(&client).await.unwrap();
@@ -112,6 +116,8 @@ async fn a_receiver_that_hangs_is_a_timeout_over_both_versions() {
         assert_eq!(failure.reason, Reason::Timeout);
         assert_eq!(failure.detail, "no complete answer from hooks.example within 0.3 s");
         assert!(receiver.wait_for(1, Duration::from_secs(5)).await);
+        assert!(send(&client).await.is_ok());
+        assert_eq!(receiver.recorded()[1].connection, 2, "a connection that gave no answer is not trusted again");
     }
 }
 
@@ -172,6 +178,59 @@ async fn an_answer_that_is_no_http_is_a_network_error() {
     assert_eq!(failure.detail, "hooks.example answered with something that is not HTTP");
 }
 
+/// What comes of a request that is answered, over TLS and HTTP/1.1, with exactly these bytes and then the connection's end.
+async fn answered_with(bytes: &'static [u8]) -> Result<Response, Failure> {
+    let authority = Authority::new().unwrap();
+    let tls = tokio_rustls::TlsAcceptor::from(Arc::new(authority.server_config(&[HOST], &["http/1.1"]).unwrap()));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let routes = Routes(BTreeMap::from([(HOST.to_owned(), listener.local_addr().unwrap())]));
+    let egress = Egress { ca_pem: Some(authority.ca_pem().to_owned()), ..Egress::default() };
+    let client = Client::new(&egress, routes).unwrap();
+    let server = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut stream = tls.accept(stream).await.unwrap();
+        let mut request = [0; 4096];
+        let _ = stream.read(&mut request).await;
+        let _ = stream.write_all(bytes).await;
+        let _ = stream.shutdown().await;
+    });
+    let result = send(&client).await;
+    server.await.unwrap();
+    result
+}
+
+#[tokio::test]
+async fn informational_answers_before_the_real_one_are_passed_over() {
+    let response = answered_with(
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
+    );
+    let response = response.await.unwrap();
+    assert_eq!((response.status.as_u16(), &response.body[..]), (200, &b"ok"[..]));
+}
+
+#[tokio::test]
+async fn a_body_that_ends_with_its_connection_is_complete() {
+    assert_eq!(answered_with(b"HTTP/1.0 200 OK\r\n\r\nall of it").await.unwrap().body, "all of it");
+}
+
+#[tokio::test]
+async fn malformed_answers_are_told_from_those_that_end_early() {
+    let cases: [(&[u8], Reason); 8] = [
+        (b"", Reason::ConnectionReset),
+        (b"HTTP/1.1 200 O", Reason::ConnectionReset),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nshort", Reason::ConnectionReset),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nabc", Reason::ConnectionReset),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\nabc", Reason::NetworkError),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab", Reason::NetworkError),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: many\r\n\r\nab", Reason::NetworkError),
+        (b"SSH-2.0-OpenSSH_9.9\r\n\r\n", Reason::NetworkError),
+    ];
+    for (bytes, reason) in cases {
+        let failure = answered_with(bytes).await.unwrap_err();
+        assert_eq!(failure.reason, reason, "{:?}: {failure:?}", String::from_utf8_lossy(bytes));
+    }
+}
+
 #[tokio::test]
 async fn a_head_without_measure_is_a_network_error_over_both_versions() {
     for alpn in BOTH {
@@ -217,7 +276,6 @@ async fn every_fault_of_a_certificate_is_a_tls_error_that_says_which() {
 
 #[tokio::test]
 async fn a_port_that_speaks_no_tls_is_a_tls_error_and_one_that_hangs_up_a_reset() {
-    use tokio::io::AsyncWriteExt;
     for (greeting, reason) in [(&b"220 mail.example ESMTP\r\n"[..], Reason::TlsError), (b"", Reason::ConnectionReset)] {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let routes = Routes(BTreeMap::from([(HOST.to_owned(), listener.local_addr().unwrap())]));
@@ -225,7 +283,7 @@ async fn a_port_that_speaks_no_tls_is_a_tls_error_and_one_that_hangs_up_a_reset(
         let server = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut hello = [0; 16];
-            let _ = tokio::io::AsyncReadExt::read(&mut stream, &mut hello).await;
+            let _ = stream.read(&mut hello).await;
             let _ = stream.write_all(greeting).await;
             let _ = stream.shutdown().await;
         });
@@ -263,6 +321,29 @@ async fn an_allowed_network_is_reached_by_its_literal_address() {
     let client = Client::new(&egress, Routes::default()).unwrap();
     let url = format!("https://{}/x", receiver.addr());
     assert_eq!(client.send(post(&url), LIMITS).await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn a_host_that_is_not_allowed_is_blocked_before_anything_is_dialled() {
+    let authority = Authority::new().unwrap();
+    let receiver = Receiver::start(&authority, &[HOST]).await.unwrap();
+    let routes = Routes(BTreeMap::from([(HOST.to_owned(), receiver.addr())]));
+    for (glob, allowed) in [("*.example", true), ("hooks.example", true), ("*.other", false)] {
+        let egress = Egress {
+            allowed_hosts: vec![Glob::new(glob)],
+            ca_pem: Some(authority.ca_pem().to_owned()),
+            ..Egress::default()
+        };
+        let client = Client::new(&egress, routes.clone()).unwrap();
+        if allowed {
+            assert!(send(&client).await.is_ok(), "{glob}");
+        } else {
+            let failure = failure(&client).await;
+            assert_eq!(failure.reason, Reason::BlockedAddress, "{glob}");
+            assert_eq!(failure.detail, "hooks.example is not among egress.allowed_hosts");
+        }
+    }
+    assert_eq!(receiver.count(), 2);
 }
 
 #[tokio::test]
