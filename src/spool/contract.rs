@@ -409,8 +409,9 @@ async fn a_full_spool_refuses_whole_batches_and_takes_them_again_when_there_is_r
         assert!(appended < 100_000, "it has to become full");
     };
     let SpoolError::Full { bytes, bytes_max } = error else { panic!("{error}") };
-    assert!(bytes <= bytes_max && bytes > bytes_max / 2, "full with {bytes} of {bytes_max}");
-    assert!(spool.bytes() <= bytes_max + (1 << 16));
+    // It is measured in pages, so the last batch may go a little beyond.
+    assert!(bytes > bytes_max / 2 && bytes < bytes_max + (1 << 16), "full with {bytes} of {bytes_max}");
+    assert_eq!(spool.bytes(), bytes);
     assert_eq!(counters(&spool, "a").0, appended);
     for lease in lease_all(&spool, "a", usize::try_from(appended).unwrap()).await {
         spool.settle(lease, Settlement::Delivered).await;
@@ -477,8 +478,9 @@ async fn no_wake_up_is_lost_between_many_appenders_and_holders() {
         Arc::new(DiskSpool::open(Options { ready_max: 4, ..options(directory.path()) }).unwrap());
     let webhooks = ["a", "b", "c"];
     let mut holders = Vec::new();
+    let given_back = Arc::new(std::sync::Mutex::new(BTreeSet::new()));
     for holder in 0..9 {
-        let spool = Arc::clone(&spool);
+        let (spool, given_back) = (Arc::clone(&spool), Arc::clone(&given_back));
         holders.push(tokio::spawn(async move {
             let webhook = name(["a", "b", "c"][holder % 3]);
             let mut delivered = Vec::new();
@@ -489,9 +491,12 @@ async fn no_wake_up_is_lost_between_many_appenders_and_holders() {
                 }
                 for lease in leases {
                     let n = number(&lease);
-                    match (n + u64::from(lease.attempts)) % 7 {
-                        0 => spool.settle(lease, deferred(Duration::from_millis(n % 30), 1)).await,
-                        1 if lease.attempts == 0 && n % 2 == 0 => drop(lease),
+                    // Some are deferred once, some are given back once, by whichever holder has them first.
+                    match n % 7 {
+                        0 if lease.attempts == 0 => {
+                            spool.settle(lease, deferred(Duration::from_millis(n % 30), 1)).await;
+                        }
+                        1 if given_back.lock().unwrap().insert((holder % 3, n)) => drop(lease),
                         _ => {
                             delivered.push(n);
                             spool.settle(lease, Settlement::Delivered).await;
