@@ -1,4 +1,4 @@
-//! The spool on a disk of its own: SQLite with one writer thread and one reader thread.
+//! The spool on a disk of its own: `SQLite` with one writer thread and one reader thread.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -28,7 +28,7 @@ const READY_MAX: usize = 256;
 /// What the spool may take, unless [`Options::bytes_max`] says otherwise.
 const BYTES_MAX: u64 = 1 << 30;
 /// How long dead letters are kept, unless [`Options::dead_letter_retention`] says otherwise.
-const DEAD_LETTER_RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+const DEAD_LETTER_RETENTION: Duration = Duration::from_hours(30 * 24);
 /// Old dead letters that opening itself drops; the others follow while the spool runs.
 const RETENTION_STEP_OPEN: i64 = 1024;
 /// What an event takes of the disk beside its payload, roughly.
@@ -94,7 +94,7 @@ pub enum OpenError {
         /// The process that has it, when it could be read.
         pid: Option<u32>,
     },
-    /// The file is an SQLite database of something else.
+    /// The file is a database of something else.
     #[error("{} is a database of another program; give the spool a directory of its own by `spool.path`", path.display())]
     Foreign {
         /// The file.
@@ -115,15 +115,15 @@ pub enum OpenError {
     Corrupt {
         /// The file.
         path: PathBuf,
-        /// What SQLite says.
+        /// What `SQLite` says.
         detail: String,
     },
-    /// Anything else that SQLite refuses.
+    /// Anything else that `SQLite` refuses.
     #[error("{} cannot be opened: {source}", path.display())]
     Database {
         /// The file.
         path: PathBuf,
-        /// What SQLite says.
+        /// What `SQLite` says.
         source: rusqlite::Error,
     },
     /// The system gives no more threads.

@@ -98,7 +98,7 @@ impl<'c> Ledger<'c> {
         self.commit.execute([]).map(drop)
     }
 
-    /// Undoes everything since `begin`. SQLite has done so itself after some errors, and then says that there is nothing.
+    /// Undoes everything since `begin`. `SQLite` has done so itself after some errors, and then says that there is nothing.
     pub(super) fn rollback(&mut self) {
         let _ = self.rollback.execute([]);
     }
@@ -202,7 +202,7 @@ impl<'c> Ledger<'c> {
         Ok(u64::try_from(pages - free).unwrap_or(0))
     }
 
-    /// Writes SQLite's log back and empties it.
+    /// Writes `SQLite`'s log back and empties it.
     pub(super) fn checkpoint(&mut self) -> Result<()> {
         self.checkpoint.query_row([], |_| Ok(()))
     }

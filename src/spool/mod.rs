@@ -23,7 +23,7 @@
 //!
 //! # What a crash leaves
 //!
-//! A crash is the end of the process at any instruction (`kill -9`). What a loss of power leaves is for SQLite's
+//! A crash is the end of the process at any instruction (`kill -9`). What a loss of power leaves is for `SQLite`'s
 //! `synchronous=FULL` and the disk to promise.
 //!
 //! | the crash comes | after opening again |
@@ -42,7 +42,7 @@
 //! | while opening | opening again starts afresh: the schema is made in one transaction |
 //! | while closing | as without closing |
 //!
-//! A commit is one SQLite transaction: the counters, the event, its deliveries and its dead letters change together.
+//! A commit is one `SQLite` transaction: the counters, the event, its deliveries and its dead letters change together.
 
 #[cfg(test)]
 mod contract;

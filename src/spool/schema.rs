@@ -19,13 +19,13 @@ use super::disk::OpenError;
 
 /// The database's file in the spool's directory.
 pub(super) const DATABASE: &str = "spool.db";
-/// Marks an SQLite file as ours: "OUTR".
+/// Marks a database as ours: "OUTR".
 const APPLICATION_ID: i64 = 0x4F55_5452;
 /// The version of the tables below.
 const SCHEMA_VERSION: i64 = 1;
 /// How long to wait for somebody else who looks into the file, for example the `sqlite3` shell.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
-/// SQLite's page size, and so the unit of its log.
+/// `SQLite`'s page size, and so the unit of its log.
 pub(super) const PAGE_BYTES: u64 = 4096;
 /// The log is written back after this many pages: 4 MiB, so that no commit waits long for it.
 const CHECKPOINT_PAGES_MAX: u64 = 1000;
@@ -33,9 +33,9 @@ const CHECKPOINT_PAGES_MAX: u64 = 1000;
 const CHECKPOINT_PAGES_MIN: u64 = 16;
 /// The part of the spool's limit that the log may take.
 const LOG_SHARE: u64 = 16;
-/// SQLite's page cache for the writer, in KiB.
+/// `SQLite`'s page cache for the writer, in KiB.
 const WRITER_CACHE_KIB: i64 = 4096;
-/// SQLite's page cache for the reader, in KiB.
+/// `SQLite`'s page cache for the reader, in KiB.
 const READER_CACHE_KIB: i64 = 1024;
 
 const TABLES: &str = "
@@ -113,12 +113,12 @@ pub(super) fn open_reader(directory: &Path) -> Result<Connection, OpenError> {
     Ok(connection)
 }
 
-/// The file of SQLite's log.
+/// The file of `SQLite`'s log.
 pub(super) fn log_file(directory: &Path) -> PathBuf {
     directory.join(format!("{DATABASE}-wal"))
 }
 
-/// What an error of SQLite while opening means.
+/// What an error of `SQLite` while opening means.
 pub(super) fn refused(path: &Path, error: rusqlite::Error) -> OpenError {
     let path = path.to_owned();
     match error.sqlite_error_code() {

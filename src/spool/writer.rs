@@ -29,7 +29,7 @@ const RETENTION_EVERY: Duration = Duration::from_secs(60);
 const OLDEST_EVERY: Duration = Duration::from_secs(1);
 /// Settlements that could not be written are tried again after this long.
 const RETRY_EVERY: Duration = Duration::from_millis(500);
-/// A full spool empties SQLite's log this often at most, to see what is really free.
+/// A full spool empties `SQLite`'s log this often at most, to see what is really free.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 
 /// What the writer needs beside its connection.
@@ -352,7 +352,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Measures what the spool takes of the disk: the pages in use and SQLite's log.
+    /// Measures what the spool takes of the disk: the pages in use and `SQLite`'s log.
     fn measure(&mut self) {
         let log = schema::log_file(&self.setup.directory).metadata().map_or(0, |metadata| metadata.len());
         if let Ok(pages) = self.ledger.pages_used() {

@@ -1,0 +1,166 @@
+//! The spool against a bare loop that commits the same batches to `SQLite`: `cargo bench --bench spool`.
+//!
+//! 64 producers append 1 KB events one by one, each acknowledged after its commit; a holder leases and settles them all.
+//! The bare loop writes the same payloads in groups as large as the spool's were on average, and deletes them with the
+//! next group. Both are printed with the time of the spool's commits for each event.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use divan::Bencher;
+use divan::counter::ItemsCount;
+use jiff::Timestamp;
+use outrigger::event::{Event, EventId};
+use outrigger::spool::{Batch, DiskSpool, Options, Settlement, Spool};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use uuid::Uuid;
+
+const PRODUCERS: u64 = 64;
+const EVENTS_EACH: u64 = 160;
+const EVENTS: u64 = PRODUCERS * EVENTS_EACH;
+
+fn main() {
+    compare();
+    divan::main();
+}
+
+fn event(n: u64) -> Arc<Event> {
+    let raw = Bytes::from(format!(r#"{{"n":{n},"text":"{}"}}"#, "x".repeat(1000)));
+    Arc::new(Event {
+        id: EventId::new(Uuid::from_u128(u128::from(n))),
+        kind: "request".into(),
+        event_type: "RequestGranted".into(),
+        received_at: Timestamp::now(),
+        payload: serde_json::from_slice(&raw).expect("valid JSON"),
+        raw,
+    })
+}
+
+/// Appends all events from 64 tasks and settles them; the time until the last is acknowledged, and until all are settled.
+fn through_the_spool(runtime: &Runtime, spool: &Arc<DiskSpool>, events: Vec<Arc<Event>>) -> (Duration, Duration) {
+    runtime.block_on(async {
+        let webhook: Arc<str> = "bench".into();
+        let started = Instant::now();
+        let holder = tokio::spawn({
+            let (spool, webhook) = (Arc::clone(spool), Arc::clone(&webhook));
+            async move {
+                let mut settled = 0;
+                while settled < EVENTS {
+                    for lease in spool.lease(&webhook, 64).await {
+                        spool.settle(lease, Settlement::Delivered).await;
+                        settled += 1;
+                    }
+                }
+            }
+        });
+        let mut producers = Vec::new();
+        for chunk in events.chunks(EVENTS_EACH.try_into().expect("small")) {
+            let (spool, webhook, chunk) = (Arc::clone(spool), Arc::clone(&webhook), chunk.to_vec());
+            producers.push(tokio::spawn(async move {
+                for event in chunk {
+                    let batch = Batch { events: vec![(event, vec![Arc::clone(&webhook)])] };
+                    spool.append(batch).await.expect("there is room");
+                }
+            }));
+        }
+        for producer in producers {
+            producer.await.expect("no panic");
+        }
+        let acknowledged = started.elapsed();
+        holder.await.expect("no panic");
+        (acknowledged, started.elapsed())
+    })
+}
+
+/// The same events in one table, committed in groups; each group deletes the one before.
+fn through_bare_sqlite(events: &[Arc<Event>], group: usize) -> Duration {
+    let directory = TempDir::new().expect("a directory");
+    let connection = rusqlite::Connection::open(directory.path().join("bare.db")).expect("a database");
+    let tables = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
+                  CREATE TABLE events (seq INTEGER PRIMARY KEY, payload BLOB NOT NULL)";
+    connection.execute_batch(tables).expect("tables");
+    let mut insert = connection.prepare("INSERT INTO events VALUES (?1, ?2)").expect("a statement");
+    let mut delete = connection.prepare("DELETE FROM events WHERE seq = ?1").expect("a statement");
+    let started = Instant::now();
+    let mut seq = 0_i64;
+    for group in events.chunks(group) {
+        connection.execute_batch("BEGIN IMMEDIATE").expect("begun");
+        let before = i64::try_from(group.len()).expect("small");
+        for event in group {
+            seq += 1;
+            insert.execute((seq, &*event.raw)).expect("inserted");
+            delete.execute([seq - before]).expect("deleted");
+        }
+        connection.execute_batch("COMMIT").expect("committed");
+    }
+    started.elapsed()
+}
+
+#[expect(clippy::print_stdout, clippy::cast_precision_loss, reason = "a bench prints rounded figures")]
+fn compare() {
+    let runtime = Runtime::new().expect("a runtime");
+    let events: Vec<_> = (0..EVENTS).map(event).collect();
+    for round in 1..=3 {
+        let directory = TempDir::new().expect("a directory");
+        let (commits, commit_us) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let seen = {
+            let (commits, commit_us) = (Arc::clone(&commits), Arc::clone(&commit_us));
+            move |duration: Duration| {
+                commits.fetch_add(1, Relaxed);
+                commit_us.fetch_add(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX), Relaxed);
+            }
+        };
+        let options = Options { commit_seen: Box::new(seen), ..Options::new(directory.path()) };
+        let spool = Arc::new(DiskSpool::open(options).expect("a spool"));
+        let cpu = writer_cpu();
+        let (acknowledged, settled) = through_the_spool(&runtime, &spool, events.clone());
+        let cpu = writer_cpu().saturating_sub(cpu);
+        drop(spool);
+        let commits = commits.load(Relaxed).max(1);
+        let group = usize::try_from(EVENTS / commits).unwrap_or(1).max(1);
+        let bare = through_bare_sqlite(&events, group);
+        println!(
+            "round {round}: {EVENTS} events in {commits} commits; acknowledged in {acknowledged:.1?}, settled in {settled:.1?}; \
+             bare loop in groups of {group}: {bare:.1?}; acknowledged / bare = {:.2}; \
+             commits {:.1} us an event (with fsync), writer thread {:.1} us of CPU an event",
+            acknowledged.as_secs_f64() / bare.as_secs_f64(),
+            commit_us.load(Relaxed) as f64 / EVENTS as f64,
+            cpu.as_secs_f64() * 1e6 / EVENTS as f64,
+        );
+    }
+}
+
+/// The CPU time of the thread named `spool-writer`, where Linux tells it; in ticks of 10 ms.
+fn writer_cpu() -> Duration {
+    let Ok(threads) = std::fs::read_dir("/proc/self/task") else { return Duration::ZERO };
+    for thread in threads.flatten() {
+        let Ok(stat) = std::fs::read_to_string(thread.path().join("stat")) else { continue };
+        if let Some((_, rest)) = stat.split_once("(spool-writer) ") {
+            let ticks: u64 = rest.split(' ').skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+            return Duration::from_millis(ticks * 10);
+        }
+    }
+    Duration::ZERO
+}
+
+#[divan::bench(sample_count = 5, sample_size = 1)]
+fn spool_64_producers(bencher: Bencher<'_, '_>) {
+    let runtime = Runtime::new().expect("a runtime");
+    let directory = TempDir::new().expect("a directory");
+    let spool = Arc::new(DiskSpool::open(Options::new(directory.path())).expect("a spool"));
+    let events: Vec<_> = (0..EVENTS).map(event).collect();
+    bencher
+        .counter(ItemsCount::new(EVENTS))
+        .with_inputs(|| events.clone())
+        .bench_values(|events| through_the_spool(&runtime, &spool, black_box(events)));
+}
+
+#[divan::bench(sample_count = 5, sample_size = 1, args = [32])]
+fn bare_sqlite_groups(bencher: Bencher<'_, '_>, group: usize) {
+    let events: Vec<_> = (0..EVENTS).map(event).collect();
+    bencher.counter(ItemsCount::new(EVENTS)).bench(|| through_bare_sqlite(black_box(&events), group));
+}
