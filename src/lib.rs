@@ -13,3 +13,5 @@ pub mod config;
 
 pub mod client;
 pub mod spool;
+
+pub mod cli;

@@ -43,7 +43,7 @@ pub struct Webhook {
     pub body: Body,
     /// `content_type`, sent as it is written.
     pub content_type: http::HeaderValue,
-    /// A missing field is a template_error.
+    /// A missing field is a `template_error`.
     pub strict: bool,
     /// The largest rendered body, in bytes.
     pub body_bytes_max: usize,
