@@ -1,4 +1,53 @@
 //! Templates: Handlebars whose output is valid in its format by construction.
+//!
+//! A template is scanned ([`scan`]: literal text, tags, references), parsed by the handlebars crate, turned into a flat
+//! list of items with our own expressions ([`parse`], [`expression`]), and each item's place is found by reading the
+//! literal text as JSON ([`place`]). What comes out is a tree ([`node`]) that [`eval`] walks for every event.
+//!
+//! # Where a value stands decides how it is written
+//!
+//! In [`Format::Json`] the literal text is read in order, as JSON, and every expression is in one of three places:
+//!
+//! | the expression stands | a value is written as | missing or null is |
+//! |---|---|---|
+//! | outside any string | its JSON | `null` |
+//! | in a string | its text, JSON-escaped | nothing |
+//! | in a document inside a string, at any depth | the same, escaped once more for each level | the same |
+//!
+//! A string holds a document when its literal text contains an escaped quote and, with its placeholders filled in, the
+//! whole of it parses as a JSON object or array. This is decided when the template is compiled. The filling:
+//! every expression and reference is `1`; a raw one is `1` or nothing. Blocks take their first branch or their `else`
+//! (nothing where there is none; `each` runs its body once), one choice for all blocks of the same nesting depth inside
+//! the string, and if any combination of choices parses and contains the quote, the string is a document. A condition
+//! that is `@first` or `@last` is true in every filling. Strings inside the document are then judged in the same way.
+//!
+//! Every branch of a block, the absent `else` too, ends in the place in which the block began, or it is refused.
+//!
+//! # What differs from handlebars-rust
+//!
+//! Output in text mode is the same, except: arrays and objects print as compact JSON; a named member of an array is
+//! missing and no error; `@root` alone is the event; a name without arguments is always a path, though a helper may be
+//! called the same; `../` above the event is refused; numbers compare by value and any number but zero is truthy; `len`
+//! of a string counts characters; `eq`, `not` and their kin are blocks as well as helpers. In JSON, backslashes before
+//! `{{` are JSON's: an even number of them is kept and a value follows, an odd number means that the last one makes the
+//! braces literal (in the other formats it is as in Handlebars: one makes the braces literal, of several one is dropped).
+//! Partials, decorators and raw blocks are refused. `${{x}}` is a dollar sign and a value.
+
+mod date;
+mod eval;
+mod expression;
+mod helpers;
+mod lexer;
+mod node;
+mod parse;
+mod place;
+mod scan;
+mod write;
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 
@@ -6,6 +55,8 @@ use serde_json::Value;
 
 use crate::diagnostic::Fault;
 use crate::secret::Secret;
+
+use self::node::Node;
 
 /// What a template's output is, which decides how a value is written into it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,7 +75,9 @@ pub enum Format {
 pub type Resolve<'r> = &'r mut dyn FnMut(&str) -> Result<Secret, (String, String)>;
 
 /// A compiled template.
-pub struct Template {}
+pub struct Template {
+    nodes: Vec<Node>,
+}
 
 /// What a rendering came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,24 +96,26 @@ pub struct RenderError(pub String);
 impl Template {
     /// Compiles a source. Every fault that can be found is in the answer, at its byte offsets in `source`.
     pub fn compile(source: &str, format: Format, resolve: Resolve<'_>) -> Result<Self, Vec<Fault>> {
-        let _ = (source, format, resolve);
-        todo!()
+        let scanned = scan::scan(source, format, resolve)?;
+        let flat = parse::parse(source, scanned)?;
+        let places = place::places(source, &flat, format)?;
+        Ok(Self { nodes: node::build(source, flat, &places) })
     }
 
     /// Renders one event's payload. `bytes_max` limits the text while it grows.
     pub fn render(&self, payload: &Value, strict: bool, bytes_max: usize) -> Result<Rendered, RenderError> {
-        let _ = (payload, strict, bytes_max);
-        todo!()
+        eval::render(&self.nodes, payload, strict, bytes_max)
     }
 
     /// Whether nothing in it depends on the event.
     pub fn is_fixed(&self) -> bool {
-        todo!()
+        self.nodes.iter().all(|node| matches!(node, Node::Text(_) | Node::Secret(_)))
     }
 }
 
+/// Secrets may stand in the nodes, and hundreds of nodes help nobody: only their number is shown.
 impl fmt::Debug for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Template")
+        f.debug_struct("Template").field("nodes", &self.nodes.len()).finish()
     }
 }

@@ -1,0 +1,278 @@
+//! Rendering: the walk over the tree with an event.
+
+use std::borrow::Cow;
+
+use serde_json::{Number, Value};
+
+use super::expression::{Call, Expression, Local, LocalKind, Path};
+use super::helpers::{self, Helper, is_truthy, takes_missing};
+use super::node::Node;
+use super::write::{Output, Style};
+use super::{RenderError, Rendered};
+
+/// The most nodes that one rendering visits, each member of a list anew.
+pub(super) const STEPS_MAX: usize = 1_000_000;
+/// The most missing paths that are named.
+pub(super) const MISSING_MAX: usize = 100;
+/// What the output is first given room for.
+const EXPECTED_BYTES: usize = 1024;
+
+/// Renders an event.
+pub(super) fn render(nodes: &[Node], payload: &Value, strict: bool, bytes_max: usize) -> Result<Rendered, RenderError> {
+    let mut renderer =
+        Renderer { output: Output::new(bytes_max, EXPECTED_BYTES), missing: Vec::new(), strict, steps: 0 };
+    renderer.nodes(nodes, &Scope { above: None, value: payload, turn: None })?;
+    Ok(Rendered { text: renderer.output.text, missing: renderer.missing })
+}
+
+/// What a path begins at.
+struct Scope<'v> {
+    above: Option<&'v Scope<'v>>,
+    value: &'v Value,
+    turn: Option<Turn<'v>>,
+}
+
+/// Which member of a list or an object it is.
+#[derive(Clone, Copy)]
+struct Turn<'v> {
+    index: usize,
+    key: Option<&'v str>,
+    last: bool,
+}
+
+struct Renderer {
+    output: Output,
+    missing: Vec<String>,
+    strict: bool,
+    steps: usize,
+}
+
+/// A value, or none; owned where a helper made it.
+type Found<'v> = Option<Cow<'v, Value>>;
+
+impl Renderer {
+    fn nodes<'v>(&mut self, nodes: &'v [Node], scope: &'v Scope<'v>) -> Result<(), RenderError> {
+        for node in nodes {
+            self.steps += 1;
+            if self.steps > STEPS_MAX {
+                return Err(RenderError(format!("rendering takes more than {STEPS_MAX} steps")));
+            }
+            match node {
+                Node::Text(text) => self.output.push(text)?,
+                Node::Secret(secret) => self.output.push(secret.expose())?,
+                Node::Print { expression, style, json } => self.print(expression, *style, *json, scope)?,
+                Node::If { condition, include_zero, negate, body, otherwise } => {
+                    let include_zero = match include_zero {
+                        Some(include_zero) => {
+                            matches!(self.find(include_zero, scope, true)?.as_deref(), Some(Value::Bool(true)))
+                        }
+                        None => false,
+                    };
+                    let holds = self.find(condition, scope, true)?.is_some_and(|value| is_truthy(&value, include_zero));
+                    self.nodes(if holds == *negate { otherwise } else { body }, scope)?;
+                }
+                Node::Each { of, body, otherwise } => self.each(of, body, otherwise, scope)?,
+                Node::With { of, body, otherwise } => match self.find(of, scope, true)? {
+                    Some(value) if is_truthy(&value, false) => {
+                        self.nodes(body, &Scope { above: Some(scope), value: &value, turn: scope.turn })?;
+                    }
+                    _ => self.nodes(otherwise, scope)?,
+                },
+            }
+        }
+        Ok(())
+    }
+
+    fn print(
+        &mut self,
+        expression: &Expression,
+        style: Style,
+        json: bool,
+        scope: &Scope<'_>,
+    ) -> Result<(), RenderError> {
+        let found = self.find(expression, scope, false)?;
+        match (found.as_deref(), style) {
+            (Some(value), Style::Quoted(strings)) if json => self.output.json(value, strings),
+            (Some(value), Style::Json(_)) => self.output.value(value, style),
+            (Some(value), _) if json => self.output.text(&value.to_string(), style),
+            (Some(value), _) => self.output.value(value, style),
+            (None, Style::Json(_) | Style::RawJson) => self.output.push("null"),
+            (None, _) if json => self.output.push("null"),
+            (None, _) => Ok(()),
+        }
+    }
+
+    fn each<'v>(
+        &mut self,
+        of: &'v Expression,
+        body: &'v [Node],
+        otherwise: &'v [Node],
+        scope: &'v Scope<'v>,
+    ) -> Result<(), RenderError> {
+        match self.find(of, scope, true)?.as_deref() {
+            Some(Value::Array(list)) if !list.is_empty() => {
+                for (index, value) in list.iter().enumerate() {
+                    let turn = Some(Turn { index, key: None, last: index + 1 == list.len() });
+                    self.turn(body, &Scope { above: Some(scope), value, turn })?;
+                }
+                Ok(())
+            }
+            Some(Value::Object(members)) if !members.is_empty() => {
+                for (index, (key, value)) in members.iter().enumerate() {
+                    let turn = Some(Turn { index, key: Some(key), last: index + 1 == members.len() });
+                    self.turn(body, &Scope { above: Some(scope), value, turn })?;
+                }
+                Ok(())
+            }
+            _ => self.nodes(otherwise, scope),
+        }
+    }
+
+    /// One turn of an `each`, which is a step even when its body is empty.
+    fn turn(&mut self, body: &[Node], scope: &Scope<'_>) -> Result<(), RenderError> {
+        self.steps += 1;
+        self.nodes(body, scope)
+    }
+
+    /// An expression's value. A missing one is noted, or an error where templates are strict, unless that is fine.
+    fn find<'v>(
+        &mut self,
+        expression: &'v Expression,
+        scope: &Scope<'v>,
+        missing_is_fine: bool,
+    ) -> Result<Found<'v>, RenderError> {
+        let (found, written) = match expression {
+            Expression::Literal(value) => return Ok(Some(Cow::Borrowed(value))),
+            Expression::Call(call) => return self.call(call, scope, missing_is_fine),
+            Expression::Path(path) => (follow(path, scope).map(Cow::Borrowed), &path.written),
+            Expression::Local(local) => (local_value(local, scope).map(Cow::Owned), &local.written),
+        };
+        if found.is_none() && !missing_is_fine {
+            self.note_missing(written)?;
+        }
+        Ok(found)
+    }
+
+    fn note_missing(&mut self, written: &str) -> Result<(), RenderError> {
+        if self.strict {
+            return Err(RenderError(format!("the event has no `{written}`, and the webhook is strict")));
+        }
+        if self.missing.len() < MISSING_MAX && !self.missing.iter().any(|known| known == written) {
+            self.missing.push(written.to_owned());
+        }
+        Ok(())
+    }
+
+    fn call<'v>(&mut self, call: &'v Call, scope: &Scope<'v>, missing_is_fine: bool) -> Result<Found<'v>, RenderError> {
+        let fine = missing_is_fine || takes_missing(call.helper);
+        match call.helper {
+            Helper::Default => self.default(&call.arguments, scope, missing_is_fine),
+            Helper::And | Helper::Or => {
+                let until = call.helper == Helper::Or;
+                for argument in &call.arguments {
+                    if self.find(argument, scope, true)?.is_some_and(|value| is_truthy(&value, false)) == until {
+                        return Ok(Some(Cow::Owned(Value::Bool(until))));
+                    }
+                }
+                Ok(Some(Cow::Owned(Value::Bool(!until))))
+            }
+            Helper::Not => {
+                let holds = match call.arguments.first() {
+                    Some(argument) => self.find(argument, scope, true)?.is_some_and(|value| is_truthy(&value, false)),
+                    None => false,
+                };
+                Ok(Some(Cow::Owned(Value::Bool(!holds))))
+            }
+            Helper::Lookup => self.lookup(&call.arguments, scope, fine),
+            helper => {
+                let Some((first, more)) = call.arguments.split_first() else { return Ok(None) };
+                let value = self.find(first, scope, fine)?;
+                let more =
+                    more.iter().map(|argument| self.find(argument, scope, fine)).collect::<Result<Vec<_>, _>>()?;
+                let null = Value::Null;
+                let value = match &value {
+                    Some(value) => value.as_ref(),
+                    None if takes_missing(helper) || matches!(helper, Helper::Len | Helper::Json) => &null,
+                    None => return Ok(None),
+                };
+                helpers::apply(helper, value, &more).map(|value| Some(Cow::Owned(value))).map_err(RenderError)
+            }
+        }
+    }
+
+    /// The first argument that is there and not empty, or else the last.
+    fn default<'v>(
+        &mut self,
+        arguments: &'v [Expression],
+        scope: &Scope<'v>,
+        missing_is_fine: bool,
+    ) -> Result<Found<'v>, RenderError> {
+        let Some((last, others)) = arguments.split_last() else { return Ok(None) };
+        for argument in others {
+            let found = self.find(argument, scope, true)?;
+            let is_empty = match found.as_deref() {
+                None | Some(Value::Null) => true,
+                Some(Value::String(text)) => text.is_empty(),
+                Some(Value::Array(list)) => list.is_empty(),
+                Some(Value::Object(members)) => members.is_empty(),
+                Some(Value::Bool(_) | Value::Number(_)) => false,
+            };
+            if !is_empty {
+                return Ok(found);
+            }
+        }
+        self.find(last, scope, missing_is_fine)
+    }
+
+    fn lookup<'v>(
+        &mut self,
+        arguments: &'v [Expression],
+        scope: &Scope<'v>,
+        missing_is_fine: bool,
+    ) -> Result<Found<'v>, RenderError> {
+        let [of, key] = arguments else { return Ok(None) };
+        let (of, key) = (self.find(of, scope, missing_is_fine)?, self.find(key, scope, missing_is_fine)?);
+        let (Some(of), Some(key)) = (of, key) else { return Ok(None) };
+        let found = match of {
+            Cow::Borrowed(of) => helpers::member(of, &key).map(Cow::Borrowed),
+            Cow::Owned(of) => helpers::member(&of, &key).cloned().map(Cow::Owned),
+        };
+        if found.is_none() && !missing_is_fine {
+            self.note_missing(&format!("lookup … {}", helpers::text_of(&key)))?;
+        }
+        Ok(found)
+    }
+}
+
+/// The scope so many above.
+fn above<'a, 'v>(scope: &'a Scope<'v>, up: usize) -> Option<&'a Scope<'v>> {
+    let mut scope = scope;
+    for _ in 0..up {
+        scope = scope.above?;
+    }
+    Some(scope)
+}
+
+fn follow<'v>(path: &Path, scope: &Scope<'v>) -> Option<&'v Value> {
+    let mut value = above(scope, path.up)?.value;
+    for segment in &path.segments {
+        value = match value {
+            Value::Object(members) => members.get(&*segment.name)?,
+            Value::Array(list) => list.get(segment.index?)?,
+            _ => return None,
+        };
+    }
+    Some(value)
+}
+
+fn local_value(local: &Local, scope: &Scope<'_>) -> Option<Value> {
+    let turn = above(scope, local.up)?.turn?;
+    let index = || Value::Number(Number::from(turn.index));
+    match local.kind {
+        LocalKind::Index => Some(index()),
+        LocalKind::Key => turn.key.map(Value::from),
+        LocalKind::First => Some(Value::Bool(turn.index == 0)),
+        LocalKind::Last => Some(Value::Bool(turn.last)),
+        LocalKind::KeyOrIndex => Some(turn.key.map_or_else(index, Value::from)),
+    }
+}

@@ -1,0 +1,270 @@
+//! The place of every expression: the literal text is read as JSON, in order, through strings and what is in them.
+//!
+//! The rule is told at the top of [`super`]. Here a [`Lexer`] follows the text; where a string opens, the text ahead is
+//! read once for each filling, which decides whether the string is text or a document.
+
+use std::ops::Range;
+
+use serde::de::IgnoredAny;
+
+use crate::diagnostic::Fault;
+
+use super::Format;
+use super::expression::{Expression, LocalKind};
+use super::lexer::{Fed, Lexer};
+use super::parse::{BlockKind, Flat, Item};
+use super::write::{STRINGS_DEEP_MAX, Style};
+
+/// How deep blocks are nested in a string before they share one choice of branch.
+const CHOICES_MAX: usize = 4;
+/// The most characters that are looked at to judge all strings of a template.
+const STEPS_MAX: usize = 32 * 1024 * 1024;
+
+/// The style for each item; items that write no value have any.
+pub(super) fn places(source: &str, flat: &Flat, format: Format) -> Result<Vec<Style>, Vec<Fault>> {
+    let style = match format {
+        Format::Text => Style::Plain,
+        Format::Form => Style::Form,
+        Format::Url => Style::Url,
+        Format::Json => return Reader::new(source, flat).read(),
+    };
+    let raw = |item: &Item| matches!(item, Item::Print(print) if print.raw);
+    Ok(flat.items.iter().map(|item| if raw(item) { Style::Plain } else { style }).collect())
+}
+
+struct Reader<'s> {
+    source: &'s str,
+    flat: &'s Flat,
+    styles: Vec<Style>,
+    faults: Vec<Fault>,
+    lexer: Lexer,
+    /// Where the outermost open string begins.
+    opened: usize,
+    /// Where each open block began.
+    begun: Vec<Lexer>,
+    steps: usize,
+}
+
+impl<'s> Reader<'s> {
+    fn new(source: &'s str, flat: &'s Flat) -> Self {
+        Self {
+            source,
+            flat,
+            styles: Vec::with_capacity(flat.items.len()),
+            faults: Vec::new(),
+            lexer: Lexer::default(),
+            opened: 0,
+            begun: Vec::new(),
+            steps: 0,
+        }
+    }
+
+    fn read(mut self) -> Result<Vec<Style>, Vec<Fault>> {
+        for (index, item) in self.flat.items.iter().enumerate() {
+            let mut style = Style::Plain;
+            match item {
+                Item::Text(at) => self.text(index, at.clone()),
+                Item::Reference(at, _) => style = self.style(at, "reference"),
+                Item::Print(print) => {
+                    style = self.style(&print.at, "expression");
+                    if print.raw {
+                        style = if matches!(style, Style::Json(_)) { Style::RawJson } else { Style::Plain };
+                    }
+                }
+                Item::Open(block) => {
+                    self.unescaped(&self.at(*block), "block");
+                    self.begun.push(self.lexer.clone());
+                }
+                Item::Else(block) | Item::Close(block) => self.branch_ends(*block, matches!(item, Item::Close(_))),
+            }
+            self.styles.push(style);
+            if self.steps > STEPS_MAX {
+                let fix = "make it shorter, or its blocks inside strings simpler";
+                return Err(vec![Fault::new(0..self.source.len(), "the template is too intricate", fix)]);
+            }
+        }
+        if self.lexer.is_in_string() {
+            let at = self.opened..self.opened + 1;
+            self.faults.push(Fault::new(at, "this string is not closed", "close it with `\"`"));
+        }
+        if self.faults.is_empty() { Ok(self.styles) } else { Err(self.faults) }
+    }
+
+    /// The opening tag of a block.
+    fn at(&self, block: usize) -> Range<usize> {
+        self.flat.blocks.get(block).map_or(0..0, |block| block.at.clone())
+    }
+
+    fn text(&mut self, index: usize, at: Range<usize>) {
+        let text = self.source.get(at.clone()).unwrap_or_default();
+        for (offset, c) in text.char_indices() {
+            let here = at.start + offset;
+            match self.lexer.feed(c) {
+                Fed::Opened(level) => {
+                    if level == 0 {
+                        self.opened = here;
+                    }
+                    if self.is_document(index, here + 1, level) {
+                        self.lexer.read_as_document();
+                    }
+                }
+                Fed::Closed { whole: false, .. } => {
+                    let problem = "a string of the document in this string is still open here";
+                    let at = here..here + 1;
+                    self.faults.push(Fault::new(at, problem, "close it with an escaped quote"));
+                }
+                Fed::Closed { .. } | Fed::Text(_) | Fed::Nothing => {}
+            }
+        }
+    }
+
+    fn style(&mut self, at: &Range<usize>, what: &str) -> Style {
+        self.unescaped(at, what);
+        let (documents, quoted) = self.lexer.place();
+        let strings = documents + usize::from(quoted);
+        // A value outside the innermost string may itself be a string, which is one more.
+        if documents + 1 > STRINGS_DEEP_MAX {
+            let problem = format!("this stands in more than {} strings, one in the other", STRINGS_DEEP_MAX - 1);
+            self.faults.push(Fault::new(at.clone(), problem, "nest the documents less deep"));
+            return Style::Plain;
+        }
+        if quoted { Style::Quoted(strings) } else { Style::Json(strings) }
+    }
+
+    fn unescaped(&mut self, at: &Range<usize>, what: &str) {
+        if self.lexer.is_in_escape() {
+            let problem = format!("the {what} stands in the middle of an escape: the backslash before it is open");
+            self.faults.push(Fault::new(at.clone(), problem, "write the backslash twice as often"));
+        }
+    }
+
+    fn branch_ends(&mut self, block: usize, closes: bool) {
+        let Some(begun) = self.begun.last() else { return };
+        if *begun != self.lexer {
+            let problem = "a branch of this block ends in another place than it began: inside or outside of a string";
+            let fix = "let every branch close the strings that it opens, and a block without `else` leave none open";
+            let at = self.at(block);
+            self.lexer = begun.clone();
+            self.faults.push(Fault::new(at, problem, fix));
+        }
+        if closes {
+            self.begun.pop();
+        }
+    }
+
+    /// Whether the string that has just opened holds a document.
+    fn is_document(&mut self, index: usize, from: usize, level: usize) -> bool {
+        let mut choices = 1;
+        let mut choice = 0;
+        while choice < choices {
+            let filling = self.fill(index, from, level, choice);
+            choices = 1 << filling.depth.min(CHOICES_MAX);
+            if filling.is_document() {
+                return true;
+            }
+            if self.steps > STEPS_MAX {
+                return false;
+            }
+            choice += 1;
+        }
+        false
+    }
+
+    /// Reads ahead to the end of the string. Bit `n` of `choice` says that blocks `n` deep take their `else`.
+    fn fill(&mut self, index: usize, from: usize, level: usize, choice: usize) -> Filling {
+        let mut filling = Filling::default();
+        let mut lexer = self.lexer.clone();
+        let mut depth = 0_usize;
+        let mut at = index;
+        while let Some(item) = self.flat.items.get(at) {
+            at += 1;
+            match item {
+                Item::Text(range) => {
+                    let start = if at == index + 1 { from } else { range.start };
+                    for c in self.source.get(start..range.end).unwrap_or_default().chars() {
+                        self.steps += 1;
+                        match lexer.feed(c) {
+                            Fed::Text(c) => filling.push(c),
+                            Fed::Closed { level: closed, .. } if closed == level => return filling.closed(),
+                            Fed::Closed { .. } => return filling,
+                            Fed::Opened(_) | Fed::Nothing => {}
+                        }
+                    }
+                }
+                Item::Reference(..) => filling.value(false),
+                Item::Print(print) => filling.value(print.raw),
+                Item::Open(block) => {
+                    let Some(block) = self.flat.blocks.get(*block) else { return filling };
+                    let otherwise = match always(&block.kind) {
+                        Some(first) => !first,
+                        None => (choice >> depth.min(CHOICES_MAX - 1)) & 1 == 1,
+                    };
+                    depth += 1;
+                    filling.depth = filling.depth.max(depth);
+                    if otherwise {
+                        at = block.otherwise.map_or(block.close, |otherwise| otherwise + 1);
+                    }
+                }
+                // The end of a first branch: the other one is passed over.
+                Item::Else(block) => at = self.flat.blocks.get(*block).map_or(at, |block| block.close),
+                Item::Close(_) => depth = depth.saturating_sub(1),
+            }
+        }
+        filling
+    }
+}
+
+/// Which branch a condition takes in a list of one: `Some(true)` for the first.
+fn always(kind: &BlockKind) -> Option<bool> {
+    match kind {
+        BlockKind::If { condition: Expression::Local(local), negate, .. } => {
+            matches!(local.kind, LocalKind::First | LocalKind::Last).then_some(!negate)
+        }
+        _ => None,
+    }
+}
+
+/// A string's content with its placeholders filled in.
+#[derive(Default)]
+struct Filling {
+    /// With `1` for a raw expression.
+    text: String,
+    /// With nothing for it; kept from the first one on.
+    without_raw: Option<String>,
+    /// Whether the literal text had a quote in it.
+    quote: bool,
+    /// Whether the string ended.
+    ended: bool,
+    /// The deepest block.
+    depth: usize,
+}
+
+impl Filling {
+    fn push(&mut self, c: char) {
+        self.quote |= c == '"';
+        self.text.push(c);
+        if let Some(text) = &mut self.without_raw {
+            text.push(c);
+        }
+    }
+
+    fn value(&mut self, raw: bool) {
+        if raw {
+            self.without_raw.get_or_insert_with(|| self.text.clone());
+        } else if let Some(text) = &mut self.without_raw {
+            text.push('1');
+        }
+        self.text.push('1');
+    }
+
+    fn closed(mut self) -> Self {
+        self.ended = true;
+        self
+    }
+
+    fn is_document(&self) -> bool {
+        let parses =
+            |text: &str| text.trim_start().starts_with(['{', '[']) && serde_json::from_str::<IgnoredAny>(text).is_ok();
+        self.ended && self.quote && (parses(&self.text) || self.without_raw.as_deref().is_some_and(parses))
+    }
+}
