@@ -1,0 +1,182 @@
+//! How values compare and how they are shown: numbers by their value, whatever their digits.
+
+use std::io;
+
+use serde_json::Value;
+
+/// A decimal number by its value, exact at any length.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decimal {
+    negative: bool,
+    /// Without zeros at either end; empty for zero.
+    digits: String,
+    /// Of the last digit.
+    exponent: i64,
+}
+
+impl Decimal {
+    /// Reads a number as JSON writes it; `None` for any other text.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (negative, text) = match text.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
+        let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+            Some((mantissa, exponent)) => (mantissa, exponent.parse::<i64>().ok()?),
+            None => (text, 0),
+        };
+        let (whole, fraction) = match mantissa.split_once('.') {
+            Some((_, "")) => return None,
+            Some(parts) => parts,
+            None => (mantissa, ""),
+        };
+        let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        let leading_zero = whole.len() > 1 && whole.starts_with('0');
+        if whole.is_empty() || leading_zero || !is_digits(whole) || !is_digits(fraction) {
+            return None;
+        }
+        let all = format!("{whole}{fraction}");
+        let significant = all.trim_end_matches('0');
+        let digits = significant.trim_start_matches('0').to_owned();
+        if digits.is_empty() {
+            return Some(Self { negative: false, digits, exponent: 0 });
+        }
+        let dropped = i64::try_from(all.len() - significant.len()).ok()?;
+        let exponent = exponent.checked_sub(i64::try_from(fraction.len()).ok()?)?.checked_add(dropped)?;
+        Some(Self { negative, digits, exponent })
+    }
+}
+
+/// Whether two values are the same JSON: numbers by value, members in any order.
+///
+/// A text and anything else are the same when the text is the other's JSON (`"true"` and `true`, `"200"` and `200.0`),
+/// because people write what they expect as text.
+#[must_use]
+pub fn same(left: &Value, right: &Value) -> bool {
+    match (left, right) {
+        (Value::String(left), Value::String(right)) => left == right,
+        (Value::String(text), other) | (other, Value::String(text)) => {
+            serde_json::from_str(text).is_ok_and(|parsed: Value| !parsed.is_string() && equal(&parsed, other))
+        }
+        _ => equal(left, right),
+    }
+}
+
+/// Equality as JSON, numbers by value.
+fn equal(left: &Value, right: &Value) -> bool {
+    match (left, right) {
+        (Value::Number(left), Value::Number(right)) => {
+            left.as_str() == right.as_str() || Decimal::parse(left.as_str()) == Decimal::parse(right.as_str())
+        }
+        (Value::Array(left), Value::Array(right)) => {
+            left.len() == right.len() && left.iter().zip(right).all(|(left, right)| equal(left, right))
+        }
+        (Value::Object(left), Value::Object(right)) => {
+            left.len() == right.len()
+                && left.iter().all(|(name, value)| right.get(name).is_some_and(|other| equal(value, other)))
+        }
+        _ => left == right,
+    }
+}
+
+/// A value's compact JSON, cut after so many characters.
+#[must_use]
+pub fn excerpt(value: &Value, chars_max: usize) -> String {
+    // A character is four bytes at most, and one more shows that something was cut.
+    let mut written = Bounded { bytes: Vec::new(), bytes_max: (chars_max + 1) * 4 };
+    // The only failure is the limit, and what was written until then is what is wanted.
+    let _ = serde_json::to_writer(&mut written, value);
+    cut(&String::from_utf8_lossy(&written.bytes), chars_max)
+}
+
+/// A text of so many characters at most; `…` stands for the rest.
+#[must_use]
+pub fn cut(text: &str, chars_max: usize) -> String {
+    match text.char_indices().nth(chars_max) {
+        Some((end, _)) => text.get(..end).unwrap_or(text).to_owned() + "…",
+        None => text.to_owned(),
+    }
+}
+
+/// Takes bytes up to a limit, so that a large value is never written whole.
+struct Bounded {
+    bytes: Vec<u8>,
+    bytes_max: usize,
+}
+
+impl io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let room = self.bytes_max - self.bytes.len();
+        if room == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        let taken = bytes.get(..room).unwrap_or(bytes);
+        self.bytes.extend_from_slice(taken);
+        Ok(taken.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "unwrap is for tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_equal_by_value() {
+        for (left, right, expected) in [
+            ("1", "1.0", true),
+            ("100", "1e2", true),
+            ("1E+2", "100.00", true),
+            ("-0", "0.000", true),
+            ("0.10", "1e-1", true),
+            ("-1", "1", false),
+            ("9007199254740993", "9007199254740992", false),
+            ("1696263265.851898000", "1696263265.851898", true),
+            ("10", "1", false),
+        ] {
+            assert_eq!(Decimal::parse(left).unwrap() == Decimal::parse(right).unwrap(), expected, "{left} {right}");
+        }
+        for text in ["", "-", "1.", ".5", "01", "1e", "0x1", "inf", "1_0", "+1", "1 ", "1e99999999999999999999"] {
+            assert_eq!(Decimal::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn values_are_the_same_as_json_or_by_the_text_that_writes_them() {
+        for (left, right, expected) in [
+            ("true", "\"true\"", true),
+            ("200", "\"200\"", true),
+            ("200.0", "\"2e2\"", true),
+            ("null", "\"null\"", true),
+            ("\"ok\"", "\"ok\"", true),
+            ("\"1\"", "\"1.0\"", false),
+            ("true", "1", false),
+            ("{\"a\":1,\"b\":[2]}", "{\"b\":[2.0],\"a\":1.0}", true),
+            ("{\"a\":1}", "{\"a\":1,\"b\":null}", false),
+            ("[1,2]", "[2,1]", false),
+            ("[1]", "\"[1.0]\"", true),
+            ("{\"a\":1}", "{\"a\":\"1\"}", false),
+            ("\"\\\"x\\\"\"", "\"x\"", false),
+        ] {
+            let (left, right): (Value, Value) =
+                (serde_json::from_str(left).unwrap(), serde_json::from_str(right).unwrap());
+            assert_eq!(same(&left, &right), expected, "{left} {right}");
+            assert_eq!(same(&right, &left), expected, "{right} {left}");
+        }
+    }
+
+    #[test]
+    fn an_excerpt_is_never_longer_than_asked() {
+        assert_eq!(excerpt(&serde_json::json!({"a": "ü"}), 9), "{\"a\":\"ü\"}");
+        assert_eq!(excerpt(&serde_json::json!({"a": "ü"}), 8), "{\"a\":\"ü\"…");
+        let long = Value::from("🦀".repeat(1000));
+        let text = excerpt(&long, 10);
+        assert_eq!(text.chars().count(), 11, "{text}");
+        assert_eq!(text, format!("\"{}…", "🦀".repeat(9)));
+    }
+}
