@@ -11,7 +11,7 @@ use crate::config::load::{FILE_BYTES_MAX, NAME_CHARS_MAX};
 use crate::config::read;
 use crate::config::reference::SIDECAR;
 use crate::config::table::{Table, as_json, as_text};
-use crate::kind::{Kind, MANUAL, Path, Sample};
+use crate::kind::{Kind, MANUAL, Path};
 
 /// Names that stand for something else in `POST /v1/events/{kind}`.
 const RESERVED: &str = "cloudevents";
@@ -80,36 +80,16 @@ fn kind(
             }
         }
     }
-    let payload = sample(report, table, dir, watched);
+    let samples: Vec<Value> = sample(report, table, dir, watched).into_iter().collect();
     let type_path = type_path.filter(|_| report.diagnostics.len() == before)?;
-    let mut kind = Kind {
-        name: name.into(),
-        types,
-        type_path,
-        id_path,
-        time_path,
-        fields,
-        samples: Vec::new(),
-        schema: Value::Object(serde_json::Map::new()),
-    };
-    if let Some(payload) = payload {
-        let at = table.get("sample").map_or(table.at, |entry| entry.node.at);
-        let Some(event_type) = kind.event_type(&payload) else {
-            let problem = format!("the sample has no text at {}", kind.type_path.text());
-            report.error(at, problem, "give it its event type, or correct `type`");
-            return None;
-        };
-        if !kind.types.is_empty() && !kind.types.contains(&event_type) {
-            report.error(
-                at,
-                format!("the sample's type \"{event_type}\" is not in `types`"),
-                "add it, or correct the sample",
-            );
-            return None;
+    match Kind::custom(name, types, type_path, id_path, time_path, fields, samples) {
+        Ok(kind) => Some(kind),
+        Err((problem, fix)) => {
+            let at = table.get("sample").map_or(table.at, |entry| entry.node.at);
+            report.error(at, problem, fix);
+            None
         }
-        kind.samples.push(Sample { name: Arc::clone(&event_type), event_type, payload });
     }
-    Some(kind)
 }
 
 /// A JSONPath at a key.
