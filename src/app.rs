@@ -117,7 +117,8 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
     let (publisher, live) = watch::channel(Arc::new(Live::new(snapshot, 1, client, &metrics)));
     metrics.reloaded(Reloaded::Published, Timestamp::now());
     let settled = Arc::new(Settled::default());
-    let (closing, stop_dispatch, stop_serving) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+    let (closing, stop_dispatch, stop_serving) =
+        (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
     let ready = Arc::new(AtomicBool::new(true));
 
     let tasks = TaskTracker::new();
@@ -133,8 +134,13 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
         abort: abort.clone(),
     });
     let dispatch = tokio::spawn(dispatch.run());
-    let ingest =
-        Arc::new(Ingest { live, spool: Arc::clone(&spool), metrics: Arc::clone(&metrics), settled, closing: closing.clone() });
+    let ingest = Arc::new(Ingest {
+        live,
+        spool: Arc::clone(&spool),
+        metrics: Arc::clone(&metrics),
+        settled,
+        closing: closing.clone(),
+    });
     tasks.spawn(ingest_listener.serve(move |request| Arc::clone(&ingest).answer(request), stop_serving.clone()));
     let page = Arc::new(Page { metrics: Arc::clone(&metrics), spool: Arc::clone(&spool), ready: Arc::clone(&ready) });
     tasks.spawn(metrics_listener.serve(move |request| std::future::ready(page.answer(&request)), stop_serving.clone()));
@@ -209,7 +215,8 @@ async fn keep_gauges(metrics: Arc<Metrics>, spool: Arc<dyn Spool>, stop: Cancell
 fn set_gauges(metrics: &Metrics, spool: &dyn Spool) {
     let now = Timestamp::now();
     for backlog in spool.backlog() {
-        let oldest = backlog.oldest_pending.map(|then| Duration::try_from(now.duration_since(then)).unwrap_or_default());
+        let oldest =
+            backlog.oldest_pending.map(|then| Duration::try_from(now.duration_since(then)).unwrap_or_default());
         metrics.set_backlog(&backlog.webhook, backlog.pending, backlog.dead, oldest);
     }
     metrics.set_spool_bytes(spool.bytes());

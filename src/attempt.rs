@@ -61,5 +61,11 @@ pub async fn send(client: &Client, webhook: &Webhook, request: Request, begun: I
 }
 
 fn failed(failure: Failure, begun: Instant, missing: Vec<String>) -> Attempted {
-    Attempted { outcome: Outcome::Failed(failure), status: None, duration: begun.elapsed(), validators: Vec::new(), missing }
+    Attempted {
+        outcome: Outcome::Failed(failure),
+        status: None,
+        duration: begun.elapsed(),
+        validators: Vec::new(),
+        missing,
+    }
 }

@@ -174,7 +174,11 @@ fn watcher(hints: &Hints) -> Option<RecommendedWatcher> {
 
 /// Brings the watched folders up to date; `true` when one was added. A folder is watched and never a file: editors and
 /// Kubernetes replace files, and a watch on what was replaced is dead.
-fn watch_folders(watcher: Option<&mut RecommendedWatcher>, folders: &mut BTreeSet<PathBuf>, files: &BTreeSet<PathBuf>) -> bool {
+fn watch_folders(
+    watcher: Option<&mut RecommendedWatcher>,
+    folders: &mut BTreeSet<PathBuf>,
+    files: &BTreeSet<PathBuf>,
+) -> bool {
     let Some(watcher) = watcher else { return false };
     let wanted: BTreeSet<PathBuf> = files.iter().flat_map(|file| folders_of(file)).collect();
     for gone in folders.difference(&wanted) {
@@ -195,6 +199,8 @@ fn watch_folders(watcher: Option<&mut RecommendedWatcher>, folders: &mut BTreeSe
 /// The folder in which a file's name stands, and the one in which the file itself lies when the name is a link.
 fn folders_of(file: &Path) -> Vec<PathBuf> {
     let named = if file.is_dir() { Some(file.to_owned()) } else { file.parent().map(Path::to_owned) };
-    let real = std::fs::canonicalize(file).ok().and_then(|real| if real.is_dir() { Some(real) } else { real.parent().map(Path::to_owned) });
+    let real = std::fs::canonicalize(file)
+        .ok()
+        .and_then(|real| if real.is_dir() { Some(real) } else { real.parent().map(Path::to_owned) });
     named.into_iter().chain(real).filter(|folder| folder.is_dir()).collect()
 }

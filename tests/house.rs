@@ -45,7 +45,8 @@ const NOT_BELOW_THE_LINE: [&str; 9] = [
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
-    let mut entries: Vec<_> = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
+    let mut entries: Vec<_> =
+        fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
     entries.sort();
     for path in entries {
         if path.is_dir() {
@@ -106,7 +107,9 @@ pub fn faults() -> (usize, Vec<String>) {
             match floor_of(&named) {
                 None => faults.push(format!("{shown}: `crate::{named}` stands on no floor")),
                 Some(other) if other < floor => faults.push(format!("{shown}: `{named}` is above `{module}`")),
-                Some(other) if other == floor && named != module && !ARROWS.contains(&(module.as_str(), named.as_str())) => {
+                Some(other)
+                    if other == floor && named != module && !ARROWS.contains(&(module.as_str(), named.as_str())) =>
+                {
                     faults.push(format!("{shown}: there is no arrow from `{module}` to `{named}`"));
                 }
                 Some(_) => {}

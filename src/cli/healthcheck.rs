@@ -5,15 +5,51 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::cli::REFUSED;
+use clap::Args;
 
+use crate::cli::{Folder, NO};
+use crate::config::{Listen, Source, load};
+
+/// Where metrics are served unless the configuration says otherwise.
+const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9460);
 /// How long the sidecar may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// How much of the answer is read, in bytes: its first line is enough.
 const ANSWER_BYTES_MAX: u64 = 1024;
 
+/// Ask a running sidecar whether it is ready
+#[derive(Debug, Args)]
+#[command(after_help = "Exits 0 when `GET /readyz` on the metrics listener answers 200, else 1.")]
+pub(super) struct Healthcheck {
+    #[command(flatten)]
+    folder: Folder,
+    /// The metrics listener's address, where the configuration does not say it
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    address: Option<SocketAddr>,
+}
+
+impl Healthcheck {
+    pub(super) fn run(&self) -> ExitCode {
+        let Some(address) = self.address.or_else(|| configured(&self.folder)) else {
+            eprintln!("outrigger: the configuration does not say where metrics are served; say --address ADDRESS:PORT");
+            return ExitCode::from(NO);
+        };
+        healthcheck(address)
+    }
+}
+
+/// `metrics.listen`. A fault in the files on disk is no fault of the sidecar that runs: the default stands in.
+fn configured(folder: &Folder) -> Option<SocketAddr> {
+    let source = Source { placeholders: true, ..Source::new(&folder.dir) };
+    match load(&source).snapshot.map(|snapshot| snapshot.settings.metrics) {
+        Some(Listen::Tcp(address)) => Some(address),
+        Some(Listen::Unix(_)) => None,
+        None => Some(DEFAULT_ADDRESS),
+    }
+}
+
 /// Exits 0 when the sidecar says that it is ready.
-pub(super) fn healthcheck(address: SocketAddr) -> ExitCode {
+fn healthcheck(address: SocketAddr) -> ExitCode {
     match ask(reachable(address)) {
         Ok(status) if status.starts_with("HTTP/1.1 200") => {
             println!("ready");
@@ -21,11 +57,11 @@ pub(super) fn healthcheck(address: SocketAddr) -> ExitCode {
         }
         Ok(status) => {
             eprintln!("outrigger: not ready: {address} answered {status}");
-            ExitCode::from(REFUSED)
+            ExitCode::from(NO)
         }
         Err(error) => {
             eprintln!("outrigger: nothing answers on {address}: {error}; is metrics.listen elsewhere? say --address");
-            ExitCode::from(REFUSED)
+            ExitCode::from(NO)
         }
     }
 }

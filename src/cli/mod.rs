@@ -1,26 +1,159 @@
-//! The command line.
+//! The command line: each command is a function from its arguments to an [`Answer`].
 
+mod check;
 pub mod demo;
 mod healthcheck;
+mod preview;
+mod render;
 mod run;
 mod test;
 
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Exit code: the answer is no.
-const REFUSED: u8 = 1;
-/// Exit code: the command line is wrong.
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Source;
+use crate::diagnostic::{Diagnostic, Level};
+
+/// All is well.
+const FINE: u8 = 0;
+/// The answer is no: a test failed, or a request cannot be rendered.
+const NO: u8 = 1;
+/// The command line is wrong.
 const USAGE: u8 = 2;
-/// Exit code: the configuration is wrong (`EX_CONFIG` of sysexits.h).
+/// The configuration is faulty (`EX_CONFIG`).
 const BAD_CONFIG: u8 = 78;
 
-/// The program.
+/// Outrigger: a webhook sidecar. TOML in, events in, rendered HTTPS out, metrics.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, disable_help_subcommand = true)]
+#[command(after_help = "Exit codes: 0 fine, 1 the answer is no, 2 usage, 78 bad configuration")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Run),
+    Check(check::Check),
+    Test(test::Test),
+    Render(render::Render),
+    Demo(demo::Demo),
+    Healthcheck(healthcheck::Healthcheck),
+}
+
+/// Where the configuration is.
+#[derive(Debug, Args)]
+struct Folder {
+    /// The configuration folder
+    #[arg(long = "config", value_name = "DIR", env = "OUTRIGGER_CONFIG", default_value = "config")]
+    dir: PathBuf,
+}
+
+/// Where the configuration is, and whether its secrets are at hand.
+#[derive(Debug, Args)]
+struct Config {
+    /// The configuration folder
+    #[arg(long = "config", value_name = "DIR", env = "OUTRIGGER_CONFIG", default_value = "config")]
+    dir: PathBuf,
+    /// Let references without a value be placeholders: for places without secrets
+    #[arg(long)]
+    placeholders: bool,
+}
+
+impl Config {
+    fn source(&self) -> Source {
+        Source { placeholders: self.placeholders, ..Source::new(&self.dir) }
+    }
+}
+
+/// What a command has to say.
+#[derive(Debug, Default, PartialEq)]
+struct Answer {
+    /// The answer itself.
+    out: String,
+    /// What is not part of it.
+    err: String,
+    /// The exit code.
+    code: u8,
+}
+
+impl Answer {
+    /// The configuration is faulty; its diagnostics are not what was asked for.
+    fn bad_config(diagnostics: &[Diagnostic]) -> Self {
+        Self { err: show(diagnostics, std::io::stderr().is_terminal()), code: BAD_CONFIG, ..Self::default() }
+    }
+}
+
+/// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
-    let mut source = crate::config::Source::new("config");
-    let arguments: Vec<String> = std::env::args().collect();
-    source.dir = arguments.iter().skip_while(|a| *a != "--config").nth(1).cloned().unwrap_or("config".into()).into();
-    source.cold_start = true;
-    let _ = (healthcheck::healthcheck, test::test, test::Mock::Trigger, test::Mock::Event);
-    run::run(source)
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are asked for and go to stdout, everything else is a usage error.
+            let _ = error.print();
+            return if error.use_stderr() { USAGE.into() } else { FINE.into() };
+        }
+    };
+    let answer = match &cli.command {
+        Command::Check(check) => check.run(),
+        Command::Render(render) => render.run(),
+        Command::Run(run) => return run.run(),
+        Command::Test(test) => return test.run(),
+        Command::Demo(demo) => return demo.run(),
+        Command::Healthcheck(healthcheck) => return healthcheck.run(),
+    };
+    // A reader that went away wants no more: nothing is left to be done about it.
+    let _ = std::io::stderr().write_all(answer.err.as_bytes());
+    let _ = std::io::stdout().write_all(answer.out.as_bytes());
+    answer.code.into()
+}
+
+/// Diagnostics as they are printed, each followed by an empty line.
+fn show(diagnostics: &[Diagnostic], coloured: bool) -> String {
+    let coloured = coloured && std::env::var_os("NO_COLOR").is_none();
+    let mut text = String::new();
+    for diagnostic in diagnostics {
+        let shown = diagnostic.to_string();
+        let (word, colour) = match diagnostic.level {
+            Level::Error => ("error:", "\x1b[1;31m"),
+            Level::Warning => ("warning:", "\x1b[1;33m"),
+        };
+        match shown.strip_prefix(word).filter(|_| coloured) {
+            Some(rest) => {
+                let _ = writeln!(text, "{colour}{word}\x1b[0m{rest}");
+            }
+            None => {
+                let _ = writeln!(text, "{shown}");
+            }
+        }
+    }
+    text
+}
+
+/// `1 error`, `2 errors`.
+fn count(number: usize, word: &str) -> String {
+    if number == 1 { format!("{number} {word}") } else { format!("{number} {word}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn counts_agree_with_their_word() {
+        assert_eq!(count(1, "error"), "1 error");
+        assert_eq!(count(0, "error"), "0 errors");
+    }
 }

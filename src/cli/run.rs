@@ -3,18 +3,53 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::level_filters::LevelFilter;
 
 use crate::app::{Running, Start, start};
-use crate::cli::{BAD_CONFIG, REFUSED};
+use crate::cli::{BAD_CONFIG, Folder, NO};
 use crate::client::Routes;
 use crate::config::{Loaded, Log, Source, load};
 use crate::reload::Hints;
 
+/// Run the sidecar until SIGTERM
+#[derive(Debug, Args)]
+#[command(after_help = "SIGHUP reloads. SIGTERM or SIGINT drains within shutdown.grace; a second one ends at once.\n\
+    Every key of outrigger.toml is also a variable: OUTRIGGER_SPOOL_PATH=/data sets spool.path.")]
+pub(super) struct Run {
+    #[command(flatten)]
+    folder: Folder,
+    /// ingest.listen: ADDRESS:PORT (port 0: any free one) or unix:PATH
+    #[arg(long, value_name = "LISTEN")]
+    listen_ingest: Option<String>,
+    /// admin.listen
+    #[arg(long, value_name = "LISTEN")]
+    listen_admin: Option<String>,
+    /// metrics.listen
+    #[arg(long, value_name = "LISTEN")]
+    listen_metrics: Option<String>,
+    /// log.level: error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+}
+
+impl Run {
+    pub(super) fn run(&self) -> ExitCode {
+        let flags = [
+            ("ingest.listen", &self.listen_ingest),
+            ("admin.listen", &self.listen_admin),
+            ("metrics.listen", &self.listen_metrics),
+            ("log.level", &self.log_level),
+        ];
+        let overrides = flags.iter().filter_map(|(key, value)| Some(((*key).to_owned(), (*value).clone()?))).collect();
+        run(Source { overrides, cold_start: true, ..Source::new(&self.folder.dir) })
+    }
+}
+
 /// Runs until a signal ends it.
-pub(super) fn run(source: Source) -> ExitCode {
+fn run(source: Source) -> ExitCode {
     let loaded = load(&source);
     for diagnostic in &loaded.diagnostics {
         eprintln!("{diagnostic}");
@@ -24,12 +59,13 @@ pub(super) fn run(source: Source) -> ExitCode {
         return ExitCode::from(BAD_CONFIG);
     };
     start_log(&snapshot.settings.log);
+    let source = Source { cold_start: false, ..source };
     let ended = runtime().map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(serve(source, loaded)));
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("outrigger: {error:#}");
-            ExitCode::from(REFUSED)
+            ExitCode::from(NO)
         }
     }
 }
@@ -64,13 +100,16 @@ fn announce(running: &Running, webhooks: usize) {
 pub(super) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     match std::thread::available_parallelism().map_or(1, std::num::NonZero::get) {
         1 => tokio::runtime::Builder::new_current_thread().enable_all().build(),
-        processors => tokio::runtime::Builder::new_multi_thread().worker_threads(processors.min(4)).enable_all().build(),
+        processors => {
+            tokio::runtime::Builder::new_multi_thread().worker_threads(processors.min(4)).enable_all().build()
+        }
     }
 }
 
 /// Logs go to standard error, one line an entry.
 pub(super) fn start_log(log: &Log) {
-    let builder = tracing_subscriber::fmt().with_max_level(LevelFilter::from_level(log.level)).with_writer(std::io::stderr);
+    let builder =
+        tracing_subscriber::fmt().with_max_level(LevelFilter::from_level(log.level)).with_writer(std::io::stderr);
     if log.json {
         builder.json().flatten_event(true).with_target(false).init();
     } else {

@@ -1,16 +1,20 @@
 //! `outrigger test NAME`: sends one mock event to a webhook's real target and shows what came back. The Test button.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use bytes::Bytes;
+use clap::Args;
 use http::{HeaderName, HeaderValue};
 use http_body_util::Full;
 use jiff::Timestamp;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::cli::{BAD_CONFIG, REFUSED, USAGE, run::runtime};
+use crate::cli::render;
+use crate::cli::run::runtime;
+use crate::cli::{BAD_CONFIG, Folder, NO, USAGE};
 use crate::client::{Client, Limits, Response, Routes};
 use crate::config::{Snapshot, Source, load};
 use crate::delivery::{Failure, Outcome};
@@ -28,8 +32,44 @@ const TEST_REQUESTER: &str = "Outrigger test";
 /// How much of a body is printed, in characters.
 const SHOWN_CHARS_MAX: usize = 4_000;
 
+/// Send a mock event to a webhook's real target, and show what came back
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Needs no running sidecar; asks neither status nor triggers nor filters. The requester is named\n\
+    \"Outrigger test\" and the header `outrigger-test: true` is sent.\n\n\
+    Exits 0 for Test successful, 1 for Test failed."
+)]
+pub(super) struct Test {
+    /// The webhook
+    name: String,
+    #[command(flatten)]
+    folder: Folder,
+    /// The sample to send, by event type; without it the webhook's first
+    #[arg(long, value_name = "TYPE", conflicts_with = "event")]
+    trigger: Option<String>,
+    /// An event of your own: a file, or - for standard input
+    #[arg(long, value_name = "FILE")]
+    event: Option<PathBuf>,
+}
+
+impl Test {
+    pub(super) fn run(&self) -> ExitCode {
+        let mock = match &self.event {
+            None => Mock::Trigger(self.trigger.clone()),
+            Some(path) => match render::read_event(path) {
+                Ok(text) => Mock::Event(Bytes::from(text)),
+                Err(problem) => {
+                    eprintln!("outrigger: {problem}");
+                    return ExitCode::from(USAGE);
+                }
+            },
+        };
+        test(&Source::new(&self.folder.dir), &self.name, mock)
+    }
+}
+
 /// What to send.
-pub(super) enum Mock {
+enum Mock {
     /// The kind's sample of this trigger; the webhook's first trigger where none is named.
     Trigger(Option<String>),
     /// The bytes of an event.
@@ -37,7 +77,7 @@ pub(super) enum Mock {
 }
 
 /// Sends the mock event whatever the webhook's status, triggers and filters say, and needs no running sidecar.
-pub(super) fn test(source: &Source, name: &str, mock: Mock) -> ExitCode {
+fn test(source: &Source, name: &str, mock: Mock) -> ExitCode {
     let loaded = load(source);
     for diagnostic in &loaded.diagnostics {
         eprintln!("{diagnostic}");
@@ -57,7 +97,9 @@ pub(super) fn test(source: &Source, name: &str, mock: Mock) -> ExitCode {
         }
     };
     // What is shown is rendered again from references that are masked; what is sent is never shown.
-    if let Some(Ok(request)) = masked.as_ref().and_then(|masked| masked.webhooks.get(name)).map(|shown| shown.render(&event)) {
+    if let Some(Ok(request)) =
+        masked.as_ref().and_then(|masked| masked.webhooks.get(name)).map(|shown| shown.render(&event))
+    {
         show_request(webhook, &request);
     }
     let judged = runtime().map(|runtime| runtime.block_on(send(&snapshot, webhook, &event)));
@@ -68,11 +110,11 @@ pub(super) fn test(source: &Source, name: &str, mock: Mock) -> ExitCode {
         }
         Ok(Err(failure)) => {
             println!("\nTest failed: {}: {}", failure.reason, failure.detail);
-            ExitCode::from(REFUSED)
+            ExitCode::from(NO)
         }
         Err(error) => {
             eprintln!("outrigger: no runtime: {error}");
-            ExitCode::from(REFUSED)
+            ExitCode::from(NO)
         }
     }
 }

@@ -47,11 +47,6 @@ impl<'t> Text<'t> {
         let end = self.at.start + raw_offset(literal, self.value, part.end.max(part.start));
         At { document: self.at.document, start, end: end.max(start) }
     }
-
-    /// The place of the text without its quotes.
-    pub(super) fn inside(&self) -> At<'t> {
-        self.within(0..self.value.len())
-    }
 }
 
 /// Where a byte of a decoded TOML string stands in its literal.

@@ -24,13 +24,16 @@ pub const WEBHOOKS_MAX: usize = 5_000;
 /// The longest name of a webhook.
 pub const NAME_CHARS_MAX: usize = 64;
 
+/// Looks an environment variable up.
+pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
 /// Where a configuration comes from.
 #[derive(Clone)]
 pub struct Source {
     /// The configuration folder.
     pub dir: PathBuf,
     /// Looks environment variables up.
-    pub env: Arc<dyn Fn(&str) -> Option<String> + Send + Sync>,
+    pub env: Environment,
     /// Flags that stand above keys of `outrigger.toml`: `("ingest.listen", "127.0.0.1:0")`.
     pub overrides: Vec<(String, String)>,
     /// References without a value are placeholders, not faults: for places without secrets.
@@ -87,7 +90,7 @@ pub fn load(source: &Source) -> Loaded {
         &mut references,
         &mut report,
     );
-    let quarantines = source.cold_start
+    let sets_aside = source.cold_start
         && !report.refuses()
         && compiled.settings.as_ref().is_some_and(|set| set.on_invalid_webhook == OnInvalidWebhook::Quarantine);
 
@@ -117,7 +120,7 @@ pub fn load(source: &Source) -> Loaded {
             Some(webhook) => {
                 webhooks.insert(Arc::clone(&webhook.name), Arc::new(webhook));
             }
-            None if quarantines => {
+            None if sets_aside => {
                 for diagnostic in &mut own.diagnostics {
                     diagnostic.level = Level::Warning;
                 }

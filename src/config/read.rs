@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 /// Reads a text file of at most so many bytes. The error completes a sentence that begins with the file's name.
-pub(super) fn text(path: &Path, bytes_max: u64) -> Result<String, String> {
+pub fn text(path: &Path, bytes_max: u64) -> Result<String, String> {
     let cannot = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::NotFound => "does not exist".to_owned(),
         std::io::ErrorKind::PermissionDenied => "cannot be read: permission denied".to_owned(),

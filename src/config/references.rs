@@ -223,8 +223,14 @@ pub(super) fn pieces(text: &str) -> Vec<Piece<'_>> {
             from = start + 2;
             continue;
         }
-        pieces.push(Piece::Literal(from..start));
         let inside = text.get(start + 2..).unwrap_or_default();
+        if inside.starts_with('{') {
+            // `${{x}}` is a dollar sign and a template.
+            pieces.push(Piece::Literal(from..start + 1));
+            from = start + 1;
+            continue;
+        }
+        pieces.push(Piece::Literal(from..start));
         let Some(length) = inside.find(['}', '\n']).filter(|end| inside[*end..].starts_with('}')) else {
             pieces.push(Piece::Open(start..start + 2));
             from = start + 2;

@@ -54,10 +54,13 @@ impl Snapshot {
 pub struct Settings {
     /// The event listener.
     pub ingest: Ingest,
+    /// The listener of people and scripts.
     pub admin: Admin,
     /// `metrics.listen`.
     pub metrics: Listen,
+    /// Where accepted events wait.
     pub spool: Spool,
+    /// What may be reached.
     pub egress: Egress,
     /// What a cold start does with a faulty webhook.
     pub on_invalid_webhook: OnInvalidWebhook,
@@ -65,31 +68,42 @@ pub struct Settings {
     pub removal_grace: Duration,
     /// `history.per_webhook`.
     pub history_per_webhook: usize,
+    /// How a run ends.
     pub shutdown: Shutdown,
+    /// What is logged and how.
     pub log: Log,
 }
 
 /// `[ingest]`.
 #[derive(Debug, PartialEq)]
 pub struct Ingest {
+    /// Where it listens.
     pub listen: Listen,
+    /// The bearer token that callers must show.
     pub token: Option<Secret>,
+    /// The largest request body.
     pub body_bytes_max: usize,
+    /// How long a repeated key is recognised.
     pub idempotency_window: Duration,
 }
 
 /// `[admin]`.
 #[derive(Debug, PartialEq)]
 pub struct Admin {
+    /// Where it listens.
     pub listen: Listen,
+    /// The bearer token that callers must show.
     pub token: Option<Secret>,
 }
 
 /// `[spool]`.
 #[derive(Debug, PartialEq)]
 pub struct Spool {
+    /// Its directory.
     pub path: PathBuf,
+    /// Its limit.
     pub bytes_max: u64,
+    /// How long dead letters are kept.
     pub dead_letter_retention: Duration,
 }
 
@@ -109,20 +123,25 @@ pub struct Egress {
 /// `config.on_invalid_webhook`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnInvalidWebhook {
+    /// It refuses to start.
     Refuse,
+    /// It leaves the webhook out and reports it.
     Quarantine,
 }
 
 /// `[shutdown]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shutdown {
+    /// How long attempts in flight may take to end.
     pub grace: Duration,
+    /// How long ingest goes on after the signal.
     pub delay: Duration,
 }
 
 /// `[log]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
+    /// JSON lines, or text for people.
     pub json: bool,
     /// error, warn, info, debug or trace.
     pub level: tracing::Level,
@@ -131,6 +150,8 @@ pub struct Log {
 /// Where a listener listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listen {
+    /// An address and a port; port 0 is any free one.
     Tcp(SocketAddr),
+    /// A Unix socket.
     Unix(PathBuf),
 }

@@ -237,7 +237,7 @@ pub(super) fn list(words: &[&str]) -> String {
 }
 
 /// A text with its place.
-pub(super) fn as_text<'t>(node: Node<'t>) -> Option<Text<'t>> {
+pub(super) fn as_text(node: Node<'_>) -> Option<Text<'_>> {
     node.value.as_str().map(|value| Text { value, at: node.at })
 }
 

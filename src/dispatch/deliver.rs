@@ -22,7 +22,8 @@ impl Dispatch {
         let attempted = attempt(&live.client, webhook, &lease.event).await;
         let now = Timestamp::now();
         let attempts = lease.attempts.saturating_add(1);
-        let decision = decide(&webhook.retry, &attempted.outcome, attempts, lease.event.received_at, now, fastrand::f64());
+        let decision =
+            decide(&webhook.retry, &attempted.outcome, attempts, lease.event.received_at, now, fastrand::f64());
         let settlement = match decision {
             Decision::Done => Settlement::Delivered,
             Decision::RetryAt(until) => Settlement::Defer { until, attempts },
@@ -61,7 +62,15 @@ impl Dispatch {
         self.spool.settle(lease, settlement).await;
     }
 
-    fn count(&self, live: &Live, webhook: &Webhook, lease: &Lease, attempted: &Attempted, settlement: &Settlement, now: Timestamp) {
+    fn count(
+        &self,
+        live: &Live,
+        webhook: &Webhook,
+        lease: &Lease,
+        attempted: &Attempted,
+        settlement: &Settlement,
+        now: Timestamp,
+    ) {
         let Some(handles) = handles(live, webhook) else { return };
         match &attempted.outcome {
             Outcome::Accepted => handles.accepted(attempted.duration, age(lease, now), now),

@@ -171,7 +171,9 @@ impl Dispatch {
             Ok(count) => {
                 tracing::warn!(webhook = %name, count, reason = %Reason::WebhookRemoved, "deliveries of a removed webhook are dead letters");
             }
-            Err(error) => tracing::error!(webhook = %name, %error, "deliveries of a removed webhook could not be buried"),
+            Err(error) => {
+                tracing::error!(webhook = %name, %error, "deliveries of a removed webhook could not be buried")
+            }
         }
         self.metrics.remove_webhook(name);
         true

@@ -114,14 +114,20 @@ impl Ingest {
             None => None,
             Some(time) => {
                 let owing = planned.iter().filter(|planned| !planned.wanted.is_empty());
-                let waiting = self.settled.wait_for(owing.map(|planned| planned.event.id).collect()).ok_or_else(|| {
-                    Problem::later(StatusCode::TOO_MANY_REQUESTS, "too many requests wait for their deliveries; leave ?wait out", 1)
-                })?;
+                let waiting =
+                    self.settled.wait_for(owing.map(|planned| planned.event.id).collect()).ok_or_else(|| {
+                        Problem::later(
+                            StatusCode::TOO_MANY_REQUESTS,
+                            "too many requests wait for their deliveries; leave ?wait out",
+                            1,
+                        )
+                    })?;
                 Some((waiting, time))
             }
         };
         let events = planned.iter().filter(|planned| !planned.wanted.is_empty());
-        let batch = Batch { events: events.map(|planned| (Arc::clone(&planned.event), planned.wanted.clone())).collect() };
+        let batch =
+            Batch { events: events.map(|planned| (Arc::clone(&planned.event), planned.wanted.clone())).collect() };
         if !batch.events.is_empty() {
             self.spool.append(batch).await.map_err(|error| spool_problem(&error))?;
         }
@@ -186,7 +192,10 @@ fn target<'l>(live: &'l Live, route: &Route<'_>) -> Result<(&'l Arc<Kind>, Optio
             Some(kind) => Ok((kind, None)),
             None => {
                 let known: Vec<&str> = live.snapshot.kinds.keys().map(AsRef::as_ref).collect();
-                Err(Problem::new(StatusCode::NOT_FOUND, format!("there is no such kind; there are {}", known.join(", "))))
+                Err(Problem::new(
+                    StatusCode::NOT_FOUND,
+                    format!("there is no such kind; there are {}", known.join(", ")),
+                ))
             }
         },
         Route::Invoke(name) => {
@@ -247,7 +256,9 @@ fn body_problem(error: BodyError, bytes_max: usize) -> Problem {
             StatusCode::PAYLOAD_TOO_LARGE,
             format!("the body is larger than {bytes_max} bytes (ingest.max_body)"),
         ),
-        BodyError::TooSlow => Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not come in time; send it at once"),
+        BodyError::TooSlow => {
+            Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not come in time; send it at once")
+        }
         BodyError::Broken => Problem::new(StatusCode::BAD_REQUEST, "the body ended before it was complete"),
     }
 }

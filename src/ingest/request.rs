@@ -52,7 +52,8 @@ pub(super) fn body_format(headers: &HeaderMap) -> Result<Format, Problem> {
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send the body without content-encoding"));
     }
     let Some(written) = headers.get(CONTENT_TYPE) else { return Ok(Format::Object) };
-    let media_type = written.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let media_type =
+        written.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match media_type.as_str() {
         "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Ok(Format::Lines),
         "application/json" => Ok(Format::Object),

@@ -21,7 +21,11 @@ pub struct DecodeError {
 pub fn decode(kind: &Kind, raw: Bytes, id: EventId, received_at: Timestamp) -> Result<Event, DecodeError> {
     let payload = parse_object(&raw)?;
     let event_type = kind.event_type(&payload).ok_or_else(|| DecodeError {
-        problem: format!("an event of kind \"{}\" has its type as text at `{}`, and there is none", kind.name, kind.type_path.text()),
+        problem: format!(
+            "an event of kind \"{}\" has its type as text at `{}`, and there is none",
+            kind.name,
+            kind.type_path.text()
+        ),
         place: None,
     })?;
     Ok(Event { id, kind: kind.name.clone(), event_type, received_at, payload, raw })

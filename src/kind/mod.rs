@@ -1,8 +1,8 @@
 //! Kinds: the shapes of events, built in or defined in `[kinds.NAME]`.
 
 mod builtin;
-mod path;
 pub mod decode;
+mod path;
 pub mod value;
 
 use std::collections::{BTreeMap, BTreeSet};

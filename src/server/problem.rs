@@ -34,7 +34,8 @@ impl Problem {
     /// 401 with the scheme to use.
     #[must_use]
     pub fn unauthorized() -> Self {
-        let mut problem = Self::new(StatusCode::UNAUTHORIZED, "send `authorization: Bearer TOKEN` with this listener's token");
+        let mut problem =
+            Self::new(StatusCode::UNAUTHORIZED, "send `authorization: Bearer TOKEN` with this listener's token");
         problem.header = Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
         problem
     }

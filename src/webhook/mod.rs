@@ -1,8 +1,8 @@
 //! A webhook: one compiled definition, immutable and shared.
 
 pub mod filter;
-pub mod request;
 pub mod judge;
+pub mod request;
 pub mod retry;
 pub mod validator;
 
@@ -46,7 +46,7 @@ pub struct Webhook {
     pub body: Body,
     /// `content_type`, sent as it is written.
     pub content_type: http::HeaderValue,
-    /// A missing field is a template_error.
+    /// A missing field is a `template_error`.
     pub strict: bool,
     /// The largest rendered body, in bytes.
     pub body_bytes_max: usize,

@@ -103,7 +103,9 @@ fn template(
     let template = match Template::compile(text.value, format, &mut |name| resolver.resolve_shown(name)) {
         Ok(template) => template,
         Err(faults) => {
-            faults.into_iter().for_each(|fault| report.fault(text, fault));
+            for fault in faults {
+                report.fault(text, fault);
+            }
             return None;
         }
     };

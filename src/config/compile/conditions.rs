@@ -102,11 +102,11 @@ fn test(report: &mut Report, table: &Table<'_>, asked: &str) -> Option<Test> {
         "min" => table.number(report, asked).map(Test::Min),
         "max" => table.number(report, asked).map(Test::Max),
         _ => {
-            let text = table.text(report, asked)?;
-            match Test::matches(text.value) {
-                Ok(test) => Some(test),
+            let pattern = table.text(report, asked)?;
+            match Test::matches(pattern.value) {
+                Ok(asks) => Some(asks),
                 Err(fault) => {
-                    report.fault(&text, fault);
+                    report.fault(&pattern, fault);
                     None
                 }
             }
@@ -207,7 +207,7 @@ fn values(report: &mut Report, table: &Table<'_>, key: &str) -> Option<Vec<Value
         match as_json(value).filter(|value| !value.is_object() && !value.is_array()) {
             Some(value) => values.push(value),
             None => {
-                report.error(at, "a value to compare with is a text, a number or a truth value", "write one of these")
+                report.error(at, "a value to compare with is a text, a number or a truth value", "write one of these");
             }
         }
     }

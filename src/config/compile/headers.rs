@@ -62,7 +62,11 @@ pub(super) fn headers(
         }
         match Template::compile(text.value, Format::Text, &mut |reference| resolver.resolve_header(reference)) {
             Ok(template) => headers.extend(name.map(|name| (name, template))),
-            Err(faults) => faults.into_iter().for_each(|fault| report.fault(&text, fault)),
+            Err(faults) => {
+                for fault in faults {
+                    report.fault(&text, fault);
+                }
+            }
         }
     }
     headers

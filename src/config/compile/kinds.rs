@@ -11,7 +11,7 @@ use crate::config::load::{FILE_BYTES_MAX, NAME_CHARS_MAX};
 use crate::config::read;
 use crate::config::reference::SIDECAR;
 use crate::config::table::{Table, as_json, as_text};
-use crate::kind::{Kind, MANUAL, Path, Sample};
+use crate::kind::{Kind, MANUAL, Path};
 
 /// Names that stand for something else in `POST /v1/events/{kind}`.
 const RESERVED: &str = "cloudevents";
@@ -80,13 +80,12 @@ fn kind(
             }
         }
     }
-    let payload = sample(report, table, dir, watched);
+    let samples: Vec<Value> = sample(report, table, dir, watched).into_iter().collect();
     let type_path = type_path.filter(|_| report.diagnostics.len() == before)?;
-    let at = table.get("sample").map_or(table.at, |entry| entry.node.at);
-    let samples = payload.into_iter().collect();
     match Kind::custom(name, types, type_path, id_path, time_path, fields, samples) {
         Ok(kind) => Some(kind),
         Err((problem, fix)) => {
+            let at = table.get("sample").map_or(table.at, |entry| entry.node.at);
             report.error(at, problem, fix);
             None
         }

@@ -201,7 +201,7 @@ impl<'f, 't: 'f> Sections<'f, 't, '_, '_> {
             match text.value.parse() {
                 Ok(network) => egress.allow_networks.push(network),
                 Err(_) => {
-                    report.error(text.at, "this is no network", "write a CIDR such as \"10.0.0.0/8\" or \"fd00::/8\"")
+                    report.error(text.at, "this is no network", "write a CIDR such as \"10.0.0.0/8\" or \"fd00::/8\"");
                 }
             }
         }
@@ -227,7 +227,7 @@ impl<'f, 't: 'f> Sections<'f, 't, '_, '_> {
         match read::text(&path, FILE_BYTES_MAX) {
             Ok(pem) if pem.contains("-----BEGIN CERTIFICATE-----") => return Some(pem),
             Ok(_) => {
-                report.error(text.at, "the file holds no certificate", "write the path of a PEM file of certificates")
+                report.error(text.at, "the file holds no certificate", "write the path of a PEM file of certificates");
             }
             Err(problem) => report.error(
                 text.at,
@@ -266,14 +266,12 @@ fn listen(report: &mut Report, table: &Table<'_>, default: &str) -> Listen {
         }
         return Listen::Unix(PathBuf::from(path));
     }
-    match written.parse() {
-        Ok(address) => Listen::Tcp(address),
-        Err(_) => {
-            let problem = format!("`{}` is no address to listen on", table.name("listen"));
-            refuse(report, &problem, "write ADDRESS:PORT such as \"127.0.0.1:8460\", or \"unix:/path\"");
-            fallback
-        }
+    if let Ok(address) = written.parse() {
+        return Listen::Tcp(address);
     }
+    let problem = format!("`{}` is no address to listen on", table.name("listen"));
+    refuse(report, &problem, "write ADDRESS:PORT such as \"127.0.0.1:8460\", or \"unix:/path\"");
+    fallback
 }
 
 fn token(report: &mut Report, table: &Table<'_>, resolver: &mut Resolver<'_, '_>) -> Option<Secret> {

@@ -269,7 +269,7 @@ fn literal_characters(source: &str, from: usize) -> Vec<(Range<usize>, char)> {
     while let Some(rest) = source.get(at..).filter(|rest| !rest.is_empty()) {
         let skipped = if rest.starts_with("{{") {
             rest.find("}}").map(|end| end + 2 + usize::from(rest[end..].starts_with("}}}")))
-        } else if rest.starts_with("${") {
+        } else if rest.starts_with("${") && !rest.starts_with("${{") {
             rest.find('}').map(|end| end + 1)
         } else if rest.starts_with("$${") {
             Some(3)
@@ -280,7 +280,7 @@ fn literal_characters(source: &str, from: usize) -> Vec<(Range<usize>, char)> {
         match skipped {
             Some(skipped) => at += skipped,
             // An open `{{` or `${` is reported by the template.
-            None if rest.starts_with("{{") || rest.starts_with("${") => break,
+            None if rest.starts_with("{{") || (rest.starts_with("${") && !rest.starts_with("${{")) => break,
             None => {
                 characters.push((at..at + next.len_utf8(), next));
                 at += next.len_utf8();

@@ -158,19 +158,16 @@ fn triggers(report: &mut Report, root: &Table<'_>, kind: Option<&Kind>) -> Optio
     let kind = kind?;
     let mut only = BTreeSet::new();
     for text in texts {
-        match kind.canonical(text.value) {
-            Some(canonical) => {
-                only.insert(canonical);
-            }
-            None => {
-                let known: Vec<&str> = kind.types.iter().map(|one| &**one).chain([MANUAL]).collect();
-                let fix = match nearest(text.value, known.iter().copied()) {
-                    Some(near) => format!("did you mean \"{near}\"? The triggers are {}", list(&known)),
-                    None => format!("the triggers are {}", list(&known)),
-                };
-                report.error(text.at, format!("the kind `{}` has no trigger \"{}\"", kind.name, text.value), fix);
-            }
+        if let Some(canonical) = kind.canonical(text.value) {
+            only.insert(canonical);
+            continue;
         }
+        let known: Vec<&str> = kind.types.iter().map(|one| &**one).chain([MANUAL]).collect();
+        let fix = match nearest(text.value, known.iter().copied()) {
+            Some(near) => format!("did you mean \"{near}\"? The triggers are {}", list(&known)),
+            None => format!("the triggers are {}", list(&known)),
+        };
+        report.error(text.at, format!("the kind `{}` has no trigger \"{}\"", kind.name, text.value), fix);
     }
     Some(Triggers::Only(only))
 }

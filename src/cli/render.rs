@@ -1,0 +1,186 @@
+//! `outrigger render`: which webhooks want an event, and the requests that would be sent.
+
+use std::fmt::Write as _;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use serde_json::Value;
+
+use super::{Answer, Config, FINE, NO, USAGE, preview};
+use crate::config::{Snapshot, read_text};
+use crate::diagnostic::nearest;
+use crate::kind::Kind;
+use crate::secret::MASK;
+use crate::webhook::{Status, Webhook};
+
+/// The kind of an event where neither a flag nor a webhook says it.
+const KIND_DEFAULT: &str = "request";
+
+/// The largest event that is read, in bytes.
+const EVENT_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Show which webhooks want an event and why not, and the request each would send
+///
+/// Nothing is sent. Referenced values, credentials and the URL behind its host are shown as ***.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  outrigger render --event events/granted.json\n  \
+                        outrigger render okta-workflows --event - < event.json\n  \
+                        outrigger render slack --event event.json --body-only | jq .")]
+pub(super) struct Render {
+    /// One webhook; without it all of the event's kind
+    name: Option<String>,
+    /// A file with one JSON object, or - for standard input
+    #[arg(long, value_name = "FILE")]
+    event: PathBuf,
+    /// The event's kind [default: the webhook's, or else request]
+    #[arg(long)]
+    kind: Option<String>,
+    /// Print the body and nothing else
+    #[arg(long, requires = "name")]
+    body_only: bool,
+    #[command(flatten)]
+    config: Config,
+}
+
+impl Render {
+    pub(super) fn run(&self) -> Answer {
+        let loaded = preview::masked(&self.config.source());
+        let Some(snapshot) = loaded.snapshot else { return Answer::bad_config(&loaded.diagnostics) };
+        self.answer(&snapshot).unwrap_or_else(|problem| Answer {
+            err: format!("error: {problem}\n"),
+            code: USAGE,
+            ..Answer::default()
+        })
+    }
+
+    /// The answer; the error is what is wrong with the question.
+    fn answer(&self, snapshot: &Snapshot) -> Result<Answer, String> {
+        let webhook = self.name.as_deref().map(|name| named(snapshot, name)).transpose()?;
+        let kind = self.kind(snapshot, webhook)?;
+        let raw = read_event(&self.event)?;
+        let payload: Value = serde_json::from_str(&raw).map_err(|error| format!("the event is no JSON: {error}"))?;
+        if !payload.is_object() {
+            return Err("the event is no JSON object".to_owned());
+        }
+        let event_type = kind.event_type(&payload).ok_or_else(|| {
+            format!(
+                "the event has no event type at {}; is it of another --kind than `{}`?",
+                kind.type_path.text(),
+                kind.name
+            )
+        })?;
+        let question = Question { kind, event_type: &event_type, payload: &payload, raw: raw.trim() };
+        if let Some(webhook) = webhook {
+            return Ok(if self.body_only { question.body(webhook) } else { question.request(webhook) });
+        }
+        let mut all = Answer { code: FINE, ..Answer::default() };
+        for webhook in snapshot.webhooks.values() {
+            let one = question.request(webhook);
+            if !all.out.is_empty() {
+                all.out.push('\n');
+            }
+            all.out.push_str(&one.out);
+            all.code = all.code.max(one.code);
+        }
+        Ok(all)
+    }
+
+    fn kind<'s>(&self, snapshot: &'s Snapshot, webhook: Option<&'s Webhook>) -> Result<&'s Arc<Kind>, String> {
+        let name = match (&self.kind, webhook) {
+            (None, Some(webhook)) => return Ok(&webhook.kind),
+            (Some(name), _) => name.as_str(),
+            (None, None) => KIND_DEFAULT,
+        };
+        snapshot.kinds.get(name).ok_or_else(|| {
+            let names: Vec<&str> = snapshot.kinds.keys().map(|name| &**name).collect();
+            format!("there is no kind `{name}`; the kinds are {}", names.join(", "))
+        })
+    }
+}
+
+fn named<'s>(snapshot: &'s Snapshot, name: &str) -> Result<&'s Webhook, String> {
+    snapshot.webhooks.get(name).map(|webhook| &**webhook).ok_or_else(|| {
+        let near = nearest(name, snapshot.webhooks.keys().map(|name| &**name));
+        let hint = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+        format!("there is no webhook `{name}`{hint}")
+    })
+}
+
+pub(super) fn read_event(path: &Path) -> Result<String, String> {
+    if path != Path::new("-") {
+        return read_text(path, EVENT_BYTES_MAX).map_err(|problem| format!("the file {} {problem}", path.display()));
+    }
+    let mut bytes = Vec::new();
+    std::io::stdin()
+        .take(EVENT_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| format!("standard input cannot be read: {error}"))?;
+    if bytes.len() as u64 > EVENT_BYTES_MAX {
+        return Err(format!("the event is larger than {EVENT_BYTES_MAX} bytes"));
+    }
+    String::from_utf8(bytes).map_err(|_| "the event is not UTF-8".to_owned())
+}
+
+/// An event that webhooks are asked about.
+struct Question<'q> {
+    kind: &'q Kind,
+    event_type: &'q str,
+    payload: &'q Value,
+    raw: &'q str,
+}
+
+impl Question<'_> {
+    fn refusal(&self, webhook: &Webhook) -> Option<String> {
+        if webhook.kind.name != self.kind.name {
+            return Some(format!("it is for events of kind {}", webhook.kind.name));
+        }
+        if webhook.status == Status::Inactive {
+            return Some("it is inactive".to_owned());
+        }
+        preview::refusal(webhook, self.event_type, self.payload)
+    }
+
+    /// Whether the webhook wants the event, and the request.
+    fn request(&self, webhook: &Webhook) -> Answer {
+        let name = &webhook.name;
+        if let Some(reason) = self.refusal(webhook) {
+            return Answer { out: format!("{name}: not wanted: {reason}\n"), code: FINE, ..Answer::default() };
+        }
+        let request = match preview::preview(webhook, self.payload, self.raw) {
+            Ok(request) => request,
+            Err(problem) => {
+                return Answer { out: format!("{name}: wanted, but {problem}\n"), code: NO, ..Answer::default() };
+            }
+        };
+        let note = if webhook.status == Status::Shadow { ", shadow: never sent" } else { "" };
+        let mut out = format!("{name}: wanted ({}{note})\n", self.event_type);
+        let port = if webhook.url.port == 443 { String::new() } else { format!(":{}", webhook.url.port) };
+        let _ = writeln!(out, "{} https://{}{port}/{MASK}", webhook.method, webhook.url.host);
+        for (name, value) in &request.headers {
+            let _ = writeln!(out, "{name}: {value}");
+        }
+        if !request.body.is_empty() {
+            let _ = writeln!(out, "\n{}", request.body.trim_end());
+        }
+        if !request.missing.is_empty() {
+            let _ = writeln!(out, "\nmissing in the event: {}", request.missing.join(", "));
+        }
+        Answer { out, code: FINE, ..Answer::default() }
+    }
+
+    /// The body alone.
+    fn body(&self, webhook: &Webhook) -> Answer {
+        let problem = match self.refusal(webhook) {
+            Some(reason) => format!("not wanted: {reason}"),
+            None => match preview::preview(webhook, self.payload, self.raw) {
+                Ok(request) => {
+                    return Answer { out: format!("{}\n", request.body.trim_end()), code: FINE, ..Answer::default() };
+                }
+                Err(problem) => problem,
+            },
+        };
+        Answer { err: format!("{}: {problem}\n", webhook.name), code: NO, ..Answer::default() }
+    }
+}
