@@ -28,7 +28,7 @@ const VALUE_CHARS_MAX: usize = 200;
 pub(super) struct Check {
     /// The configuration folder, instead of --config
     #[arg(value_name = "DIR")]
-    dir: Option<PathBuf>,
+    folder: Option<PathBuf>,
     #[command(flatten)]
     config: Config,
 }
@@ -36,8 +36,8 @@ pub(super) struct Check {
 impl Check {
     pub(super) fn run(&self) -> Answer {
         let mut source = self.config.source();
-        if let Some(dir) = &self.dir {
-            source.dir.clone_from(dir);
+        if let Some(folder) = &self.folder {
+            source.dir.clone_from(folder);
         }
         let coloured = std::io::stdout().is_terminal();
         let loaded = load(&source);

@@ -1,0 +1,3 @@
+//! All integration tests in one binary: they drive the real program.
+
+mod cli;
