@@ -83,7 +83,8 @@ impl<'s> Reader<'s> {
                 return Err(vec![Fault::new(0..self.source.len(), "the template is too intricate", fix)]);
             }
         }
-        if self.lexer.is_in_string() {
+        // After another fault the place at the end is unsure.
+        if self.faults.is_empty() && self.lexer.is_in_string() {
             let at = self.opened..self.opened + 1;
             self.faults.push(Fault::new(at, "this string is not closed", "close it with `\"`"));
         }
