@@ -24,7 +24,7 @@ const BURIAL_STEP: i64 = 256;
 /// Dead letters that one step of the retention drops.
 const RETENTION_STEP: i64 = 256;
 /// How often dead letters are looked through for old ones.
-const RETENTION_EVERY: Duration = Duration::from_secs(60);
+const RETENTION_EVERY: Duration = Duration::from_mins(1);
 /// The oldest pending event of a webhook is looked up this often at most.
 const OLDEST_EVERY: Duration = Duration::from_secs(1);
 /// Settlements that could not be written are tried again after this long.
