@@ -56,9 +56,9 @@ pub(super) struct Queue {
     pub(super) pending: AtomicU64,
     /// Dead letters.
     pub(super) dead: AtomicU64,
-    /// The oldest pending event, 0 when there is none.
+    /// The oldest pending event.
     pub(super) oldest_seq: AtomicI64,
-    /// When that was taken in, in milliseconds.
+    /// When that was taken in, in milliseconds; 0 when there is none.
     pub(super) oldest_ms: AtomicI64,
     state: Mutex<State>,
     wake: Notify,
@@ -162,6 +162,13 @@ impl Queue {
             state.tail = seq_last;
             state.next_due = Some(0);
         }
+    }
+
+    /// Says which pending event is the oldest, and when that was taken in.
+    pub(super) fn set_oldest(&self, oldest: Option<(i64, i64)>) {
+        let (seq, ms) = oldest.unwrap_or_default();
+        self.oldest_seq.store(seq, Relaxed);
+        self.oldest_ms.store(ms, Relaxed);
     }
 
     /// Resolves at the next [`Queue::wake`] after it was enabled.
