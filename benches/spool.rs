@@ -41,7 +41,7 @@ fn event(n: u64) -> Arc<Event> {
 }
 
 /// Appends all events from 64 tasks and settles them; the time until the last is acknowledged, and until all are settled.
-fn through_the_spool(runtime: &Runtime, spool: &Arc<DiskSpool>, events: Vec<Arc<Event>>) -> (Duration, Duration) {
+fn through_the_spool(runtime: &Runtime, spool: &Arc<DiskSpool>, events: &[Arc<Event>]) -> (Duration, Duration) {
     runtime.block_on(async {
         let webhook: Arc<str> = "bench".into();
         let started = Instant::now();
@@ -117,7 +117,7 @@ fn compare() {
         let options = Options { commit_seen: Box::new(seen), ..Options::new(directory.path()) };
         let spool = Arc::new(DiskSpool::open(options).expect("a spool"));
         let cpu = writer_cpu();
-        let (acknowledged, settled) = through_the_spool(&runtime, &spool, events.clone());
+        let (acknowledged, settled) = through_the_spool(&runtime, &spool, &events);
         let cpu = writer_cpu().saturating_sub(cpu);
         drop(spool);
         let commits = commits.load(Relaxed).max(1);
@@ -153,10 +153,7 @@ fn spool_64_producers(bencher: Bencher<'_, '_>) {
     let directory = TempDir::new().expect("a directory");
     let spool = Arc::new(DiskSpool::open(Options::new(directory.path())).expect("a spool"));
     let events: Vec<_> = (0..EVENTS).map(event).collect();
-    bencher
-        .counter(ItemsCount::new(EVENTS))
-        .with_inputs(|| events.clone())
-        .bench_values(|events| through_the_spool(&runtime, &spool, black_box(events)));
+    bencher.counter(ItemsCount::new(EVENTS)).bench(|| through_the_spool(&runtime, &spool, black_box(&events)));
 }
 
 #[divan::bench(sample_count = 5, sample_size = 1, args = [32])]

@@ -1,5 +1,7 @@
 //! What opening finds: after crashes, in use by another, damaged, of another program.
 
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -16,12 +18,15 @@ use super::*;
 
 /// Tells a child process of the test binary which directory to use.
 const CHILD: &str = "OUTRIGGER_TEST_SPOOL";
+/// Tells it the number of its first event.
+const FIRST: &str = "OUTRIGGER_TEST_FIRST";
 
 /// Starts this test binary again, to run the one test that is a child's program.
-fn child(directory: &Path) -> Child {
+fn child(directory: &Path, first: u64) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "spool::crash::a_child_appends_until_it_is_killed", "--nocapture"])
         .env(CHILD, directory)
+        .env(FIRST, first.to_string())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -39,7 +44,7 @@ async fn a_child_appends_until_it_is_killed() {
         out.flush().unwrap();
     };
     let spool: Arc<dyn Spool> = Arc::new(DiskSpool::open(options(Path::new(&directory))).unwrap());
-    let first = std::env::var("FIRST").map_or(0, |first| first.parse().unwrap());
+    let first = std::env::var(FIRST).unwrap().parse().unwrap();
     let next = Arc::new(AtomicU64::new(first));
     for _ in 0..8 {
         let (spool, next) = (Arc::clone(&spool), Arc::clone(&next));
@@ -53,11 +58,11 @@ async fn a_child_appends_until_it_is_killed() {
     }
     loop {
         for lease in lease(&*spool, "a", 4).await {
-            if number(&lease) % 3 == 0 {
+            if number(&lease).is_multiple_of(3) {
                 say(format!("settled {}", number(&lease)));
                 spool.settle(lease, Settlement::Delivered).await;
             } else {
-                let until = jiff::Timestamp::now() + Duration::from_secs(3600);
+                let until = jiff::Timestamp::now() + Duration::from_hours(1);
                 spool.settle(lease, Settlement::Defer { until, attempts: 1 }).await;
             }
         }
@@ -111,15 +116,7 @@ fn what_a_killed_process_acknowledged_is_there_or_was_settled() {
     let directory = TempDir::new().unwrap();
     let mut said = Said::default();
     for round in 0..6 {
-        let first = 1_000_000 * (round + 1);
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "spool::crash::a_child_appends_until_it_is_killed", "--nocapture"])
-            .env(CHILD, directory.path())
-            .env("FIRST", first.to_string())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut child = child(directory.path(), 1_000_000 * (round + 1));
         said.read(&mut child, 40 + 61 * usize::try_from(round).unwrap());
         let pending = {
             let spool = DiskSpool::open(options(directory.path())).unwrap();
@@ -143,7 +140,7 @@ async fn a_copy_of_the_files_at_any_moment_opens_with_all_that_was_acknowledged(
             spool.append(batch([round * 1000 + n], &["a", "b"])).await.unwrap();
             acknowledged += 1;
         }
-        // The log first would not do: a checkpoint in between would be missed. No checkpoint comes in so few pages.
+        // Nothing is written back from the log between the two copies: nothing is being appended.
         let copy = TempDir::new().unwrap();
         fs::create_dir(copy.path().join("spool")).unwrap();
         for file in ["spool.db", "spool.db-wal"] {
@@ -163,7 +160,7 @@ async fn a_copy_of_the_files_at_any_moment_opens_with_all_that_was_acknowledged(
 #[test]
 fn a_second_process_is_refused_with_the_first_ones_pid_until_that_is_dead() {
     let directory = TempDir::new().unwrap();
-    let mut first = child(directory.path());
+    let mut first = child(directory.path(), 0);
     let mut line = String::new();
     let mut lines = BufReader::new(first.stdout.take().unwrap());
     while !line.contains("appended") {
@@ -204,7 +201,8 @@ fn sql(directory: &Path, statements: &str) {
 
 #[test]
 fn what_cannot_be_opened_says_what_to_do() {
-    let cases: [(&str, fn(&Path), &str); 6] = [
+    type Spoil = fn(&Path);
+    let cases: [(&str, Spoil, &str); 6] = [
         ("untouched", |_| {}, "opened"),
         (
             "an opening that crashed before its tables",

@@ -143,8 +143,7 @@ pub struct DiskSpool {
     listing: Semaphore,
     found: Found,
     threads: Vec<JoinHandle<()>>,
-    /// The lock ends with the spool, after both threads.
-    _lock: File,
+    lock: File,
 }
 
 /// What the spool and its threads share.
@@ -188,14 +187,8 @@ impl DiskSpool {
             dead_letter_retention: options.dead_letter_retention,
             commit_seen: options.commit_seen,
         };
-        let mut spool = Self {
-            shared: Arc::clone(&shared),
-            reader,
-            listing: Semaphore::new(1),
-            found,
-            threads: Vec::new(),
-            _lock: lock,
-        };
+        let mut spool =
+            Self { shared: Arc::clone(&shared), reader, listing: Semaphore::new(1), found, threads: Vec::new(), lock };
         spool.start("spool-reader", move || reader::run(&reader_connection, &asks, &shared))?;
         spool.start("spool-writer", move || writer::run(&connection, setup))?;
         Ok(spool)
@@ -221,12 +214,15 @@ impl Drop for DiskSpool {
             // A thread that panicked has said so itself.
             let _ = thread.join();
         }
+        // Closing the file is not enough while the process is being forked: the child has it open for a moment.
+        let _ = self.lock.unlock();
     }
 }
 
 /// Reads the kept counters and drops a bounded number of old dead letters: look-ups alone, whatever is in store.
 fn restore(shared: &Shared, connection: &Connection, retention: Duration) -> rusqlite::Result<(Found, i64)> {
-    let dropped = writer::drop_old_dead(&mut Ledger::new(connection)?, retention, RETENTION_STEP_OPEN)?;
+    let mut ledger = Ledger::new(connection)?;
+    let dropped = writer::drop_old_dead(&mut ledger, retention, RETENTION_STEP_OPEN)?;
     // A webhook that has nothing in store is made again when it is named.
     connection.execute("DELETE FROM webhooks WHERE pending <= 0 AND dead <= 0", [])?;
     let last = |table: &str, column: &str| -> rusqlite::Result<i64> {
@@ -244,6 +240,9 @@ fn restore(shared: &Shared, connection: &Connection, retention: Duration) -> rus
         let (pending, dead) = (count(2)?, count(3)?);
         let queue = Queue::new(row.get(0)?, Arc::clone(&name), Arc::clone(&shared.memory), shared.ready_max);
         queue.restore(pending, dead, seq_last);
+        if pending > 0 {
+            queue.set_oldest(ledger.oldest(queue.id)?);
+        }
         queues.insert(name, Arc::new(queue));
         found.pending += pending;
         found.dead += dead;

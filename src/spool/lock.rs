@@ -1,7 +1,8 @@
 //! The lock that keeps a second process away from a spool's directory.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
 use std::io::{Read, Seek, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use super::disk::OpenError;
@@ -9,10 +10,13 @@ use super::disk::OpenError;
 /// The file that is locked; it holds the process id of whoever locked it last.
 const LOCK_FILE: &str = "outrigger.lock";
 
+/// Events are about people: a directory that is made here is for its user alone.
+const DIRECTORY_MODE: u32 = 0o700;
+
 /// Makes the directory when it is missing and locks it. The kernel ends the lock with the process, however that ends.
 pub(super) fn lock(directory: &Path) -> Result<File, OpenError> {
     let unwritable = |source| OpenError::Unwritable { path: directory.to_owned(), source };
-    fs::create_dir_all(directory).map_err(unwritable)?;
+    DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory).map_err(unwritable)?;
     let mut file = File::options()
         .read(true)
         .write(true)

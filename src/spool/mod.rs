@@ -45,6 +45,8 @@
 //! A commit is one `SQLite` transaction: the counters, the event, its deliveries and its dead letters change together.
 
 #[cfg(test)]
+mod bounds;
+#[cfg(test)]
 mod contract;
 #[cfg(test)]
 mod crash;

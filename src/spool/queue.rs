@@ -56,9 +56,9 @@ pub(super) struct Queue {
     pub(super) pending: AtomicU64,
     /// Dead letters.
     pub(super) dead: AtomicU64,
-    /// The oldest pending event, 0 when there is none.
+    /// The oldest pending event.
     pub(super) oldest_seq: AtomicI64,
-    /// When that was taken in, in milliseconds.
+    /// When that was taken in, in milliseconds; 0 when there is none.
     pub(super) oldest_ms: AtomicI64,
     state: Mutex<State>,
     wake: Notify,
@@ -162,6 +162,13 @@ impl Queue {
             state.tail = seq_last;
             state.next_due = Some(0);
         }
+    }
+
+    /// Says which pending event is the oldest, and when that was taken in.
+    pub(super) fn set_oldest(&self, oldest: Option<(i64, i64)>) {
+        let (seq, ms) = oldest.unwrap_or_default();
+        self.oldest_seq.store(seq, Relaxed);
+        self.oldest_ms.store(ms, Relaxed);
     }
 
     /// Resolves at the next [`Queue::wake`] after it was enabled.
@@ -341,4 +348,91 @@ impl Entry {
 
 fn weight(event: &Event) -> usize {
     event.raw.len() * PARSED_FACTOR + EVENT_BYTES
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
+
+    use super::super::contract::{event, number};
+    use super::*;
+
+    fn row(due: i64, seq: u64) -> (Arc<Event>, u32, Claim) {
+        (event(seq), 0, Claim { due, seq: i64::try_from(seq).unwrap(), shared: false })
+    }
+
+    /// A queue whose refill is running, and the lease of its row 1.
+    fn refilling() -> (Arc<Queue>, Plan, Lease) {
+        let queue = Arc::new(Queue::new(1, "a".into(), Arc::default(), 8));
+        queue.restore(2, 0, 2);
+        assert!(queue.take(1, 0).refill);
+        let plan = queue.begin_refill();
+        let refill = Refill { rows: vec![row(0, 1)], fresh: Some(1), ..Refill::default() };
+        queue.end_refill(&plan, Some(refill));
+        let mut taken = queue.take(1, 0);
+        assert!(taken.refill, "row 2 was not read yet");
+        let lease = taken.leases.pop().unwrap();
+        let plan = queue.begin_refill();
+        (queue, plan, lease)
+    }
+
+    fn ready(queue: &Arc<Queue>) -> Vec<(u64, i64)> {
+        queue.take(8, 0).leases.iter().map(|lease| (number(lease), lease.claim.due)).collect()
+    }
+
+    #[test]
+    fn a_refill_does_not_bring_back_what_is_leased_or_was_settled_after_its_snapshot() {
+        for settle in [false, true] {
+            let (queue, plan, lease) = refilling();
+            let held = if settle {
+                queue.settled(lease.settled(), None);
+                None
+            } else {
+                Some(lease)
+            };
+            let rows = vec![row(0, 1), row(0, 2)];
+            queue.end_refill(&plan, Some(Refill { rows, fresh: Some(2), fresh_drained: true, ..Refill::default() }));
+            assert_eq!(ready(&queue), [(2, 0)], "settled: {settle}");
+            drop(held);
+        }
+    }
+
+    #[test]
+    fn what_is_deferred_while_a_refill_runs_is_read_by_the_next() {
+        let (queue, plan, lease) = refilling();
+        queue.settled(lease.settled(), Some(50));
+        // The refill's snapshot is older; it read up to a row that is due later than the deferred one.
+        let refill = Refill { later: Some((90, 7)), fresh_drained: true, next_due: Some(95), ..Refill::default() };
+        queue.end_refill(&plan, Some(refill));
+        assert!(!queue.take(1, 49).refill);
+        assert!(queue.take(1, 50).refill, "the deferred one is due");
+        assert!(queue.begin_refill().later < (50, 1), "and not passed by");
+    }
+
+    #[test]
+    fn a_refill_that_failed_is_done_again() {
+        let (queue, plan, _lease) = refilling();
+        queue.end_refill(&plan, None);
+        assert!(queue.take(1, 0).refill);
+        let again = queue.begin_refill();
+        assert_eq!((again.fresh, again.later, again.next_due), (plan.fresh, plan.later, plan.next_due));
+    }
+
+    #[test]
+    fn a_webhook_that_hangs_leaves_room_for_others() {
+        let memory = Arc::default();
+        let queue = |id| Arc::new(Queue::new(id, "a".into(), Arc::clone(&memory), usize::MAX));
+        let queues: Vec<_> = (1..=6).map(queue).collect();
+        let large = Event { raw: vec![b' '; 10_000].into(), ..(*event(1)).clone() };
+        let large = Arc::new(large);
+        for queue in &queues {
+            for seq in 1..1000 {
+                queue.push_fresh(&large, seq, false);
+            }
+        }
+        assert!(memory.0.load(Relaxed) <= READY_BYTES_MAX + READY_BYTES_WEBHOOK_MAX);
+        let counts: Vec<_> = queues.iter().map(|queue| queue.take(1000, 0).leases.len()).collect();
+        assert_eq!(counts.first(), Some(&35), "a share of the room");
+        assert_eq!(counts.last(), Some(&READY_ALWAYS), "never nothing");
+    }
 }

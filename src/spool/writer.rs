@@ -24,7 +24,7 @@ const BURIAL_STEP: i64 = 256;
 /// Dead letters that one step of the retention drops.
 const RETENTION_STEP: i64 = 256;
 /// How often dead letters are looked through for old ones.
-const RETENTION_EVERY: Duration = Duration::from_secs(60);
+const RETENTION_EVERY: Duration = Duration::from_mins(1);
 /// The oldest pending event of a webhook is looked up this often at most.
 const OLDEST_EVERY: Duration = Duration::from_secs(1);
 /// Settlements that could not be written are tried again after this long.
@@ -78,12 +78,11 @@ pub(super) fn run(connection: &Connection, setup: Setup) {
             return;
         }
     };
-    let stale = setup.shared.queues().into_iter().filter(|queue| queue.pending.load(Relaxed) > 0);
     let mut writer = Writer {
         ledger,
         orders: Vec::new(),
         burials: VecDeque::new(),
-        stale: stale.map(|queue| (queue.id, queue)).collect(),
+        stale: HashMap::new(),
         retry_at: None,
         failing: false,
         oldest_at: now,
@@ -252,15 +251,14 @@ impl Writer<'_> {
         for ((event, queues), seq) in appends.iter().flat_map(|append| &append.events).zip(seq_first..) {
             for queue in queues {
                 if queue.oldest_ms.load(Relaxed) == 0 {
-                    queue.oldest_seq.store(seq, Relaxed);
-                    queue.oldest_ms.store(event.received_at.as_millisecond(), Relaxed);
+                    queue.set_oldest(Some((seq, event.received_at.as_millisecond())));
                 }
                 queue.push_fresh(event, seq, queues.len() > 1);
             }
         }
         for Touched { queue, wake, .. } in touched.into_values() {
             if queue.pending.load(Relaxed) == 0 {
-                queue.oldest_ms.store(0, Relaxed);
+                queue.set_oldest(None);
                 self.stale.remove(&queue.id);
             }
             if wake {
@@ -320,11 +318,7 @@ impl Writer<'_> {
             self.oldest_at = now + OLDEST_EVERY;
             for queue in std::mem::take(&mut self.stale).into_values() {
                 match self.ledger.oldest(queue.id) {
-                    Ok(oldest) => {
-                        let (seq, ms) = oldest.unwrap_or_default();
-                        queue.oldest_seq.store(seq, Relaxed);
-                        queue.oldest_ms.store(ms, Relaxed);
-                    }
+                    Ok(oldest) => queue.set_oldest(oldest),
                     Err(error) => tracing::warn!(%error, "the oldest pending event could not be looked up"),
                 }
             }
