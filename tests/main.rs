@@ -1,3 +1,10 @@
 //! All integration tests in one binary: they drive the real program.
 
+mod bad_input;
 mod cli;
+mod crash;
+mod delivery;
+mod house;
+mod metrics;
+mod reload;
+mod support;
