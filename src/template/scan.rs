@@ -20,6 +20,9 @@ pub(super) const BLOCK_DEPTH_MAX: usize = 32;
 /// The most opening brackets in one tag, which bounds how deep its subexpressions and literals can be nested.
 pub(super) const TAG_BRACKETS_MAX: usize = 32;
 
+/// The most faults that one scan reports.
+const FAULTS_MAX: usize = 50;
+
 /// What stands in the skeleton for a lone `.`, which the crate's grammar does not know.
 pub(super) const THIS: &str = ":";
 
@@ -139,6 +142,9 @@ impl<'s> Scanner<'s, '_> {
                 self.reference();
             } else {
                 self.keep(next.len_utf8());
+            }
+            if self.faults.len() >= FAULTS_MAX {
+                return;
             }
             if self.tags.len() > TAGS_MAX {
                 let at = self.at..self.at;
