@@ -1,4 +1,5 @@
 //! What holds for every event and every template.
+#![allow(clippy::unwrap_used, clippy::format_collect, reason = "a test may fail, and need not be fast")]
 
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -116,7 +117,7 @@ fn escaped(text: &str, times: usize) -> String {
     })
 }
 
-fn get<'e>(event: &'e Value, field: usize) -> &'e Value {
+fn get(event: &Value, field: usize) -> &Value {
     &event[FIELDS[field]]
 }
 

@@ -14,11 +14,14 @@ use super::{Format, Resolve};
 /// The longest source.
 pub(super) const SOURCE_BYTES_MAX: usize = 256 * 1024;
 /// The most tags in one source.
-pub(super) const TAGS_MAX: usize = 4096;
+pub(super) const TAGS_MAX: usize = 1024;
 /// The deepest nesting of blocks; each `else if` counts as one level, as it does in the tree.
 pub(super) const BLOCK_DEPTH_MAX: usize = 32;
 /// The most opening brackets in one tag, which bounds how deep its subexpressions and literals can be nested.
 pub(super) const TAG_BRACKETS_MAX: usize = 32;
+
+/// The most faults that one scan reports.
+const FAULTS_MAX: usize = 50;
 
 /// What stands in the skeleton for a lone `.`, which the crate's grammar does not know.
 pub(super) const THIS: &str = ":";
@@ -139,6 +142,9 @@ impl<'s> Scanner<'s, '_> {
                 self.reference();
             } else {
                 self.keep(next.len_utf8());
+            }
+            if self.faults.len() >= FAULTS_MAX {
+                return;
             }
             if self.tags.len() > TAGS_MAX {
                 let at = self.at..self.at;

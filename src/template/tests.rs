@@ -1,4 +1,5 @@
 //! What templates print and what is refused, by tables.
+#![allow(clippy::unwrap_used, clippy::format_collect, reason = "a test may fail, and need not be fast")]
 
 use serde_json::{Value, json};
 
