@@ -207,7 +207,7 @@ impl Renderer {
         scope: &Scope<'v>,
         missing_is_fine: bool,
     ) -> Result<Found<'v>, RenderError> {
-        let Some((last, others)) = arguments.split_last() else { return Ok(None) };
+        let Some((fallback, others)) = arguments.split_last() else { return Ok(None) };
         for argument in others {
             let found = self.find(argument, scope, true)?;
             let is_empty = match found.as_deref() {
@@ -221,7 +221,7 @@ impl Renderer {
                 return Ok(found);
             }
         }
-        self.find(last, scope, missing_is_fine)
+        self.find(fallback, scope, missing_is_fine)
     }
 
     fn lookup<'v>(

@@ -180,7 +180,7 @@ impl Compiler<'_> {
                         // The crate does not export its rules' type; its debug form is their name.
                         PathSeg::Ruled(rule) => match format!("{rule:?}").as_str() {
                             "path_up" => up += 1,
-                            "path_root" => return self.from_root(segments, written),
+                            "path_root" => return self.root(segments, written),
                             _ => {}
                         },
                         _ => {}
@@ -191,7 +191,7 @@ impl Compiler<'_> {
         }
     }
 
-    fn from_root(&self, segments: &[PathSeg], written: &str) -> Expression {
+    fn root(&self, segments: &[PathSeg], written: &str) -> Expression {
         let names = segments.iter().filter_map(|segment| match segment {
             PathSeg::Named(name) => Some(name.as_str()),
             _ => None,
@@ -227,7 +227,7 @@ impl Compiler<'_> {
 
     fn local(&mut self, up: usize, name: &str, written: &str, tag: &Range<usize>) -> Expression {
         let kind = match name {
-            "root" => return self.from_root(&[], written),
+            "root" => return self.root(&[], written),
             "index" => LocalKind::Index,
             "key" => LocalKind::Key,
             "first" => LocalKind::First,

@@ -14,7 +14,6 @@ use super::write::{URL_KEPT, percent_encode};
 
 /// A helper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the table says what each does")]
 pub(super) enum Helper {
     Json,
     Default,

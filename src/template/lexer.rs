@@ -135,6 +135,14 @@ impl Lexer {
         self.state != State::Outside
     }
 
+    /// Ends what escape is open, so that the reading can go on behind a fault.
+    pub(super) fn end_escape(&mut self) {
+        self.escape = Escape::None;
+        if let State::Document(inner) = &mut self.state {
+            inner.end_escape();
+        }
+    }
+
     /// Whether an escape is open, at any level.
     pub(super) fn is_in_escape(&self) -> bool {
         let inner = match &self.state {

@@ -232,16 +232,13 @@ impl Walk<'_> {
             let otherwise = self.flat.items.len();
             self.flat.items.push(Item::Else(block));
             self.flat.blocks.get_mut(block)?.otherwise = Some(otherwise);
-            match self.tags.as_slice().first()?.kind {
-                TagKind::ElseChain => {
-                    let at = self.tag(&[TagKind::ElseChain])?;
-                    let [TemplateElement::HelperBlock(chained)] = inverse.elements.as_slice() else { return None };
-                    self.block(chained, at)?;
-                }
-                _ => {
-                    self.tag(&[TagKind::Else])?;
-                    self.elements(inverse)?;
-                }
+            if self.tags.as_slice().first()?.kind == TagKind::ElseChain {
+                let at = self.tag(&[TagKind::ElseChain])?;
+                let [TemplateElement::HelperBlock(chained)] = inverse.elements.as_slice() else { return None };
+                self.block(chained, at)?;
+            } else {
+                self.tag(&[TagKind::Else])?;
+                self.elements(inverse)?;
             }
         }
         self.flat.blocks.get_mut(block)?.close = self.flat.items.len();
@@ -264,13 +261,12 @@ impl Walk<'_> {
             };
             self.fault(name, at, format!("unknown block `{name}`"), fix);
         }
-        let subject = match parsed.params.as_slice() {
-            [subject] => self.compiler.argument(subject, at),
-            _ => {
-                let problem = format!("`{name}` takes one argument");
-                self.fault(name, at, problem, format!("write `{{{{#{name} x}}}}`, and a helper in parentheses"));
-                Expression::Literal(Value::Null)
-            }
+        let subject = if let [subject] = parsed.params.as_slice() {
+            self.compiler.argument(subject, at)
+        } else {
+            let problem = format!("`{name}` takes one argument");
+            self.fault(name, at, problem, format!("write `{{{{#{name} x}}}}`, and a helper in parentheses"));
+            Expression::Literal(Value::Null)
         };
         let conditional = matches!(name, "if" | "unless");
         for key in parsed.hash.keys().filter(|key| !conditional || *key != "includeZero") {

@@ -83,7 +83,8 @@ impl<'s> Reader<'s> {
                 return Err(vec![Fault::new(0..self.source.len(), "the template is too intricate", fix)]);
             }
         }
-        if self.lexer.is_in_string() {
+        // After another fault the place at the end is unsure.
+        if self.faults.is_empty() && self.lexer.is_in_string() {
             let at = self.opened..self.opened + 1;
             self.faults.push(Fault::new(at, "this string is not closed", "close it with `\"`"));
         }
@@ -133,6 +134,7 @@ impl<'s> Reader<'s> {
 
     fn unescaped(&mut self, at: &Range<usize>, what: &str) {
         if self.lexer.is_in_escape() {
+            self.lexer.end_escape();
             let problem = format!("the {what} stands in the middle of an escape: the backslash before it is open");
             self.faults.push(Fault::new(at.clone(), problem, "write the backslash twice as often"));
         }
@@ -254,7 +256,9 @@ impl Filling {
         } else if let Some(text) = &mut self.without_raw {
             text.push('1');
         }
-        self.text.push('1');
+        // Behind an open backslash a letter that completes it: so the string is a document, and the place a fault.
+        let backslashes = self.text.bytes().rev().take_while(|byte| *byte == b'\\').count();
+        self.text.push(if backslashes % 2 == 1 { 'n' } else { '1' });
     }
 
     fn closed(mut self) -> Self {

@@ -14,7 +14,7 @@ use super::{Format, Resolve};
 /// The longest source.
 pub(super) const SOURCE_BYTES_MAX: usize = 256 * 1024;
 /// The most tags in one source.
-pub(super) const TAGS_MAX: usize = 4096;
+pub(super) const TAGS_MAX: usize = 1024;
 /// The deepest nesting of blocks; each `else if` counts as one level, as it does in the tree.
 pub(super) const BLOCK_DEPTH_MAX: usize = 32;
 /// The most opening brackets in one tag, which bounds how deep its subexpressions and literals can be nested.
