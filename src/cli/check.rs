@@ -9,7 +9,7 @@ use serde_json::{Map, Number, Value};
 
 use super::preview::{self, Preview};
 use super::{Answer, BAD_CONFIG, Config, FINE, NO, count, show};
-use crate::config::{FILE_BYTES_MAX, Snapshot, TestCase, TestEvent, load, read_text};
+use crate::config::{FILE_BYTES_MAX, Snapshot, TestCase, TestEvent, load, read_text, sort};
 use crate::diagnostic::{Diagnostic, Level, nearest};
 use crate::webhook::Webhook;
 
@@ -50,11 +50,11 @@ impl Check {
             for test in &loaded.tests {
                 match run(&masked, test) {
                     Ok(differences) => outcomes.push((test, differences)),
-                    Err(fault) => diagnostics.push(fault),
+                    Err(fault) => diagnostics.push(*fault),
                 }
             }
         }
-        diagnostics.sort_by_key(|one| std::cmp::Reverse(one.level));
+        sort(&mut diagnostics);
         let errors = diagnostics.iter().filter(|one| one.level == Level::Error).count();
         let mut out = show(&diagnostics, coloured);
         if errors > 0 {
@@ -78,13 +78,15 @@ impl Check {
 }
 
 /// Runs one test: what differs from what it expects. The error is an event that cannot be used.
-fn run(snapshot: &Snapshot, case: &TestCase) -> Result<Vec<String>, Diagnostic> {
-    let fault = |problem: String, fix: String| Diagnostic {
-        level: Level::Error,
-        file: case.file.clone(),
-        place: Some(case.place.clone()),
-        problem,
-        fix: Some(fix),
+fn run(snapshot: &Snapshot, case: &TestCase) -> Result<Vec<String>, Box<Diagnostic>> {
+    let fault = |problem: String, fix: String| {
+        Box::new(Diagnostic {
+            level: Level::Error,
+            file: case.file.clone(),
+            place: Some(case.place.clone()),
+            problem,
+            fix: Some(fix),
+        })
     };
     let Some(webhook) = snapshot.webhooks.get(&case.webhook) else { return Ok(Vec::new()) };
     let payload = event(webhook, case).map_err(|(problem, fix)| fault(problem, fix))?;

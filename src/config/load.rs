@@ -145,17 +145,19 @@ fn finish(
     let refuses = report.refuses();
     let snapshot =
         compiled.settings.filter(|_| !refuses).map(|settings| Snapshot { settings, kinds: compiled.kinds, webhooks });
-    Loaded { snapshot, diagnostics: sorted(report), tests, test_diagnostics: sorted(test_report), watched, quarantined }
+    let (mut diagnostics, mut test_diagnostics) = (report.diagnostics, test_report.diagnostics);
+    sort(&mut diagnostics);
+    sort(&mut test_diagnostics);
+    Loaded { snapshot, diagnostics, tests, test_diagnostics, watched, quarantined }
 }
 
-/// Errors before warnings, the sidecar's file before the webhooks', and each file from top to bottom.
-fn sorted(report: Report) -> Vec<Diagnostic> {
-    let mut diagnostics = report.diagnostics;
+/// The order in which people read: errors before warnings, the sidecar's file before the webhooks', and each file from
+/// top to bottom.
+pub fn sort(diagnostics: &mut [Diagnostic]) {
     diagnostics.sort_by_key(|one| {
         let place = one.place.as_ref().map(|place| (place.line, place.column));
         (std::cmp::Reverse(one.level), one.file.contains('/'), one.file.clone(), place)
     });
-    diagnostics
 }
 
 fn sidecar_file(source: &Source, references: &mut References<'_>, report: &mut Report) -> Document {

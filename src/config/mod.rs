@@ -12,7 +12,7 @@ mod snapshot;
 mod table;
 mod tests;
 
-pub use load::{Environment, FILE_BYTES_MAX, Loaded, NAME_CHARS_MAX, Source, WEBHOOKS_MAX, load};
+pub use load::{Environment, FILE_BYTES_MAX, Loaded, NAME_CHARS_MAX, Source, WEBHOOKS_MAX, load, sort};
 pub use read::text as read_text;
 pub use reference::{Key, SIDECAR, Shape, WEBHOOK, reference};
 pub use references::{PLACEHOLDER, REFERENCE_BYTES_MAX};
