@@ -188,16 +188,16 @@ fn webhook_files(dir: &Path, report: &mut Report) -> Vec<PathBuf> {
     let entries = match std::fs::read_dir(&folder) {
         Ok(entries) => entries,
         Err(error) => {
-            let problem = match error.kind() {
-                std::io::ErrorKind::NotFound if !dir.exists() => "the configuration folder does not exist".to_owned(),
-                std::io::ErrorKind::NotFound => "the folder does not exist".to_owned(),
-                kind => format!("the folder cannot be read: {kind}"),
+            let missing = error.kind() == std::io::ErrorKind::NotFound;
+            let (problem, fix) = if missing && !dir.exists() {
+                let problem = format!("the configuration folder `{}` does not exist", dir.display());
+                (problem, "create it, or say where it is: --config DIR")
+            } else if missing {
+                ("the folder does not exist".to_owned(), "create it, with one NAME.toml for each webhook")
+            } else {
+                (format!("the folder cannot be read: {}", error.kind()), "make it a folder that can be read")
             };
-            report.file_error(
-                "webhooks",
-                problem,
-                "create it with one NAME.toml for each webhook, or point --config elsewhere",
-            );
+            report.file_error("webhooks", problem, fix);
             return Vec::new();
         }
     };
