@@ -26,4 +26,5 @@ pub mod reload;
 
 pub mod app;
 
+#[allow(clippy::print_stdout, clippy::print_stderr, reason = "the command line talks to people")]
 pub mod cli;

@@ -33,19 +33,15 @@ pub fn plan<'s>(snapshot: &'s Snapshot, event: &Event) -> Plan<'s> {
     plan
 }
 
-/// Why a webhook does not want an event, one sentence a cause; empty when it does.
+/// Why a webhook does not want an event, one sentence a cause; empty when it does. Its status is not asked.
 #[must_use]
 pub fn refusals(webhook: &Webhook, event: &Event) -> Vec<String> {
-    let mut refusals = Vec::new();
-    if webhook.status == Status::Inactive {
-        refusals.push("status is \"inactive\"".to_owned());
-    }
     if webhook.kind.name != event.kind {
-        refusals.push(format!("kind is \"{}\", the event's is \"{}\"", webhook.kind.name, event.kind));
-        return refusals;
+        return vec![format!("it is for events of kind {}", webhook.kind.name)];
     }
+    let mut refusals = Vec::new();
     if !webhook.triggers.include(&event.event_type) {
-        refusals.push(format!("triggers {} lack \"{}\"", webhook.triggers, event.event_type));
+        refusals.push(format!("the event type {} is not among its triggers ({})", event.event_type, webhook.triggers));
     }
     refusals.extend(webhook.filters.iter().filter_map(|filter| filter.refusal(&event.payload)));
     refusals

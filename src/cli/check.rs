@@ -9,8 +9,9 @@ use serde_json::{Map, Number, Value};
 
 use super::preview::{self, Preview};
 use super::{Answer, BAD_CONFIG, Config, FINE, NO, count, show};
-use crate::config::{FILE_BYTES_MAX, Snapshot, TestCase, TestEvent, load, read_text};
+use crate::config::{FILE_BYTES_MAX, Snapshot, TestCase, TestEvent, load, read_text, sort};
 use crate::diagnostic::{Diagnostic, Level, nearest};
+use crate::plan::refusals;
 use crate::webhook::Webhook;
 
 /// How many differences of one test are printed.
@@ -50,11 +51,11 @@ impl Check {
             for test in &loaded.tests {
                 match run(&masked, test) {
                     Ok(differences) => outcomes.push((test, differences)),
-                    Err(fault) => diagnostics.push(fault),
+                    Err(fault) => diagnostics.push(*fault),
                 }
             }
         }
-        diagnostics.sort_by_key(|one| std::cmp::Reverse(one.level));
+        sort(&mut diagnostics);
         let errors = diagnostics.iter().filter(|one| one.level == Level::Error).count();
         let mut out = show(&diagnostics, coloured);
         if errors > 0 {
@@ -78,27 +79,26 @@ impl Check {
 }
 
 /// Runs one test: what differs from what it expects. The error is an event that cannot be used.
-fn run(snapshot: &Snapshot, case: &TestCase) -> Result<Vec<String>, Diagnostic> {
-    let fault = |problem: String, fix: String| Diagnostic {
-        level: Level::Error,
-        file: case.file.clone(),
-        place: Some(case.place.clone()),
-        problem,
-        fix: Some(fix),
+fn run(snapshot: &Snapshot, case: &TestCase) -> Result<Vec<String>, Box<Diagnostic>> {
+    let fault = |problem: String, fix: String| {
+        Box::new(Diagnostic {
+            level: Level::Error,
+            file: case.file.clone(),
+            place: Some(case.place.clone()),
+            problem,
+            fix: Some(fix),
+        })
     };
     let Some(webhook) = snapshot.webhooks.get(&case.webhook) else { return Ok(Vec::new()) };
     let payload = event(webhook, case).map_err(|(problem, fix)| fault(problem, fix))?;
-    let kind = &webhook.kind;
-    let Some(event_type) = kind.event_type(&payload) else {
-        let problem = format!("the event has no event type at {}", kind.type_path.text());
-        return Err(fault(problem, format!("give it one, as events of kind `{}` have", kind.name)));
-    };
-    let refusal = preview::refusal(webhook, &event_type, &payload);
-    match (case.expect.delivered.unwrap_or(true), refusal) {
-        (true, Some(reason)) => Ok(vec![format!("expected it to be delivered, but {reason}")]),
-        (false, None) => Ok(vec!["expected it not to be delivered, but trigger and filters want it".to_owned()]),
-        (false, Some(_)) => Ok(Vec::new()),
-        (true, None) => Ok(match preview::preview(webhook, &payload, &payload.to_string()) {
+    let event = preview::event(&webhook.kind, payload.to_string())
+        .map_err(|error| fault(error.problem, "correct the test's event".to_owned()))?;
+    let refusals = refusals(webhook, &event);
+    match (case.expect.delivered.unwrap_or(true), refusals.is_empty()) {
+        (true, false) => Ok(vec![format!("expected it to be delivered, but {}", refusals.join("; "))]),
+        (false, true) => Ok(vec!["expected it not to be delivered, but trigger and filters want it".to_owned()]),
+        (false, false) => Ok(Vec::new()),
+        (true, true) => Ok(match preview::preview(webhook, &event) {
             Ok(found) => differences(case, &found),
             Err(error) => vec![error],
         }),

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use serde_json::Value;
 
 use super::{Answer, Config, FINE, NO, USAGE, preview};
 use crate::config::{Snapshot, read_text};
 use crate::diagnostic::nearest;
+use crate::event::Event;
 use crate::kind::Kind;
+use crate::plan::refusals;
 use crate::secret::MASK;
 use crate::webhook::{Status, Webhook};
 
@@ -60,18 +61,11 @@ impl Render {
         let webhook = self.name.as_deref().map(|name| named(snapshot, name)).transpose()?;
         let kind = self.kind(snapshot, webhook)?;
         let raw = read_event(&self.event)?;
-        let payload: Value = serde_json::from_str(&raw).map_err(|error| format!("the event is no JSON: {error}"))?;
-        if !payload.is_object() {
-            return Err("the event is no JSON object".to_owned());
-        }
-        let event_type = kind.event_type(&payload).ok_or_else(|| {
-            format!(
-                "the event has no event type at {}; is it of another --kind than `{}`?",
-                kind.type_path.text(),
-                kind.name
-            )
+        let event = preview::event(kind, raw).map_err(|error| {
+            let hint = if error.place.is_none() { "; is it of another --kind?" } else { "" };
+            format!("the event: {}{hint}", error.problem)
         })?;
-        let question = Question { kind, event_type: &event_type, payload: &payload, raw: raw.trim() };
+        let question = Question(&event);
         if let Some(webhook) = webhook {
             return Ok(if self.body_only { question.body(webhook) } else { question.request(webhook) });
         }
@@ -124,22 +118,15 @@ pub(super) fn read_event(path: &Path) -> Result<String, String> {
 }
 
 /// An event that webhooks are asked about.
-struct Question<'q> {
-    kind: &'q Kind,
-    event_type: &'q str,
-    payload: &'q Value,
-    raw: &'q str,
-}
+struct Question<'q>(&'q Event);
 
 impl Question<'_> {
     fn refusal(&self, webhook: &Webhook) -> Option<String> {
-        if webhook.kind.name != self.kind.name {
-            return Some(format!("it is for events of kind {}", webhook.kind.name));
-        }
+        let mut refusals = refusals(webhook, self.0);
         if webhook.status == Status::Inactive {
-            return Some("it is inactive".to_owned());
+            refusals.insert(0, "it is inactive".to_owned());
         }
-        preview::refusal(webhook, self.event_type, self.payload)
+        (!refusals.is_empty()).then(|| refusals.join("; "))
     }
 
     /// Whether the webhook wants the event, and the request.
@@ -148,21 +135,21 @@ impl Question<'_> {
         if let Some(reason) = self.refusal(webhook) {
             return Answer { out: format!("{name}: not wanted: {reason}\n"), code: FINE, ..Answer::default() };
         }
-        let request = match preview::preview(webhook, self.payload, self.raw) {
+        let request = match preview::preview(webhook, self.0) {
             Ok(request) => request,
             Err(problem) => {
                 return Answer { out: format!("{name}: wanted, but {problem}\n"), code: NO, ..Answer::default() };
             }
         };
         let note = if webhook.status == Status::Shadow { ", shadow: never sent" } else { "" };
-        let mut out = format!("{name}: wanted ({}{note})\n", self.event_type);
+        let mut out = format!("{name}: wanted ({}{note})\n", self.0.event_type);
         let port = if webhook.url.port == 443 { String::new() } else { format!(":{}", webhook.url.port) };
         let _ = writeln!(out, "{} https://{}{port}/{MASK}", webhook.method, webhook.url.host);
         for (name, value) in &request.headers {
             let _ = writeln!(out, "{name}: {value}");
         }
         if !request.body.is_empty() {
-            let _ = writeln!(out, "\n{}", request.body.trim_end());
+            let _ = writeln!(out, "\n{}", preview::pretty(request.body.trim_end()));
         }
         if !request.missing.is_empty() {
             let _ = writeln!(out, "\nmissing in the event: {}", request.missing.join(", "));
@@ -174,7 +161,7 @@ impl Question<'_> {
     fn body(&self, webhook: &Webhook) -> Answer {
         let problem = match self.refusal(webhook) {
             Some(reason) => format!("not wanted: {reason}"),
-            None => match preview::preview(webhook, self.payload, self.raw) {
+            None => match preview::preview(webhook, self.0) {
                 Ok(request) => {
                     return Answer { out: format!("{}\n", request.body.trim_end()), code: FINE, ..Answer::default() };
                 }

@@ -12,9 +12,9 @@ use jiff::Timestamp;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::cli::render;
 use crate::cli::run::runtime;
 use crate::cli::{BAD_CONFIG, Folder, NO, USAGE};
+use crate::cli::{preview, render};
 use crate::client::{Client, Limits, Response, Routes};
 use crate::config::{Snapshot, Source, load};
 use crate::delivery::{Failure, Outcome};
@@ -83,7 +83,7 @@ fn test(source: &Source, name: &str, mock: Mock) -> ExitCode {
         eprintln!("{diagnostic}");
     }
     let Some(snapshot) = loaded.snapshot else { return ExitCode::from(BAD_CONFIG) };
-    let masked = load(&Source { masked: true, ..source.clone() }).snapshot;
+    let masked = preview::masked(source).snapshot;
     let Some((name, webhook)) = snapshot.webhooks.get_key_value(name) else {
         let known: Vec<&str> = snapshot.webhooks.keys().map(AsRef::as_ref).collect();
         eprintln!("outrigger: there is no webhook `{name}`; there are {}", known.join(", "));
@@ -174,17 +174,8 @@ async fn send(snapshot: &Snapshot, webhook: &Webhook, event: &Event) -> Result<(
 
 fn show_request(webhook: &Webhook, request: &Request) {
     println!("{} https://{}/***", request.method, webhook.url.host);
-    for name in request.headers.keys() {
-        let values = request.headers.get_all(name).iter().map(|value| {
-            if value.is_sensitive() && webhook.auth.as_ref().is_some_and(|(auth, _)| auth == name) {
-                crate::secret::MASK.into()
-            } else {
-                String::from_utf8_lossy(value.as_bytes())
-            }
-        });
-        for value in values {
-            println!("{name}: {value}");
-        }
+    for (name, value) in preview::headers(webhook, request) {
+        println!("{name}: {value}");
     }
     println!("{TEST_HEADER}: true");
     println!("\n{}", shown(&request.body));
@@ -207,11 +198,9 @@ fn show_response(response: &Response, judgement: &Judgement, milliseconds: u128)
     }
 }
 
-/// A body for people: JSON indented, all else as it is, both cut.
+/// A body for people, cut.
 fn shown(body: &[u8]) -> String {
-    let text = serde_json::from_slice::<Value>(body)
-        .and_then(|value| serde_json::to_string_pretty(&value))
-        .unwrap_or_else(|_| String::from_utf8_lossy(body).into_owned());
+    let text = preview::pretty(&String::from_utf8_lossy(body));
     match text.char_indices().nth(SHOWN_CHARS_MAX) {
         Some((cut, _)) => format!("{}…", text.get(..cut).unwrap_or_default()),
         None => text,

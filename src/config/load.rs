@@ -145,17 +145,19 @@ fn finish(
     let refuses = report.refuses();
     let snapshot =
         compiled.settings.filter(|_| !refuses).map(|settings| Snapshot::new(settings, compiled.kinds, webhooks));
-    Loaded { snapshot, diagnostics: sorted(report), tests, test_diagnostics: sorted(test_report), watched, quarantined }
+    let (mut diagnostics, mut test_diagnostics) = (report.diagnostics, test_report.diagnostics);
+    sort(&mut diagnostics);
+    sort(&mut test_diagnostics);
+    Loaded { snapshot, diagnostics, tests, test_diagnostics, watched, quarantined }
 }
 
-/// Errors before warnings, the sidecar's file before the webhooks', and each file from top to bottom.
-fn sorted(report: Report) -> Vec<Diagnostic> {
-    let mut diagnostics = report.diagnostics;
+/// The order in which people read: errors before warnings, the sidecar's file before the webhooks', and each file from
+/// top to bottom.
+pub fn sort(diagnostics: &mut [Diagnostic]) {
     diagnostics.sort_by_key(|one| {
         let place = one.place.as_ref().map(|place| (place.line, place.column));
         (std::cmp::Reverse(one.level), one.file.contains('/'), one.file.clone(), place)
     });
-    diagnostics
 }
 
 fn sidecar_file(source: &Source, references: &mut References<'_>, report: &mut Report) -> Document {
@@ -186,16 +188,16 @@ fn webhook_files(dir: &Path, report: &mut Report) -> Vec<PathBuf> {
     let entries = match std::fs::read_dir(&folder) {
         Ok(entries) => entries,
         Err(error) => {
-            let problem = match error.kind() {
-                std::io::ErrorKind::NotFound if !dir.exists() => "the configuration folder does not exist".to_owned(),
-                std::io::ErrorKind::NotFound => "the folder does not exist".to_owned(),
-                kind => format!("the folder cannot be read: {kind}"),
+            let missing = error.kind() == std::io::ErrorKind::NotFound;
+            let (problem, fix) = if missing && !dir.exists() {
+                let problem = format!("the configuration folder `{}` does not exist", dir.display());
+                (problem, "create it, or say where it is: --config DIR")
+            } else if missing {
+                ("the folder does not exist".to_owned(), "create it, with one NAME.toml for each webhook")
+            } else {
+                (format!("the folder cannot be read: {}", error.kind()), "make it a folder that can be read")
             };
-            report.file_error(
-                "webhooks",
-                problem,
-                "create it with one NAME.toml for each webhook, or point --config elsewhere",
-            );
+            report.file_error("webhooks", problem, fix);
             return Vec::new();
         }
     };

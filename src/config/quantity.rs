@@ -4,10 +4,11 @@ use std::time::Duration;
 
 const UNITS_OF_TIME: [(&str, f64); 5] = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0), ("d", 86_400.0)];
 
-const UNITS_OF_SIZE: [(&str, u64); 7] = [
+const UNITS_OF_SIZE: [(&str, u64); 8] = [
     ("KiB", 1 << 10),
     ("MiB", 1 << 20),
     ("GiB", 1 << 30),
+    ("TiB", 1 << 40),
     ("KB", 1_000),
     ("MB", 1_000_000),
     ("GB", 1_000_000_000),
@@ -62,7 +63,7 @@ pub(super) fn show_duration(duration: Duration) -> String {
 
 /// Writes a size in its largest whole unit.
 pub(super) fn show_size(bytes: u64) -> String {
-    for (unit, size) in [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1_u64 << 10)] {
+    for (unit, size) in [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1_u64 << 10)] {
         if bytes > 0 && bytes.is_multiple_of(size) {
             return format!("{}{unit}", bytes / size);
         }
@@ -106,7 +107,7 @@ mod tests {
 
     #[test]
     fn quantities_are_written_in_their_largest_whole_unit() {
-        assert_eq!(show_duration(Duration::from_mins(1440)), "1d");
+        assert_eq!(show_duration(Duration::from_hours(24)), "1d");
         assert_eq!(show_duration(Duration::from_millis(1500)), "1500ms");
         assert_eq!(show_duration(Duration::ZERO), "0ms");
         assert_eq!(show_size(65_536), "64KiB");

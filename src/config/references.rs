@@ -242,3 +242,28 @@ pub(super) fn pieces(text: &str) -> Vec<Piece<'_>> {
     pieces.push(Piece::Literal(from..text.len()));
     pieces
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(text: &str) -> Vec<String> {
+        let show = |piece: Piece<'_>| match piece {
+            Piece::Literal(range) => text[range].to_owned(),
+            Piece::Dollar(range) => format!("dollar {}", &text[range]),
+            Piece::Reference(range, name) => format!("reference {} {name}", &text[range]),
+            Piece::Open(range) => format!("open {}", &text[range]),
+        };
+        pieces(text).into_iter().map(show).filter(|piece| !piece.is_empty()).collect()
+    }
+
+    #[test]
+    fn a_text_is_taken_apart_at_its_references() {
+        assert_eq!(shown("a${env:B}c"), ["a", "reference ${env:B} env:B", "c"]);
+        assert_eq!(shown("$${env:B}"), ["dollar $${", "env:B}"]);
+        assert_eq!(shown("${{x}}"), ["$", "{{x}}"]);
+        assert_eq!(shown("a${b"), ["a", "open ${", "b"]);
+        assert_eq!(shown("${a\n}"), ["open ${", "a\n}"]);
+        assert_eq!(shown("$ {a}"), ["$ {a}"]);
+    }
+}

@@ -84,7 +84,7 @@ impl<'t> Table<'t> {
     /// A text.
     pub(super) fn text(&self, report: &mut Report, key: &str) -> Option<Text<'t>> {
         let entry = self.get(key)?;
-        self.expect(report, entry, "a text", as_text(entry.node))
+        self.expect(report, entry, "a text, in quotes", as_text(entry.node))
     }
 
     /// `true` or `false`.
@@ -157,7 +157,9 @@ impl<'t> Table<'t> {
     /// A list of anything.
     pub(super) fn list(&self, report: &mut Report, key: &str) -> Option<Vec<Node<'t>>> {
         let entry = self.get(key)?;
-        let DeValue::Array(items) = entry.node.value else { return self.expect(report, entry, "a list", None) };
+        let DeValue::Array(items) = entry.node.value else {
+            return self.expect(report, entry, "a list, in brackets: [ … ]", None);
+        };
         let document = entry.node.at.document;
         Some(items.iter().map(|item| Node { value: item.get_ref(), at: At::new(document, item.span()) }).collect())
     }
@@ -183,14 +185,21 @@ impl<'t> Table<'t> {
     /// A table under this one.
     pub(super) fn table(&self, report: &mut Report, key: &str) -> Option<Table<'t>> {
         let entry = self.get(key)?;
-        let DeValue::Table(table) = entry.node.value else { return self.expect(report, entry, "a table", None) };
+        let DeValue::Table(table) = entry.node.value else {
+            return self.expect(report, entry, "a table: `[…]` with its keys below", None);
+        };
         Some(Table::new(entry.node.at.document, self.name(key), entry.node.at, table))
     }
 
     /// A list of tables (`[[key]]`); what is none is reported and left out.
     pub(super) fn tables(&self, report: &mut Report, key: &str) -> Vec<Table<'t>> {
         let Some(entry) = self.get(key) else { return Vec::new() };
-        let Some(items) = self.list(report, key) else { return Vec::new() };
+        let wanted = format!("`[[{key}]]` with its keys below");
+        let DeValue::Array(_) = entry.node.value else {
+            self.expect::<()>(report, entry, &wanted, None);
+            return Vec::new();
+        };
+        let items = self.list(report, key).unwrap_or_default();
         let mut tables = Vec::with_capacity(items.len());
         for item in items {
             match item.value {
@@ -199,7 +208,7 @@ impl<'t> Table<'t> {
                 }
                 other => {
                     let problem = format!("`{key}` is a list of tables, and this is {}", shape(other));
-                    report.error(item.at, problem, format!("write `[[{}]]` with its keys below", entry.name));
+                    report.error(item.at, problem, format!("write {wanted}"));
                 }
             }
         }
@@ -214,17 +223,20 @@ impl<'t> Table<'t> {
         }
         let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
         let fix = match nearest(text.value, words.iter().copied()) {
-            Some(word) => format!("did you mean \"{word}\"?"),
-            None => format!("write {}", list(&words)),
+            Some(word) => format!("did you mean \"{word}\"? The words are {}", list(&words)),
+            None => {
+                format!("write {}", words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" or "))
+            }
         };
-        report.error(text.at, format!("`{}` is not one of {}", self.name(key), list(&words)), fix);
+        let entry = self.get(key)?;
+        report.error(text.at, format!("`{}` {}", self.name(key), describe(entry.node)), fix);
         None
     }
 
     /// Passes a value on, or reports that the key holds something else.
     fn expect<T>(&self, report: &mut Report, entry: &Entry<'t>, wanted: &str, found: Option<T>) -> Option<T> {
         if found.is_none() {
-            let problem = format!("`{}` is {}", self.name(entry.name), describe(entry.node));
+            let problem = format!("`{}` {}", self.name(entry.name), describe(entry.node));
             report.error(entry.node.at, problem, format!("write {wanted}"));
         }
         found
@@ -276,13 +288,16 @@ pub(super) fn as_json(value: &DeValue<'_>) -> Option<Value> {
     })
 }
 
-/// What a value is, for messages; its text is shown by the source line, where that may be seen.
+/// What a key has, for messages. Where the value may be a secret it is not repeated.
 fn describe(node: Node<'_>) -> String {
+    if !node.at.document.shown {
+        return "has a value that does not fit".to_owned();
+    }
     match node.value {
-        DeValue::String(text) if node.at.document.shown => format!("\"{}\"", excerpt(text)),
-        DeValue::Integer(number) if node.at.document.shown => number.to_string(),
-        DeValue::Float(number) if node.at.document.shown => number.to_string(),
-        other => shape(other).to_owned(),
+        DeValue::String(text) => format!("is \"{}\"", excerpt(text)),
+        DeValue::Integer(number) => format!("is {number}"),
+        DeValue::Float(number) => format!("is {number}"),
+        other => format!("is {}", shape(other)),
     }
 }
 
@@ -291,7 +306,8 @@ const EXCERPT_CHARS_MAX: usize = 60;
 
 /// The beginning of a text, on one line.
 pub(super) fn excerpt(text: &str) -> String {
-    let mut short: String = text.chars().take(EXCERPT_CHARS_MAX).flat_map(char::escape_debug).collect();
+    let mut short: String =
+        text.chars().take(EXCERPT_CHARS_MAX).map(|one| if one.is_control() { ' ' } else { one }).collect();
     if text.chars().count() > EXCERPT_CHARS_MAX {
         short.push('…');
     }

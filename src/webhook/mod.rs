@@ -101,7 +101,14 @@ impl fmt::Display for Triggers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::All => f.write_str("all"),
-            Self::Only(types) => f.debug_list().entries(types).finish(),
+            Self::Only(types) => {
+                let mut comma = "";
+                for one in types {
+                    write!(f, "{comma}{one}")?;
+                    comma = ", ";
+                }
+                Ok(())
+            }
         }
     }
 }

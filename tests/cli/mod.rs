@@ -2,6 +2,7 @@
 
 mod check;
 mod faults;
+mod load;
 mod render;
 
 use std::io::Write;

@@ -26,7 +26,7 @@ pub(super) fn auth(
         report.error(second.key_at, "`[auth]` holds more than one way", "leave one of them");
         return None;
     }
-    if let Some(bearer) = table.table(report, "bearer").filter(|_| table.get("bearer").is_some()) {
+    if let Some(bearer) = table.table(report, "bearer") {
         bearer.refuse_unknown(report, WEBHOOK, "auth.bearer");
         let (text, token) = required(report, &bearer, "token", resolver)?;
         if token.expose().is_empty() || !token.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -36,7 +36,7 @@ pub(super) fn auth(
         }
         return Some((AUTHORIZATION, Secret::new(format!("Bearer {}", token.expose()))));
     }
-    if let Some(basic) = table.table(report, "basic").filter(|_| table.get("basic").is_some()) {
+    if let Some(basic) = table.table(report, "basic") {
         basic.refuse_unknown(report, WEBHOOK, "auth.basic");
         let (user_text, user) = required(report, &basic, "username", resolver)?;
         let (_, password) = required(report, &basic, "password", resolver)?;
@@ -47,7 +47,7 @@ pub(super) fn auth(
         let pair = Secret::new(format!("{}:{}", user.expose(), password.expose()));
         return Some((AUTHORIZATION, Secret::new(format!("Basic {}", STANDARD.encode(pair.expose())))));
     }
-    let key = table.table(report, "api_key").filter(|_| table.get("api_key").is_some())?;
+    let key = table.table(report, "api_key")?;
     key.refuse_unknown(report, WEBHOOK, "auth.api_key");
     let header = key.text(report, "header");
     if key.get("header").is_none() {
@@ -55,8 +55,9 @@ pub(super) fn auth(
     }
     let name = header.and_then(|header| headers::name(report, header.value, header.at));
     let (text, value) = required(report, &key, "value", resolver)?;
-    if value.expose().is_empty() {
-        report.error(text.at, "the API key is empty", "give it a value");
+    if value.expose().is_empty() || !value.expose().bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
+        let problem = "the API key is empty, or holds other characters than a header can";
+        report.error(text.at, problem, "an API key has visible ASCII characters and blanks only");
         return None;
     }
     Some((name?, value))

@@ -10,7 +10,7 @@ use crate::config::document::{At, Document, Report, Text};
 use crate::config::load::FILE_BYTES_MAX;
 use crate::config::read;
 use crate::config::references::Resolver;
-use crate::config::table::{Table, excerpt};
+use crate::config::table::Table;
 use crate::kind::Kind;
 use crate::secret::{MASK, Secret};
 use crate::template::{Format, Template};
@@ -126,15 +126,11 @@ fn judge(report: &mut Report, text: &Text<'_>, template: &Template, judged: &Jud
     };
     for sample in judged.kind.samples.iter().filter(|sample| wanted(&sample.event_type)) {
         let problem = match template.render(&sample.payload, false, judged.bytes_max) {
-            Ok(rendered) => match serde_json::from_str::<IgnoredAny>(&rendered.text) {
-                Ok(_) => continue,
-                Err(error) => {
-                    let shown = masked_line(text, &sample.payload, judged.bytes_max);
-                    let error = shown.as_ref().map_or_else(|| error.to_string(), |(error, _)| error.clone());
-                    let line = shown.map_or(String::new(), |(_, line)| format!(", in `{line}`"));
-                    format!("the body is no JSON for the sample `{}`: {error}{line}", sample.name)
-                }
-            },
+            Ok(rendered) if serde_json::from_str::<IgnoredAny>(&rendered.text).is_ok() => continue,
+            Ok(_) => {
+                let error = masked_error(text, &sample.payload, judged.bytes_max).unwrap_or_default();
+                format!("with the sample `{}` the body is no JSON{error}", sample.name)
+            }
             Err(error) => format!("the body cannot be rendered for the sample `{}`: {error}", sample.name),
         };
         report.error(first_line(text), problem, "correct the template so that every event gives JSON");
@@ -149,11 +145,18 @@ fn first_line<'t>(text: &Text<'t>) -> At<'t> {
     if line.is_empty() { text.at } else { text.within(start..start + line.trim_end().len()) }
 }
 
-/// What is wrong with the body and its line, as it is rendered with every reference masked.
-fn masked_line(text: &Text<'_>, payload: &serde_json::Value, bytes_max: usize) -> Option<(String, String)> {
+/// How much is shown of the rendered line before and behind its fault, in characters.
+const SHOWN_CHARS_MAX: usize = 40;
+
+/// What is wrong with the body and where, as it is rendered with every reference masked.
+fn masked_error(text: &Text<'_>, payload: &serde_json::Value, bytes_max: usize) -> Option<String> {
     let masked = Template::compile(text.value, Format::Json, &mut |_| Ok(Secret::new(MASK.to_owned()))).ok()?;
     let rendered = masked.render(payload, false, bytes_max).ok()?.text;
     let error = serde_json::from_str::<IgnoredAny>(&rendered).err()?;
     let line = rendered.lines().nth(error.line().checked_sub(1)?)?;
-    Some((error.to_string(), excerpt(line.trim())))
+    // The column counts bytes.
+    let before = line.char_indices().take_while(|(at, _)| *at < error.column()).count();
+    let skipped = before.saturating_sub(SHOWN_CHARS_MAX);
+    let shown: String = line.chars().skip(skipped).take(before - skipped + SHOWN_CHARS_MAX).collect();
+    Some(format!(": {error} of what is rendered, near `{}`", shown.trim()))
 }

@@ -75,12 +75,14 @@ pub(super) struct Around<'a> {
 /// How many faults of one file's syntax are reported: what follows the first few is mostly their echo.
 const SYNTAX_FAULTS_MAX: usize = 3;
 
+const SYNTAX_FIX: &str = "correct it here: each key stands once in its [table], and texts stand in quotes";
+
 /// Parses a document; reports what is no TOML.
 fn parse<'t>(document: &'t Document, report: &mut Report) -> Option<DeTable<'t>> {
     let (table, faults) = DeTable::parse_recoverable(&document.text);
     for fault in faults.iter().take(SYNTAX_FAULTS_MAX) {
         let at = At::new(document, fault.span().unwrap_or(0..0));
-        report.error(at, format!("this is no TOML: {}", fault.message()), "correct the syntax");
+        report.error(at, format!("this is no TOML: {}", fault.message()), SYNTAX_FIX);
     }
     faults.is_empty().then(|| table.into_inner())
 }

@@ -134,11 +134,13 @@ fn authority(head: &Head) -> Result<(String, u16), Fault> {
     let from = if head.referenced { " (given by a reference)" } else { "" };
     let fault = |problem: &str, fix: &str| Fault::new(head.at.clone(), format!("{problem}{from}"), fix);
     let Some((scheme, authority)) = head.text.split_once("://") else {
-        let lower = head.text.to_lowercase();
-        return Err(if lower.starts_with("https") || lower.starts_with("http:") || lower.starts_with("http/") {
-            fault("the URL's beginning is misspelt", "write https:// and then the host")
-        } else {
-            fault("the URL does not begin with https://", "write https:// and then the host")
+        return Err(match misspelt_scheme(head) {
+            Some(written) => Fault::new(
+                head.at.start..head.at.start + written.len(),
+                format!("the URL begins with `{written}` instead of `https://`"),
+                "write https:// and then the host",
+            ),
+            None => fault("the URL does not begin with https://", "write https:// and then the host"),
         });
     };
     if !scheme.eq_ignore_ascii_case("https") {
@@ -175,6 +177,14 @@ fn authority(head: &Head) -> Result<(String, u16), Fault> {
         },
     };
     Ok((host, port))
+}
+
+/// `https//:` and the like, where it is the file that says it.
+fn misspelt_scheme(head: &Head) -> Option<&str> {
+    let letters = head.text.find(|character: char| !character.is_ascii_alphabetic())?;
+    let marks = head.text.get(letters..)?.find(|character| !matches!(character, ':' | '/' | '\\' | ';'))?;
+    let (scheme, written) = (head.text.get(..letters)?, head.text.get(..letters + marks)?);
+    (!head.referenced && marks > 0 && scheme.to_lowercase().starts_with("http")).then_some(written)
 }
 
 fn is_host(host: &str) -> bool {

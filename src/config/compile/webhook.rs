@@ -14,7 +14,7 @@ use crate::config::references::{References, Resolver};
 use crate::config::table::{Table, list};
 use crate::config::tests::TestCase;
 use crate::diagnostic::nearest;
-use crate::kind::{Kind, MANUAL};
+use crate::kind::Kind;
 use crate::template::Format;
 use crate::webhook::{Status, Triggers, Webhook};
 
@@ -162,7 +162,7 @@ fn triggers(report: &mut Report, root: &Table<'_>, kind: Option<&Kind>) -> Optio
             only.insert(canonical);
             continue;
         }
-        let known: Vec<&str> = kind.types.iter().map(|one| &**one).chain([MANUAL]).collect();
+        let known = kind.triggers();
         let fix = match nearest(text.value, known.iter().copied()) {
             Some(near) => format!("did you mean \"{near}\"? The triggers are {}", list(&known)),
             None => format!("the triggers are {}", list(&known)),
