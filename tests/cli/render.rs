@@ -90,8 +90,11 @@ bearer = { token = "TOPSECRET" }
     let run = outrigger(&["render", "--config", dir, "--event", "-"], &secrets, event).expect_code(0);
     assert_eq!(
         run.out,
-        "hook: wanted (RequestGranted)\nPOST https://hooks.example.com/***\ncontent-type: application/json\n\
-         authorization: ***\nx-a: key ***\n\n{\"a\": \"***\", \"id\": \"7\"}\n"
+        format!(
+            "hook: wanted (RequestGranted)\nPOST https://hooks.example.com/***\nuser-agent: outrigger/{}\n\
+             content-type: application/json\nx-a: key ***\nauthorization: ***\n\n{{\n  \"a\": \"***\",\n  \"id\": \"7\"\n}}\n",
+            env!("CARGO_PKG_VERSION")
+        )
     );
 }
 
@@ -100,9 +103,9 @@ fn a_question_that_makes_no_sense_is_a_usage_error() {
     let good = "{\"event_type\": \"RequestGranted\"}";
     for (arguments, input, expected) in [
         (vec!["render", "okta", "--event", "-"], good, "there is no webhook `okta`"),
-        (vec!["render", "--event", "-"], "{", "the event is no JSON"),
-        (vec!["render", "--event", "-"], "[]", "the event is no JSON object"),
-        (vec!["render", "--event", "-"], "{}", "the event has no event type at $.event_type"),
+        (vec!["render", "--event", "-"], "{", "the event: not JSON"),
+        (vec!["render", "--event", "-"], "[]", "an event is a JSON object, this is an array"),
+        (vec!["render", "--event", "-"], "{}", "has its type as text at `$.event_type`"),
         (vec!["render", "--event", "-", "--kind", "nope"], good, "there is no kind `nope`"),
         (vec!["render", "--event", "/nowhere.json"], "", "the file /nowhere.json does not exist"),
     ] {
