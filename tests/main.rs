@@ -4,6 +4,7 @@ mod bad_input;
 mod cli;
 mod crash;
 mod delivery;
+mod docs;
 mod house;
 mod metrics;
 mod reload;

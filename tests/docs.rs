@@ -1,0 +1,323 @@
+//! What users read is true: tables are made from the code or held against it, examples and transcripts are run.
+//!
+//! `UPDATE_GOLDEN=1` rewrites the generated parts.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use outrigger::config::{Key, Shape, reference};
+use outrigger::delivery::{Failure, Outcome, Reason};
+use outrigger::kind::Kind;
+use outrigger::metrics::FAMILIES;
+use outrigger::template::{Format, Template};
+use outrigger::webhook::retry::{Decision, Policy, decide};
+use serde_json::Value;
+
+use crate::cli::{folder, outrigger};
+use crate::support::{receiver, sidecar};
+
+const README: &str = include_str!("../README.md");
+const TEMPLATES: &str = include_str!("../docs/templates.md");
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Holds the generated part of a document against what it is made from.
+fn hold_generated(file: &str, part: &str, made: &str) {
+    let path = root().join(file);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = text.split_once(&format!("<!-- generated: {part} -->\n")).unwrap();
+    let (found, after) = rest.split_once("<!-- end -->").unwrap();
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, format!("{before}<!-- generated: {part} -->\n{made}<!-- end -->{after}")).unwrap();
+        return;
+    }
+    assert!(found == made, "{file} is out of date (UPDATE_GOLDEN=1 rewrites it); it should be\n{made}");
+}
+
+#[test]
+fn the_generated_parts_are_what_the_code_says() {
+    let mut keys = String::new();
+    for (file, list) in reference() {
+        let _ = write!(keys, "\n### `{file}`\n");
+        let mut tables: Vec<&str> = Vec::new();
+        for key in list {
+            if !tables.contains(&key.table) {
+                tables.push(key.table);
+            }
+        }
+        for table in tables {
+            let _ = write!(keys, "\n{}\n\n| key | value | default | |\n|---|---|---|---|\n", heading(table));
+            for key in list.iter().filter(|key| key.table == table) {
+                let _ = writeln!(keys, "| `{}` | {} | {} | {} |", key.key, shape(key), default(key), cell(key.about));
+            }
+        }
+    }
+    hold_generated("docs/configuration.md", "keys", &(keys + "\n"));
+
+    let mut kinds = String::from("\n| kind | triggers | field: where it stands |\n|---|---|---|\n");
+    for kind in Kind::builtin() {
+        let types: Vec<_> = kind.types.iter().map(|name| format!("`{name}`")).collect();
+        let types = if types.is_empty() { "any event type".to_owned() } else { types.join(", ") };
+        let fields: Vec<_> = kind.fields.iter().map(|(name, path)| format!("`{name}`: `{}`", path.text())).collect();
+        let _ = writeln!(kinds, "| `{}` | {types} | {} |", kind.name, fields.join("<br>"));
+    }
+    hold_generated("docs/configuration.md", "kinds", &(kinds + "\n"));
+
+    let mut metrics = String::from("\n| name | type | labels | |\n|---|---|---|---|\n");
+    for family in FAMILIES {
+        let labels: Vec<_> = family.labels.iter().map(|label| format!("`{label}`")).collect();
+        let _ = writeln!(
+            metrics,
+            "| `{}` | {} | {} | {} |",
+            family.name,
+            family.kind,
+            labels.join(", "),
+            cell(family.help)
+        );
+    }
+    hold_generated("docs/metrics.md", "metrics", &(metrics + "\n"));
+}
+
+fn heading(table: &str) -> String {
+    match table {
+        "" => "Before any table".to_owned(),
+        "filters" | "response_validators" | "tests" => format!("`[[{table}]]`"),
+        _ => format!("`[{table}]`"),
+    }
+}
+
+fn shape(key: &Key) -> &'static str {
+    match key.shape {
+        Shape::Text => "text",
+        Shape::Duration => "duration",
+        Shape::Size => "size",
+        Shape::Other => "TOML",
+    }
+}
+
+/// A default is code, unless it is a few words or code already.
+fn default(key: &Key) -> String {
+    match key.default {
+        "" => String::new(),
+        words if words.contains([' ', '`']) => words.to_owned(),
+        code => format!("`{code}`"),
+    }
+}
+
+/// A sentence as a cell of a table.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|")
+}
+
+/// The rows of all tables in a text whose head begins with these cells.
+fn rows<'t>(text: &'t str, head: &str) -> Vec<Vec<&'t str>> {
+    let mut rows = Vec::new();
+    let mut inside = false;
+    for line in text.lines() {
+        if line.starts_with(head) {
+            inside = true;
+        } else if !line.starts_with('|') {
+            inside = false;
+        } else if inside && !line.starts_with("|---") {
+            rows.push(line.trim_matches('|').split(" | ").map(str::trim).collect());
+        }
+    }
+    rows
+}
+
+fn code(cell: &str) -> &str {
+    cell.strip_prefix('`').and_then(|cell| cell.strip_suffix('`')).unwrap_or_else(|| panic!("{cell} is no code"))
+}
+
+#[test]
+fn every_reason_stands_in_the_readme_with_what_is_done() {
+    let rows = rows(README, "| Reason | when | then |");
+    let listed: Vec<&str> = rows.iter().map(|row| code(row[0])).collect();
+    assert_eq!(listed, Reason::ALL.map(Reason::as_str));
+    let policy = Policy {
+        max_age: Duration::from_hours(24),
+        max_attempts: None,
+        initial: Duration::from_secs(1),
+        max_interval: Duration::from_mins(10),
+        statuses: std::collections::BTreeMap::new(),
+    };
+    let then = Timestamp::UNIX_EPOCH;
+    for (reason, row) in Reason::ALL.into_iter().zip(&rows) {
+        let outcome = Outcome::Failed(Failure::new(reason, ""));
+        let done = match decide(&policy, &outcome, 1, then, then, 0.5) {
+            Decision::Done => "done",
+            Decision::RetryAt(_) => "retry",
+            Decision::Bury(_) => "dead letter",
+        };
+        assert!(row[2].starts_with(done), "{reason}: {row:?}");
+    }
+}
+
+#[test]
+fn the_limits_in_the_readme_are_those_in_the_code() {
+    let rows = rows(README, "| limit | value | constant |");
+    assert!(rows.len() > 5, "{rows:?}");
+    for row in rows {
+        let (constant, file) = row[2].split_once(" in ").unwrap();
+        let source = std::fs::read_to_string(root().join(code(file))).unwrap();
+        let (name, value) = code(constant).split_once(" = ").unwrap();
+        let stands = |line: &str| line.contains(&format!("const {name}")) && line.ends_with(&format!(" = {value};"));
+        assert!(source.lines().any(stands), "{file} has no {constant}");
+    }
+}
+
+/// The fenced blocks of a document that begin with this line.
+fn blocks<'t>(text: &'t str, fence: &str) -> Vec<&'t str> {
+    let opening = format!("\n{fence}\n");
+    text.match_indices(&opening)
+        .map(|(at, _)| &text[at + opening.len()..])
+        .map(|rest| &rest[..rest.find("```").unwrap()])
+        .collect()
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"))
+}
+
+fn titled(title: &str) -> &'static str {
+    let language = if title.ends_with(".toml") { "toml" } else { "json" };
+    let found = blocks(README, &format!("```{language} title=\"{title}\""));
+    let [block] = found.as_slice() else { panic!("the README has {} blocks {title}", found.len()) };
+    block
+}
+
+#[test]
+fn the_first_webhook_of_the_readme_is_checked_and_rendered_as_shown() {
+    let files = ["first/webhooks/granted.toml", "first/granted.json"].map(|file| (file, titled(file)));
+    let folder = folder(&files);
+    let mut variables = Vec::new();
+    let mut run = 0;
+    for console in blocks(README, "```console") {
+        for step in console.strip_prefix("$ ").unwrap().split("\n$ ") {
+            let (command, shown) = step.split_once('\n').unwrap_or((step, ""));
+            let words: Vec<&str> = command.split(' ').collect();
+            match words.as_slice() {
+                ["export", variable] => {
+                    let (name, value) = variable.split_once('=').unwrap();
+                    variables.push((name.to_owned(), value.to_owned()));
+                }
+                ["outrigger", arguments @ ..] => {
+                    let place = |word: &&str| {
+                        let here = *word == "first" || word.starts_with("first/");
+                        if here { folder.path().join(word).display().to_string() } else { (*word).to_owned() }
+                    };
+                    let arguments: Vec<String> = arguments.iter().map(place).collect();
+                    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+                    let ended = outrigger(&arguments, &variables, "").expect_code(0);
+                    assert_eq!(ended.out.trim_end(), shown.trim_end(), "{command}");
+                    run += 1;
+                }
+                // What listens or posts is run by the next test.
+                _ => assert!(command.contains("outrigger run") || command.starts_with("curl "), "{command}"),
+            }
+        }
+    }
+    assert_eq!(run, 2);
+}
+
+#[test]
+fn the_first_webhook_of_the_readme_arrives_as_shown() {
+    let target = receiver().start();
+    let sidecar = sidecar()
+        .reaching(&target)
+        .webhook("granted", titled("first/webhooks/granted.toml"))
+        .env("SLACK_WEBHOOK_URL", &target.url("/services/T00000000/B00000000/XXXXXXXX"))
+        .start();
+    let shown: Vec<Value> = README.lines().filter(|line| line.starts_with("{\"events\"")).map(json).collect();
+    let [taken, settled] = shown.as_slice() else { panic!("the README shows {} answers", shown.len()) };
+    for (path, shown) in [("/v1/events", taken), ("/v1/events?wait=10s", settled)] {
+        let answer = sidecar.post(path, titled("first/granted.json"));
+        let mut answer = json(&answer.body);
+        let mut shown = shown.clone();
+        for one in [&mut answer, &mut shown] {
+            // What differs from run to run.
+            assert!(one["events"][0]["id"].take().as_str().is_some_and(|id| id.starts_with("evt_")));
+            if let Some(milliseconds) = one.pointer_mut("/events/0/deliveries/0/milliseconds") {
+                assert!(milliseconds.take().is_u64());
+            }
+        }
+        assert_eq!(answer, shown, "{path}");
+    }
+    assert_eq!(target.wait(2).len(), 2);
+}
+
+#[test]
+fn every_example_of_the_templates_guide_prints_what_it_says() {
+    let event = json(blocks(TEMPLATES, "```json").first().unwrap());
+    let mut count = 0;
+    for (head, format) in [("| body | becomes |", Format::Json), ("| template | prints |", Format::Text)] {
+        for row in rows(TEMPLATES, head) {
+            let [source, shown] = row.as_slice() else { panic!("{row:?} has {} cells", row.len()) };
+            let template = Template::compile(code(source), format, &mut |_| Err((String::new(), String::new())))
+                .unwrap_or_else(|faults| panic!("{source}: {faults:?}"));
+            assert_eq!(template.render(&event, false, 1 << 20).unwrap().text, code(shown), "{source}");
+            count += 1;
+        }
+    }
+    assert!(count > 40, "only {count} examples were found");
+}
+
+#[test]
+fn every_helper_has_an_example() {
+    let source = std::fs::read_to_string(root().join("src/template/helpers.rs")).unwrap();
+    let names: Vec<&str> = source
+        .match_indices("define(\"")
+        .filter_map(|(at, found)| source[at + found.len()..].split('"').next())
+        .collect();
+    assert!(names.len() > 20, "{names:?}");
+    for name in names {
+        let used = |cell: &str| cell.contains(&format!("{{{{{name} ")) || cell.contains(&format!("({name} "));
+        assert!(rows(TEMPLATES, "| template | prints |").iter().any(|row| used(row[0])), "no example of `{name}`");
+    }
+}
+
+#[test]
+fn every_piece_of_configuration_in_the_guides_is_good() {
+    let mut count = 0;
+    for guide in ["docs/configuration.md", "docs/templates.md"] {
+        let text = std::fs::read_to_string(root().join(guide)).unwrap();
+        for piece in blocks(&text, "```toml") {
+            let hook = "url = \"https://hooks.example.com/in\"\n";
+            let folder = if piece.contains("[kinds.") {
+                folder(&[("outrigger.toml", piece), ("webhooks/hook.toml", &format!("kind = \"deployment\"\n{hook}"))])
+            } else if piece.contains("url ") {
+                folder(&[("webhooks/hook.toml", piece)])
+            } else {
+                folder(&[("webhooks/hook.toml", &format!("{hook}{piece}"))])
+            };
+            let run = outrigger(&["check", "--placeholders", folder.path().to_str().unwrap()], &[], "").expect_code(0);
+            assert_eq!(run.out, "1 webhook, 0 tests passed, 0 failed\n", "{guide}:\n{piece}");
+            count += 1;
+        }
+    }
+    assert_eq!(count, 3);
+}
+
+#[test]
+fn every_link_leads_to_a_file() {
+    let mut documents: Vec<PathBuf> =
+        ["README.md", "CHANGELOG.md", "ARCHITECTURE.md"].map(|file| root().join(file)).into();
+    documents.extend(std::fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path()));
+    let mut count = 0;
+    for document in documents {
+        let text = std::fs::read_to_string(&document).unwrap();
+        for (at, found) in text.match_indices("](") {
+            let link = text[at + found.len()..].split([')', '#']).next().unwrap();
+            if !link.is_empty() && !link.contains("://") {
+                let path = document.parent().unwrap().join(link);
+                assert!(path.exists(), "{} links to {link}, which is not there", document.display());
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 8, "only {count} links were found");
+}
