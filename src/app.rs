@@ -131,7 +131,6 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
         metrics: Arc::clone(&metrics),
         settled: Arc::clone(&settled),
         stop: stop_dispatch.clone(),
-        abort: abort.clone(),
     });
     let dispatch = tokio::spawn(dispatch.run());
     let ingest = Arc::new(Ingest {
@@ -165,9 +164,9 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
             () = abort.cancelled() => false,
         };
         if !drained {
+            // Their settlements find the spool closed, so they come back with the next start.
             tracing::warn!("attempts in flight are given up; they stay in the spool");
-            abort.cancel();
-            let _ = dispatch.await;
+            dispatch.abort();
         }
         stop_serving.cancel();
         tasks.close();

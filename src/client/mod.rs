@@ -27,7 +27,7 @@ use guard::Guard;
 /// An idle connection is closed after this time; receivers' own limits are often 60 s or more.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 /// Idle connections that are kept for one host.
-const IDLE_PER_HOST_MAX: usize = 8;
+const IDLE_PER_HOST_MAX: usize = 128;
 /// The largest head of a response, in bytes.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// The same for HTTP/2, where it is the size of the decoded header list.

@@ -39,8 +39,6 @@ pub struct Dispatch {
     pub settled: Arc<Settled>,
     /// Cancelled when no more attempts are begun.
     pub stop: CancellationToken,
-    /// Cancelled when attempts in flight are given up.
-    pub abort: CancellationToken,
 }
 
 /// Attempts in flight of one webhook.
@@ -51,7 +49,7 @@ struct InFlight {
 }
 
 impl Dispatch {
-    /// Runs until `stop`, then until the attempts in flight have ended or `abort` gives them up.
+    /// Runs until `stop`, then until the attempts in flight have ended.
     pub async fn run(self: Arc<Self>) {
         let attempts = TaskTracker::new();
         let mut tasks = JoinSet::new();
@@ -130,11 +128,7 @@ impl Dispatch {
                 let (dispatch, live, slot) = (Arc::clone(self), Arc::clone(&live), Slot(Arc::clone(&in_flight)));
                 let webhook = Arc::clone(webhook);
                 attempts.spawn(async move {
-                    tokio::select! {
-                        biased;
-                        () = dispatch.deliver(&live, &webhook, lease) => {}
-                        () = dispatch.abort.cancelled() => {}
-                    }
+                    dispatch.deliver(&live, &webhook, lease).await;
                     drop(slot);
                 });
             }

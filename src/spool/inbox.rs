@@ -166,15 +166,17 @@ impl Inbox {
         self.arrived.notify_one();
     }
 
-    /// For the writer: waits until something ought to be written or `idle` is over, and takes all there is.
-    pub(super) fn take(&self, idle: Duration) -> Waiting {
+    /// For the writer: waits until something ought to be written or `idle` is over, and takes all there is. Appends alone
+    /// are no reason before `pace_until`.
+    pub(super) fn take(&self, idle: Duration, pace_until: Option<Instant>) -> Waiting {
         let end = Instant::now() + idle;
         let mut waiting = self.lock();
         loop {
             let now = Instant::now();
             let settle_at = waiting.orders_since.map(|since| since + SETTLE_WAIT);
+            let append_at = pace_until.filter(|at| !waiting.appends.is_empty() && *at > now);
             let ready = waiting.closing
-                || !waiting.appends.is_empty()
+                || (!waiting.appends.is_empty() && append_at.is_none())
                 || !waiting.burials.is_empty()
                 || settle_at.is_some_and(|at| at <= now)
                 || end <= now;
@@ -182,7 +184,7 @@ impl Inbox {
                 let closing = waiting.closing;
                 return Waiting { closing, ..mem::replace(&mut *waiting, Waiting { closing, ..Waiting::default() }) };
             }
-            let until = settle_at.map_or(end, |at| at.min(end));
+            let until = [settle_at, append_at].into_iter().flatten().fold(end, Instant::min);
             let (guard, _) = self
                 .arrived
                 .wait_timeout(waiting, until.saturating_duration_since(now))

@@ -206,6 +206,12 @@ impl Queue {
         Taken { leases, refill, wait }
     }
 
+    /// Fresh rows wait on disk alone.
+    pub(super) fn is_behind(&self) -> bool {
+        let state = self.state();
+        state.tail > state.fresh
+    }
+
     /// The writer committed a fresh row.
     pub(super) fn push_fresh(&self, event: &Arc<Event>, seq: i64, shared: bool) {
         let mut state = self.state();

@@ -42,6 +42,12 @@ pub(super) struct Setup {
     pub(super) commit_seen: Box<dyn Fn(Duration) + Send>,
 }
 
+/// How long appends gather while a webhook's queue in memory is full although its deliveries are made fast. Producers that
+/// outrun a fast target would make every event be read from the disk and parsed once more.
+const PACE: Duration = Duration::from_millis(10);
+/// Fast is this many settlements of one webhook in one commit: a slow target paces nobody.
+const PACE_SETTLED_MIN: usize = 16;
+
 struct Writer<'c> {
     ledger: Ledger<'c>,
     setup: Setup,
@@ -51,6 +57,8 @@ struct Writer<'c> {
     /// Queues whose oldest pending event has to be looked up.
     stale: HashMap<i64, Arc<Queue>>,
     retry_at: Option<Instant>,
+    /// Appends gather until then: their deliveries are made fast, and memory is full of them.
+    pace_until: Option<Instant>,
     /// The last commit failed, and that was logged.
     failing: bool,
     oldest_at: Instant,
@@ -62,6 +70,7 @@ struct Writer<'c> {
 struct Touched {
     queue: Arc<Queue>,
     change: Change,
+    settled: usize,
     wake: bool,
 }
 
@@ -84,6 +93,7 @@ pub(super) fn run(connection: &Connection, setup: Setup) {
         burials: VecDeque::new(),
         stale: HashMap::new(),
         retry_at: None,
+        pace_until: None,
         failing: false,
         oldest_at: now,
         retention_at: now,
@@ -93,7 +103,7 @@ pub(super) fn run(connection: &Connection, setup: Setup) {
     writer.measure();
     loop {
         writer.tend();
-        let waiting = writer.setup.shared.inbox.take(writer.idle());
+        let waiting = writer.setup.shared.inbox.take(writer.idle(), writer.pace_until);
         writer.orders.extend(waiting.orders);
         writer.burials.extend(waiting.burials);
         if waiting.closing {
@@ -214,7 +224,8 @@ impl Writer<'_> {
         let mut touched = Touches::new();
         for order in &self.orders {
             let change = self.ledger.settle(order.queue.id, order.claim, &order.settlement)?;
-            touch(&mut touched, &order.queue, change, matches!(order.settlement, Settlement::Defer { .. }));
+            let deferred = matches!(order.settlement, Settlement::Defer { .. });
+            touch(&mut touched, &order.queue, change, deferred).settled += 1;
         }
         for (event, queues) in appends.iter().flat_map(|append| &append.events) {
             self.setup.seq_last += 1;
@@ -256,6 +267,8 @@ impl Writer<'_> {
                 queue.push_fresh(event, seq, queues.len() > 1);
             }
         }
+        let overrun = touched.values().any(|touched| touched.settled >= PACE_SETTLED_MIN && touched.queue.is_behind());
+        self.pace_until = overrun.then(|| Instant::now() + PACE);
         for Touched { queue, wake, .. } in touched.into_values() {
             if queue.pending.load(Relaxed) == 0 {
                 queue.set_oldest(None);
@@ -386,15 +399,17 @@ pub(super) fn drop_old_dead(
     result
 }
 
-fn touch(touched: &mut Touches, queue: &Arc<Queue>, change: Change, wake: bool) {
+fn touch<'t>(touched: &'t mut Touches, queue: &Arc<Queue>, change: Change, wake: bool) -> &'t mut Touched {
     let entry = touched.entry(queue.id).or_insert_with(|| Touched {
         queue: Arc::clone(queue),
         change: Change::default(),
+        settled: 0,
         wake: false,
     });
     entry.change.pending += change.pending;
     entry.change.dead += change.dead;
     entry.wake |= wake;
+    entry
 }
 
 fn add(counter: &std::sync::atomic::AtomicU64, change: i64) {
@@ -407,7 +422,7 @@ struct Ended(Arc<Shared>);
 impl Drop for Ended {
     fn drop(&mut self) {
         self.0.inbox.close();
-        drop(self.0.inbox.take(Duration::ZERO));
+        drop(self.0.inbox.take(Duration::ZERO, None));
         self.0.writer_ended.send_replace(true);
     }
 }

@@ -96,7 +96,8 @@ fn validate(validators: &[Validator], response: ResponseParts<'_>) -> Judgement 
         );
         return Judgement::unasked(Outcome::Failed(Failure::new(Reason::ResponseTooLarge, detail)));
     }
-    let document = document(response, needs_body);
+    let needs_headers = validators.iter().any(Validator::needs_headers);
+    let document = document(response, needs_headers, needs_body);
     let verdicts: Vec<(&Validator, Verdict)> =
         validators.iter().map(|validator| (validator, validator.judge(&document))).collect();
     let failed: Vec<&Validator> =
@@ -123,10 +124,13 @@ fn conclude(failed: &[&Validator]) -> Outcome {
 }
 
 /// What validators look into: `status`, `headers` by lower-case name, and `data`.
-fn document(response: ResponseParts<'_>, with_body: bool) -> Value {
+/// What nobody looks at is left out.
+fn document(response: ResponseParts<'_>, with_headers: bool, with_body: bool) -> Value {
     let mut document = Map::new();
     document.insert("status".to_owned(), response.status.as_u16().into());
-    document.insert("headers".to_owned(), headers(response.headers));
+    if with_headers {
+        document.insert("headers".to_owned(), headers(response.headers));
+    }
     if with_body {
         document.insert("data".to_owned(), data(response.body));
     }

@@ -64,9 +64,20 @@ impl Validator {
     /// Whether it looks at the response's body.
     #[must_use]
     pub fn needs_body(&self) -> bool {
-        // A second `$` may be a filter that looks at the body from elsewhere (`$.headers[?$.data.ok]`).
-        let starts_beside_it = matches!(self.path.root_member(), Some("status" | "headers"));
-        !starts_beside_it || self.path.text().matches('$').count() > 1
+        self.looks_beside(&["status", "headers"])
+    }
+
+    /// Whether it looks at the response's headers.
+    #[must_use]
+    pub fn needs_headers(&self) -> bool {
+        self.looks_beside(&["status", "data"])
+    }
+
+    /// Whether it looks, or may look, at anything but these members.
+    fn looks_beside(&self, members: &[&str]) -> bool {
+        // A second `$` may be a filter that looks elsewhere (`$.headers[?$.data.ok]`).
+        let starts_there = self.path.root_member().is_some_and(|member| members.contains(&member));
+        !starts_there || self.path.text().matches('$').count() > 1
     }
 }
 
@@ -167,6 +178,9 @@ mod tests {
             ("$.headers[?@ == $.data.id]", true),
         ] {
             assert_eq!(validator(path, Rule::Expected(vec![])).needs_body(), needed, "{path}");
+        }
+        for (path, needed) in [("$.status", false), ("$.data.ok", false), ("$.headers.etag", true), ("$.*", true)] {
+            assert_eq!(validator(path, Rule::Expected(vec![])).needs_headers(), needed, "{path}");
         }
     }
 }
