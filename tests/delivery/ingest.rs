@@ -28,7 +28,8 @@ fn a_batch_of_lines_is_taken_as_a_whole_or_not_at_all() {
     ids.sort();
     seen.sort();
     assert_eq!(seen, ids);
-    let received = |result| sidecar.metric("outrigger_events_received_total", &[("kind", "request"), ("result", result)]);
+    let received =
+        |result| sidecar.metric("outrigger_events_received_total", &[("kind", "request"), ("result", result)]);
     assert_eq!((received("accepted"), received("invalid")), (Some(3.0), Some(1.0)));
 }
 
@@ -48,7 +49,8 @@ fn a_webhook_is_invoked_by_name_past_its_filters_and_alone() {
     let [seen] = &target.wait(1)[..] else { panic!("one request was expected") };
     assert_eq!((seen.target.as_str(), &seen.body[..]), ("/by-name", created("r-1").as_bytes()));
 
-    let refusals = [("created", 409, "Manual"), ("asleep", 409, "inactive"), ("nobody", 404, "no webhook of this name")];
+    let refusals =
+        [("created", 409, "Manual"), ("asleep", 409, "inactive"), ("nobody", 404, "no webhook of this name")];
     for (name, status, sentence) in refusals {
         let answer = sidecar.post(&format!("/v1/webhooks/{name}/invoke"), &created("r-2"));
         assert_eq!((answer.status, answer.header("content-type")), (status, "application/problem+json"), "{name}");
@@ -95,12 +97,17 @@ fn inactive_takes_nothing_and_shadow_renders_and_sends_nothing() {
         .start();
     let deliveries = |body: &str| sidecar.post("/v1/events", body).json()["events"][0]["deliveries"].clone();
     assert_eq!(deliveries(&created("r-1")), json!([]));
-    assert_eq!(deliveries(&event("RequestCreated", &json!({}))), json!([]), "a shadow that cannot render refuses nothing");
+    assert_eq!(
+        deliveries(&event("RequestCreated", &json!({}))),
+        json!([]),
+        "a shadow that cannot render refuses nothing"
+    );
     let delivered = settle_one(&sidecar, &event("RequestGranted", &json!({ "id": "r-2" })));
     assert_eq!(delivered["webhook"], "awake");
     let [seen] = &target.recorded()[..] else { panic!("one request was expected") };
     assert_eq!(seen.target, "/awake");
-    let shadowed = |outcome| sidecar.metric("outrigger_shadow_renders_total", &[("webhook", "shadow"), ("outcome", outcome)]);
+    let shadowed =
+        |outcome| sidecar.metric("outrigger_shadow_renders_total", &[("webhook", "shadow"), ("outcome", outcome)]);
     assert_eq!((shadowed("rendered"), shadowed("failed")), (Some(2.0), Some(1.0)));
     for name in ["asleep", "shadow"] {
         assert_eq!(sidecar.metric("outrigger_pending_deliveries", &[("webhook", name)]), Some(0.0), "{name}");
@@ -113,10 +120,8 @@ fn inactive_takes_nothing_and_shadow_renders_and_sends_nothing() {
 #[test]
 fn an_event_that_nobody_wants_is_taken_and_counted() {
     let target = receiver().start();
-    let sidecar = sidecar()
-        .reaching(&target)
-        .webhook("hook", &hook(&target.url("/"), "triggers = [\"RequestGranted\"]"))
-        .start();
+    let sidecar =
+        sidecar().reaching(&target).webhook("hook", &hook(&target.url("/"), "triggers = [\"RequestGranted\"]")).start();
     let answer = sidecar.post("/v1/events", &created("r-1"));
     assert_eq!((answer.status, &answer.json()["events"][0]["deliveries"]), (202, &json!([])));
     assert_eq!(settle(&sidecar, &created("r-2")), Vec::<Value>::new());

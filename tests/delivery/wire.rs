@@ -12,7 +12,8 @@ fn an_event_arrives_rendered_with_its_identity_on_it() {
     let target = receiver().start();
     let body = r#"body = '{ "text": "{{data.requester.name}} asks for {{data.id}}", "n": {{data.n}} }'"#;
     let sidecar = sidecar().reaching(&target).webhook("hook", &hook(&target.url("/in?a=b"), body)).start();
-    let posted = event("RequestCreated", &json!({ "id": "r-1", "n": 1, "requester": { "name": "Ana \"A\" \\ Ruiz\n" } }));
+    let posted =
+        event("RequestCreated", &json!({ "id": "r-1", "n": 1, "requester": { "name": "Ana \"A\" \\ Ruiz\n" } }));
     let answer = sidecar.post("/v1/events", &posted);
     assert_eq!(answer.status, 202, "{answer:?}");
     let id = answer.json()["events"][0]["id"].as_str().expect("an id").to_owned();
@@ -56,7 +57,10 @@ fn headers_and_each_kind_of_auth_are_on_the_wire() {
         .env("TOKEN", "t0ken")
         .webhook("bearer", &webhook("/bearer", "[auth]\nbearer = { token = \"${env:TOKEN}\" }"))
         .webhook("basic", &webhook("/basic", "[auth]\nbasic = { username = \"ana\", password = \"p:${env:TOKEN}\" }"))
-        .webhook("key", &webhook("/key", "[auth]\napi_key = { header = \"x-api-client-token\", value = \"${env:TOKEN}\" }"))
+        .webhook(
+            "key",
+            &webhook("/key", "[auth]\napi_key = { header = \"x-api-client-token\", value = \"${env:TOKEN}\" }"),
+        )
         .webhook("headers", &webhook("/headers", "[headers]\nx-id = \"id-{{data.id}}\"\nx-fixed = \"$${env:TOKEN}\""))
         .start();
     assert_eq!(settle(&sidecar, &created("r-1")).len(), 4);
@@ -67,7 +71,10 @@ fn headers_and_each_kind_of_auth_are_on_the_wire() {
     };
     assert_eq!(header("/bearer", "authorization"), "Bearer t0ken");
     assert_eq!(header("/basic", "authorization"), format!("Basic {}", STANDARD.encode("ana:p:t0ken")));
-    assert_eq!((header("/key", "x-api-client-token").as_str(), header("/key", "authorization").as_str()), ("t0ken", ""));
+    assert_eq!(
+        (header("/key", "x-api-client-token").as_str(), header("/key", "authorization").as_str()),
+        ("t0ken", "")
+    );
     assert_eq!(header("/headers", "x-id"), "id-r-1");
     assert_eq!(header("/headers", "x-fixed"), "${env:TOKEN}");
 }
@@ -78,8 +85,7 @@ fn a_put_goes_to_its_rendered_url_where_all_filters_hold() {
     let rest = "method = \"PUT\"\ntriggers = [\"RequestApproved\"]\nbody = '{\"id\": \"{{data.id}}\"}'\n\
         [[filters]]\nfield = \"integration\"\nany_of = [\"prod-*\"]\n\
         [[filters]]\npath = \"$.data.risk\"\nmax = 3";
-    let sidecar =
-        sidecar().reaching(&target).webhook("put", &hook(&target.url("/tickets/{{data.id}}"), rest)).start();
+    let sidecar = sidecar().reaching(&target).webhook("put", &hook(&target.url("/tickets/{{data.id}}"), rest)).start();
     let approved = |id: &str, integration: &str, risk: u8| {
         let groups = json!([{ "integration": { "name": integration } }]);
         event("AccessRequestApproved", &json!({ "id": id, "risk": risk, "access_groups": groups }))

@@ -307,10 +307,7 @@ fn sample(exposition: &str, name: &str, labels: &[(&str, &str)]) -> Option<f64> 
 #[test]
 fn a_line_of_the_output_tells_which_listener_is_where() {
     for address in ["http://127.0.0.1:4711", "unix:/run/ingest.sock"] {
-        assert_eq!(
-            listening(&format!("ingest listens on {address}")),
-            Some(("ingest".to_owned(), address.to_owned()))
-        );
+        assert_eq!(listening(&format!("ingest listens on {address}")), Some(("ingest".to_owned(), address.to_owned())));
     }
     for line in ["", "listening on 127.0.0.1:4711", "ingest listens on", r#"{"message":"x listens on http://a"}"#] {
         assert_eq!(listening(line), None, "{line}");
