@@ -19,6 +19,8 @@ const ROUNDS: u64 = 50;
 const PRODUCERS: u64 = 3;
 /// Lines of a batch.
 const BATCH: u64 = 4;
+/// How long a producer waits when nobody listens.
+const RETRY_PAUSE: Duration = Duration::from_millis(5);
 /// The longest time between a start and its kill.
 const ROUND_MAX: Duration = Duration::from_millis(600);
 /// Attempts of one webhook at the same time.
@@ -70,7 +72,7 @@ fn produce(number: u64, seed: u64, address: &Mutex<Option<SocketAddr>>, stop: &A
     let mut next = 0;
     while !stop.load(Ordering::Acquire) {
         let Some(address) = *lock(address) else {
-            std::thread::park_timeout(Duration::from_millis(5));
+            std::thread::park_timeout(RETRY_PAUSE);
             continue;
         };
         let count = if chance.u8(..4) == 0 { BATCH } else { 1 };
@@ -79,14 +81,16 @@ fn produce(number: u64, seed: u64, address: &Mutex<Option<SocketAddr>>, stop: &A
         lock(posted).keys.extend(keys.iter().cloned());
         let body = keys.iter().map(|key| event(key)).collect::<Vec<_>>().join("\n");
         let headers = [("content-type", "application/x-ndjson")];
-        // No answer means that nobody was promised anything.
-        if let Ok(answer) = http::exchange(address, "POST", "/v1/events", &headers, body.as_bytes()) {
-            assert_eq!(answer.status, 202, "{answer:?}");
-            let events = answer.json()["events"].as_array().cloned().unwrap_or_default();
-            assert_eq!(events.len(), keys.len(), "one id for each event");
-            let ids = events.iter().map(|event| event["id"].as_str().expect("an id").to_owned());
-            lock(posted).acked.extend(ids.zip(keys));
-        }
+        let Ok(answer) = http::exchange(address, "POST", "/v1/events", &headers, body.as_bytes()) else {
+            // No answer means that nobody was promised anything; it comes from a process that is dead or dying.
+            std::thread::park_timeout(RETRY_PAUSE);
+            continue;
+        };
+        assert_eq!(answer.status, 202, "{answer:?}");
+        let events = answer.json()["events"].as_array().cloned().unwrap_or_default();
+        assert_eq!(events.len(), keys.len(), "one id for each event");
+        let ids = events.iter().map(|event| event["id"].as_str().expect("an id").to_owned());
+        lock(posted).acked.extend(ids.zip(keys));
     }
 }
 
