@@ -99,17 +99,17 @@ fn receive(request: &Recorded, seed: u64, arrivals: &Arrivals) -> Answer {
     let body: Value = serde_json::from_slice(&request.body).expect("only JSON is ever sent");
     let key = body["key"].as_str().expect("the key is in the body").to_owned();
     let mut arrivals = lock(arrivals);
-    let seen = arrivals.entry(request.header("webhook-id").to_owned()).or_default();
+    let earlier = arrivals.entry(request.header("webhook-id").to_owned()).or_default();
     // What is answered follows from the seed, the delivery and how often it came.
     let mut chance =
-        fastrand::Rng::with_seed(seed ^ key.bytes().fold(seen.len() as u64, |sum, byte| sum * 31 + u64::from(byte)));
+        fastrand::Rng::with_seed(seed ^ key.bytes().fold(earlier.len() as u64, |sum, byte| sum * 31 + u64::from(byte)));
     let status = match chance.u8(..10) {
         0 => 500,
         _ if key.ends_with('1') => 422,
         _ => 200,
     };
     let life = request.header("x-life").parse().expect("every process says which it is");
-    seen.push(Seen { key, life, accepted: status == 200, at: request.at });
+    earlier.push(Seen { key, life, accepted: status == 200, at: request.at });
     Answer::status(status)
 }
 

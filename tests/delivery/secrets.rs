@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use outrigger::cli::demo::answer::Answer;
+use outrigger::cli::demo::receiver::Recorded;
 
 use super::{created, hook};
 use crate::support::{receiver, sidecar};
@@ -22,6 +23,9 @@ const CANARIES: &[(&str, &str)] = &[
     ("CANARY_BODY", "canary-body-2d6b"),
     ("CANARY_INGEST", "canary-ingest-6e1d"),
 ];
+
+/// What stands in the event: no secret, and nobody's business but the receiver's and the spool's.
+const PAYLOAD: &str = "canary-payload-3e9d";
 
 /// A webhook that carries every canary, but for those of the other kinds of auth.
 fn laden(port: u16, path: &str, auth: &str, rest: &str) -> String {
@@ -41,9 +45,9 @@ fn files(directory: &Path) -> Vec<PathBuf> {
 fn no_secret_is_in_logs_metrics_answers_or_the_spool() {
     let encoded = STANDARD.encode("ana:canary-password-8f0a");
     let echo = CANARIES.iter().map(|(_, canary)| *canary).chain([encoded.as_str()]).collect::<Vec<_>>().join(" ");
-    let target = receiver().start();
+    let (target, old) = (receiver().start(), receiver().http1().start());
     // A receiver that sends back all it was told must not put it into our logs either.
-    target.respond_with(move |request| {
+    let answer = move |request: &Recorded| {
         let answer = match request.target.split('/').nth(1).unwrap_or_default() {
             "refuses" => Answer::status(400),
             "redirects" => {
@@ -56,30 +60,32 @@ fn no_secret_is_in_logs_metrics_answers_or_the_spool() {
             _ => Answer::status(200),
         };
         answer.header("x-echo", echo.clone()).body(format!("{{\"echo\":\"{echo}\"}}"))
-    });
+    };
+    target.respond_with(answer.clone());
+    old.respond_with(answer);
     let closed = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port();
     let bearer = "bearer = { token = \"${env:CANARY_BEARER}\" }";
     let basic = "basic = { username = \"ana\", password = \"${env:CANARY_PASSWORD}\" }";
     let key = "api_key = { header = \"x-key\", value = \"${env:CANARY_KEY}\" }";
     let validator = "[[response_validators]]\nname = \"echo\"\npath = \"$.data.echo\"\nexpected = [\"never\"]";
-    let port = target.port();
+    let (port, old_port) = (target.port(), old.port());
     let mut builder = sidecar()
         .setting("log.level = \"trace\"")
         .setting("ingest.token = \"${env:CANARY_INGEST}\"")
-        .setting(&format!("egress.allow_ports = [{port}, {closed}]"))
+        .setting(&format!("egress.allow_ports = [{port}, {old_port}, {closed}]"))
         .webhook("takes", &laden(port, "/takes", bearer, ""))
         .webhook("takes-basic", &laden(port, "/takes", basic, ""))
         .webhook("takes-key", &laden(port, "/takes", key, ""))
         .webhook("refuses", &laden(port, "/refuses", bearer, ""))
-        .webhook("redirects", &laden(port, "/redirects", basic, ""))
+        .webhook("redirects", &laden(old_port, "/redirects", basic, ""))
         .webhook("fails", &laden(port, "/fails", key, ""))
-        .webhook("closes", &laden(port, "/closes", bearer, ""))
-        .webhook("garbage", &laden(port, "/garbage", basic, ""))
+        .webhook("closes", &laden(old_port, "/closes", bearer, ""))
+        .webhook("garbage", &laden(old_port, "/garbage", basic, ""))
         .webhook("silent", &laden(port, "/silent", key, "timeout = \"500ms\""))
         .webhook("strict", &laden(port, "/strict/{{data.nothing}}", bearer, "strict = true"))
         .webhook("shadow", &laden(port, "/shadow", bearer, "status = \"shadow\""))
         .webhook("unreachable", &laden(closed, "/closed", bearer, ""))
-        .webhook("invalid", &format!("{}\n{validator}", laden(port, "/invalid", key, "")));
+        .webhook("invalid", &format!("{}\n{validator}", laden(old_port, "/invalid", key, "")));
     for (name, canary) in CANARIES {
         builder = builder.env(name, canary);
     }
@@ -87,7 +93,7 @@ fn no_secret_is_in_logs_metrics_answers_or_the_spool() {
     let refused = sidecar.post("/v1/events", &created("r-0"));
     assert_eq!(refused.status, 401);
     let headers = [("authorization", "Bearer canary-ingest-6e1d"), ("content-type", "application/json")];
-    let settled = sidecar.post_with("/v1/events?wait=15s", &headers, created("r-1").as_bytes());
+    let settled = sidecar.post_with("/v1/events?wait=15s", &headers, created(PAYLOAD).as_bytes());
     assert_eq!(settled.status, 200, "{settled:?}");
     let deliveries = settled.json()["events"][0]["deliveries"].as_array().map_or(0, Vec::len);
     assert_eq!(deliveries, 12, "{settled:?}");
@@ -109,6 +115,8 @@ fn no_secret_is_in_logs_metrics_answers_or_the_spool() {
     written.extend(files(&spool).into_iter().map(read));
     assert!(sidecar.terminate().success());
     written.extend(files(&spool).into_iter().map(read));
+    let kept = written.iter().any(|(place, text)| *place == "the spool" && text.contains(PAYLOAD));
+    assert!(kept, "the spool's files were read");
     let log = sidecar.log();
     assert!(
         log.contains("\"level\":\"TRACE\"") && log.contains("delivery.attempted"),
@@ -123,5 +131,6 @@ fn no_secret_is_in_logs_metrics_answers_or_the_spool() {
             let found = text.lines().find(|line| line.contains(canary));
             assert!(found.is_none(), "{canary} is in {place}: {found:?}");
         }
+        assert!(*place == "the spool" || !text.contains(PAYLOAD), "the payload is in {place}");
     }
 }

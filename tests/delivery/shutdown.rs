@@ -1,7 +1,7 @@
 //! The end of a process, and the beginning of the next one on the same spool.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use outrigger::cli::demo::answer::Answer;
 
@@ -69,10 +69,8 @@ fn a_second_sigterm_ends_at_once_and_loses_nothing() {
     let first = target.wait(1);
     sidecar.signal("TERM");
     sidecar.wait_log("shutdown.begun");
-    let begun = Instant::now();
     sidecar.signal("TERM");
     sidecar.wait_end(PATIENCE);
-    assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
     sidecar.restart();
     let seen = target.wait(2);
     assert_eq!(seen[1].header("webhook-id"), first[0].header("webhook-id"), "it goes on under the same id");

@@ -159,7 +159,8 @@ impl Sidecar {
     #[track_caller]
     pub(crate) fn socket(&self, listener: &str) -> PathBuf {
         let path = self.bound.get(listener).and_then(|address| address.strip_prefix("unix:"));
-        path.map(PathBuf::from).unwrap_or_else(|| panic!("{listener} has no socket: {:?}\n{}", self.bound, self.log()))
+        let Some(path) = path else { panic!("{listener} has no socket: {:?}\n{}", self.bound, self.log()) };
+        PathBuf::from(path)
     }
 
     /// Posts JSON to the ingest listener.
@@ -207,13 +208,13 @@ impl Sidecar {
 
     /// Waits until a sample has at least this value.
     #[track_caller]
-    pub(crate) fn wait_metric_from(&self, name: &str, labels: &[(&str, &str)], least: f64) {
+    pub(crate) fn wait_metric_from(&self, name: &str, labels: &[(&str, &str)], minimum: f64) {
         let mut last = None;
         let seen = eventually(PATIENCE, || {
             last = self.metric(name, labels);
-            last.filter(|seen| *seen >= least)
+            last.filter(|seen| *seen >= minimum)
         });
-        assert!(seen.is_some(), "{name}{labels:?} is {last:?}, below {least}; the log:\n{}", self.log());
+        assert!(seen.is_some(), "{name}{labels:?} is {last:?}, below {minimum}; the log:\n{}", self.log());
     }
 
     /// Waits until a line of the output holds this text, and gives the line.
