@@ -27,6 +27,9 @@ const LEASE_MAX: usize = 64;
 /// How often the spool is asked for webhooks that no task runs for.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
+/// How often a removed webhook is asked whether it still owes anything.
+const REMOVED_LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
 /// What all webhooks' tasks share.
 pub struct Dispatch {
     /// What is in force.
@@ -149,6 +152,11 @@ impl Dispatch {
             tokio::select! {
                 () = self.stop.cancelled() => return true,
                 () = over.as_mut() => break,
+                // Attempts that were in flight when the file went may settle all that was owed.
+                () = tokio::time::sleep(REMOVED_LOOK_INTERVAL) => if self.pending(name) == 0 {
+                    self.metrics.remove_webhook(name);
+                    return true;
+                },
                 changed = reader.changed() => {
                     if changed.is_err() {
                         return true;
