@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-use serde_json::Value;
 use tempfile::TempDir;
 
 use super::http::{self, HttpAnswer};
@@ -254,15 +253,10 @@ impl Sidecar {
     }
 }
 
-/// The listener and address that a line of the log tells of.
+/// The listener and address that a line of the output tells of.
 fn listening(line: &str) -> Option<(String, SocketAddr)> {
-    let line: Value = serde_json::from_str(line).ok()?;
-    let fields = line.get("fields").unwrap_or(&line);
-    if fields.get("message")?.as_str()? != "listening" {
-        return None;
-    }
-    let address = fields.get("address")?.as_str()?.parse().ok()?;
-    Some((fields.get("listener")?.as_str()?.to_owned(), address))
+    let (listener, address) = line.split_once(" listens on http://")?;
+    Some((listener.to_owned(), address.parse().ok()?))
 }
 
 /// The value of the first sample with this name and these labels in an exposition.
@@ -280,14 +274,10 @@ fn sample(exposition: &str, name: &str, labels: &[(&str, &str)]) -> Option<f64> 
 }
 
 #[test]
-fn a_line_of_the_log_tells_which_listener_is_where() {
+fn a_line_of_the_output_tells_which_listener_is_where() {
     let address = "127.0.0.1:4711".parse().expect("an address");
-    let nested = r#"{"level":"INFO","fields":{"message":"listening","listener":"ingest","address":"127.0.0.1:4711"}}"#;
-    let flat = r#"{"level":"INFO","message":"listening","listener":"ingest","address":"127.0.0.1:4711"}"#;
-    for line in [nested, flat] {
-        assert_eq!(listening(line), Some(("ingest".to_owned(), address)));
-    }
-    for line in ["", "listening on 127.0.0.1:4711", r#"{"message":"ready"}"#, r#"{"fields":{"message":"listening"}}"#] {
+    assert_eq!(listening("ingest listens on http://127.0.0.1:4711"), Some(("ingest".to_owned(), address)));
+    for line in ["", "ingest listens on unix:/run/x", "listening", r#"{"message":"ready"}"#] {
         assert_eq!(listening(line), None, "{line}");
     }
 }
