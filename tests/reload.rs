@@ -334,7 +334,8 @@ fn a_folder_that_is_emptied_gone_or_replaced_keeps_all_until_it_is_whole_again()
 fn a_configuration_behind_links_goes_live_when_any_of_them_is_turned() {
     let target = receiver().start();
     let sidecar = sidecar().reaching(&target).webhook("hook", &definition(&target, "start")).start();
-    let dir = sidecar.written().dir();
+    // A folder that nothing else of the configuration stands in.
+    let dir = sidecar.written().dir().join("srv");
     let webhooks = sidecar.written().config().join("webhooks");
     let release = |name: &str| {
         let folder = dir.join(name);
@@ -345,7 +346,7 @@ fn a_configuration_behind_links_goes_live_when_any_of_them_is_turned() {
     edit_until_live(&sidecar, &target, "release1", || {
         symlink("release1", dir.join("current")).expect("a link");
         fs::remove_dir_all(&webhooks).expect("a removal");
-        symlink("../current", &webhooks).expect("a link");
+        symlink("../srv/current", &webhooks).expect("a link");
     });
     for name in ["release2", "release3"] {
         release(name);
