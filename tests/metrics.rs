@@ -1,1 +1,188 @@
-//! metrics
+//! The metrics listener, scraped from the real process.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use outrigger::cli::demo::answer::Answer;
+use outrigger::metrics::FAMILIES;
+
+use crate::support::sidecar::Sidecar;
+use crate::support::{PATIENCE, eventually, http, receiver, sidecar};
+
+/// The program that lints the page; `tests/all` sets it.
+const PROMTOOL: &str = "OUTRIGGER_TEST_PROMTOOL";
+
+/// One family of a page.
+#[derive(Debug, Default)]
+struct Family {
+    help: String,
+    kind: String,
+    /// Labels as they are written, and the value.
+    samples: Vec<(String, f64)>,
+}
+
+/// Reads text exposition format 0.0.4 as strictly as this program should write it: the help, the type, then the samples.
+fn parse(page: &str) -> Result<BTreeMap<String, Family>, String> {
+    let mut families: BTreeMap<String, Family> = BTreeMap::new();
+    let mut current = String::new();
+    for line in page.lines() {
+        let refuse = |problem: &str| Err(format!("{problem}: {line}"));
+        if let Some(help) = line.strip_prefix("# HELP ") {
+            let Some((name, help)) = help.split_once(' ') else { return refuse("no help") };
+            if families.contains_key(name) {
+                return refuse("a family comes twice");
+            }
+            name.clone_into(&mut current);
+            families.insert(current.clone(), Family { help: help.to_owned(), ..Family::default() });
+        } else if let Some(kind) = line.strip_prefix("# TYPE ") {
+            let Some((name, kind)) = kind.split_once(' ') else { return refuse("no type") };
+            match families.get_mut(name) {
+                Some(family) if name == current => kind.clone_into(&mut family.kind),
+                _ => return refuse("a type without its help"),
+            }
+        } else {
+            let (series, value) = line.rsplit_once(' ').unwrap_or((line, ""));
+            let Ok(value) = value.parse::<f64>() else { return refuse("no number") };
+            let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
+            let Some(labels) = labels.strip_suffix('}') else { return refuse("labels without an end") };
+            let Some(family) = families.get_mut(&current) else { return refuse("a sample without a family") };
+            let suffixes: &[&str] = if family.kind == "histogram" { &["_bucket", "_sum", "_count"] } else { &[""] };
+            if !name.strip_prefix(current.as_str()).is_some_and(|rest| suffixes.contains(&rest)) {
+                return refuse("a sample of another family");
+            }
+            let quoted =
+                labels.is_empty() || labels.split(',').all(|label| label.contains("=\"") && label.ends_with('"'));
+            if !quoted || family.samples.iter().any(|(known, _)| known == series) {
+                return refuse("labels that are not quoted, or a series that comes twice");
+            }
+            family.samples.push((series.to_owned(), value));
+        }
+    }
+    Ok(families)
+}
+
+/// A webhook with a validator, so that every family has a series.
+fn file(url: &str) -> String {
+    format!(
+        "url = {url:?}\nretry.initial = \"1ms\"\nretry.max_interval = \"20ms\"\n\
+        [[response_validators]]\nname = \"a \\\"fine\\\" one\"\npath = \"$.data.ok\"\nexpected = [\"true\"]\n"
+    )
+}
+
+const EVENT: &str = r#"{"event_type":"RequestCreated","event_time":1,"data":{"id":"r-1"}}"#;
+
+#[track_caller]
+fn families(sidecar: &Sidecar) -> BTreeMap<String, Family> {
+    parse(&sidecar.metrics()).unwrap_or_else(|problem| panic!("{problem}"))
+}
+
+#[test]
+#[expect(clippy::print_stderr, reason = "who runs it should know what was not checked")]
+fn the_page_is_what_prometheus_asks_for() {
+    let target = receiver().respond(500).then(Answer::json(r#"{"ok":false}"#)).start();
+    let sidecar = sidecar().reaching(&target).webhook("hook", &file(&target.url("/"))).start();
+    for status in [200, 200] {
+        assert_eq!(sidecar.post("/v1/events?wait=15s", EVENT).status, status);
+    }
+    assert_eq!(sidecar.post("/v1/events", "{").status, 400);
+    let answer = sidecar.get("metrics", "/metrics");
+    assert_eq!((answer.status, answer.header("content-type")), (200, "text/plain; version=0.0.4; charset=utf-8"));
+
+    let page = parse(&answer.body).unwrap_or_else(|problem| panic!("{problem}"));
+    assert!(FAMILIES.len() > 20);
+    for family in FAMILIES {
+        let shown = page.get(family.name).unwrap_or_else(|| panic!("{} is not on the page", family.name));
+        assert_eq!((shown.kind.as_str(), shown.help.as_str()), (family.kind, family.help), "{}", family.name);
+        assert!(!shown.samples.is_empty(), "{} has no series", family.name);
+        for (series, _) in &shown.samples {
+            let labelled = family.labels.iter().all(|label| series.contains(&format!("{label}=\"")));
+            assert!(labelled, "{series} should have the labels {:?}", family.labels);
+        }
+    }
+    let own = |name: &&String| name.starts_with("outrigger_");
+    assert_eq!(page.keys().filter(own).count(), FAMILIES.len(), "a family is not in the table");
+    assert!(page.contains_key("process_resident_memory_bytes"));
+
+    let Some(promtool) = std::env::var_os(PROMTOOL) else {
+        eprintln!("{PROMTOOL} is not set: the page was read, and not linted by promtool");
+        return;
+    };
+    let mut lint = Command::new(&promtool)
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("cannot start {}: {error}", promtool.display()));
+    lint.stdin.take().expect("it is piped").write_all(answer.body.as_bytes()).expect("it reads its input");
+    let lint = lint.wait_with_output().expect("it ends");
+    let said = [lint.stdout, lint.stderr].concat();
+    assert!(lint.status.success() && said.is_empty(), "promtool: {}", String::from_utf8_lossy(&said));
+}
+
+#[test]
+fn a_webhooks_series_start_at_zero_and_go_with_its_file() {
+    let target = receiver().start();
+    let sidecar = sidecar().reaching(&target).webhook("stays", &file(&target.url("/"))).start();
+    sidecar.written().write_webhook("late", &file(&target.url("/")));
+    sidecar.wait_metric("outrigger_config_webhooks", &[("status", "active")], 2.0);
+    let page = families(&sidecar);
+    for family in FAMILIES.iter().filter(|family| family.labels.contains(&"webhook")) {
+        let of = |webhook: &str| {
+            let label = format!("webhook=\"{webhook}\"");
+            page[family.name].samples.iter().filter(|(series, _)| series.contains(&label)).collect::<Vec<_>>()
+        };
+        let late = of("late");
+        assert!(!late.is_empty() && late.len() == of("stays").len(), "{}: {late:?}", family.name);
+        assert!(late.iter().all(|(_, value)| *value == 0.0), "{late:?}");
+    }
+    assert_eq!(sidecar.post("/v1/events?wait=15s", EVENT).status, 200);
+    assert_eq!(
+        sidecar.metric("outrigger_deliveries_total", &[("webhook", "late"), ("outcome", "delivered")]),
+        Some(1.0)
+    );
+
+    fs::remove_file(sidecar.written().config().join("webhooks/late.toml")).expect("it was written");
+    let gone = eventually(PATIENCE, || (!sidecar.metrics().contains("webhook=\"late\"")).then_some(()));
+    assert!(gone.is_some(), "{}", sidecar.metrics());
+    let delivered = [("webhook", "stays"), ("outcome", "delivered")];
+    assert_eq!(sidecar.metric("outrigger_deliveries_total", &delivered), Some(1.0), "the other one's go on");
+}
+
+#[test]
+fn probes_and_refusals_of_the_metrics_listener() {
+    let target = receiver().start();
+    let mut sidecar =
+        sidecar().setting("shutdown.delay = \"2s\"").reaching(&target).webhook("hook", &file(&target.url("/"))).start();
+    let status = |path: &str| sidecar.get("metrics", path).status;
+    assert_eq!((status("/livez"), status("/readyz"), status("/metrics")), (200, 200, 200));
+    for path in ["/", "/metrics/", "/v1/events"] {
+        let answer = sidecar.get("metrics", path);
+        assert_eq!((answer.status, answer.header("content-type")), (404, "application/problem+json"), "{path}");
+    }
+    let posted = http::exchange(sidecar.address("metrics"), "POST", "/metrics", &[], b"{}").expect("an answer");
+    assert_eq!((posted.status, posted.header("allow")), (405, "GET"));
+    sidecar.signal("TERM");
+    sidecar.wait_log("shutdown.begun");
+    assert_eq!((status("/readyz"), status("/livez"), status("/metrics")), (503, 200, 200));
+    assert!(sidecar.wait_end(PATIENCE).success());
+}
+
+#[test]
+fn a_page_that_is_out_of_order_is_noticed() {
+    let good = "# HELP a_total x y\n# TYPE a_total counter\na_total{b=\"c\"} 1\na_total{b=\"d\"} 2.5\n";
+    assert_eq!(parse(good).expect("it is good")["a_total"].samples.len(), 2);
+    for bad in [
+        "a_total 1\n",
+        "# HELP a x\n# TYPE a gauge\nb 1\n",
+        "# HELP a x\n# TYPE a gauge\na one\n",
+        "# HELP a x\n# TYPE a gauge\na{b=c} 1\n",
+        "# HELP a x\n# TYPE a gauge\na 1\na 2\n",
+        "# TYPE a gauge\na 1\n",
+        "# HELP a x\n# TYPE a gauge\na 1\n# HELP a x\n",
+    ] {
+        assert!(parse(bad).is_err(), "{bad}");
+    }
+}

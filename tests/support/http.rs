@@ -2,6 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use super::PATIENCE;
 
@@ -33,21 +35,43 @@ pub(crate) fn exchange(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> Result<HttpAnswer, String> {
+    raw(address, &request(method, path, headers, body))
+}
+
+/// The same over a Unix socket.
+pub(crate) fn exchange_unix(
+    socket: &Path,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Result<HttpAnswer, String> {
+    let stream = UnixStream::connect(socket).map_err(|error| format!("connect: {error}"))?;
+    stream.set_read_timeout(Some(PATIENCE)).map_err(|error| error.to_string())?;
+    stream.set_write_timeout(Some(PATIENCE)).map_err(|error| error.to_string())?;
+    converse(stream, &request(method, path, headers, body))
+}
+
+fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let length = body.len();
     let mut head =
-        format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-length: {length}\r\n");
+        format!("{method} {path} HTTP/1.1\r\nhost: outrigger\r\nconnection: close\r\ncontent-length: {length}\r\n");
     for (name, value) in headers {
         head.extend([name, ": ", value, "\r\n"]);
     }
     head.push_str("\r\n");
-    raw(address, &[head.as_bytes(), body].concat())
+    [head.as_bytes(), body].concat()
 }
 
 /// Sends these bytes and reads what comes back until the other side closes.
 pub(crate) fn raw(address: SocketAddr, bytes: &[u8]) -> Result<HttpAnswer, String> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE).map_err(|error| format!("connect: {error}"))?;
+    let stream = TcpStream::connect_timeout(&address, PATIENCE).map_err(|error| format!("connect: {error}"))?;
     stream.set_read_timeout(Some(PATIENCE)).map_err(|error| error.to_string())?;
     stream.set_write_timeout(Some(PATIENCE)).map_err(|error| error.to_string())?;
+    converse(stream, bytes)
+}
+
+fn converse(mut stream: impl Read + Write, bytes: &[u8]) -> Result<HttpAnswer, String> {
     // A server may answer and close before it has read all: what it said is still there to read.
     let sent = stream.write_all(bytes);
     let mut answer = Vec::new();

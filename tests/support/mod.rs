@@ -13,6 +13,7 @@ pub(crate) mod http;
 pub(crate) mod process;
 pub(crate) mod receiver;
 pub(crate) mod sidecar;
+pub(crate) mod spool;
 
 use std::time::{Duration, Instant};
 

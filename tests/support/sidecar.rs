@@ -23,7 +23,6 @@ pub(crate) fn sidecar() -> Builder {
     let spool = builder.dir.path().join("spool");
     builder
         .setting(r#"ingest.listen = "127.0.0.1:0""#)
-        .setting(r#"admin.listen = "127.0.0.1:0""#)
         .setting(r#"metrics.listen = "127.0.0.1:0""#)
         .setting(&format!("spool.path = '{}'", spool.display()))
         .setting(r#"egress.allow_networks = ["127.0.0.0/8"]"#)
@@ -137,7 +136,7 @@ impl Written {
 pub(crate) struct Sidecar {
     written: Written,
     process: Process,
-    bound: BTreeMap<String, SocketAddr>,
+    bound: BTreeMap<String, String>,
 }
 
 impl Sidecar {
@@ -149,10 +148,19 @@ impl Sidecar {
         self.process.id()
     }
 
-    /// Where the listener of this name (`ingest`, `metrics`, `admin`) is bound.
+    /// Where the listener of this name (`ingest`, `metrics`) is bound.
     #[track_caller]
     pub(crate) fn address(&self, listener: &str) -> SocketAddr {
-        self.bound.get(listener).copied().unwrap_or_else(|| panic!("no listener {listener}:\n{}", self.log()))
+        let address = self.bound.get(listener).and_then(|address| address.strip_prefix("http://")?.parse().ok());
+        address.unwrap_or_else(|| panic!("{listener} has no address: {:?}\n{}", self.bound, self.log()))
+    }
+
+    /// The socket of the listener of this name, which was told to listen on one.
+    #[track_caller]
+    pub(crate) fn socket(&self, listener: &str) -> PathBuf {
+        let path = self.bound.get(listener).and_then(|address| address.strip_prefix("unix:"));
+        let Some(path) = path else { panic!("{listener} has no socket: {:?}\n{}", self.bound, self.log()) };
+        PathBuf::from(path)
     }
 
     /// Posts JSON to the ingest listener.
@@ -198,6 +206,17 @@ impl Sidecar {
         assert!(seen.is_some(), "{name}{labels:?} is {last:?}, not {value}; the log:\n{}", self.log());
     }
 
+    /// Waits until a sample has at least this value.
+    #[track_caller]
+    pub(crate) fn wait_metric_from(&self, name: &str, labels: &[(&str, &str)], minimum: f64) {
+        let mut last = None;
+        let seen = eventually(PATIENCE, || {
+            last = self.metric(name, labels);
+            last.filter(|seen| *seen >= minimum)
+        });
+        assert!(seen.is_some(), "{name}{labels:?} is {last:?}, below {minimum}; the log:\n{}", self.log());
+    }
+
     /// Waits until a line of the output holds this text, and gives the line.
     #[track_caller]
     pub(crate) fn wait_log(&self, text: &str) -> String {
@@ -227,6 +246,18 @@ impl Sidecar {
         self.await_listeners();
     }
 
+    /// Kills it and starts it again without waiting until it listens.
+    pub(crate) fn restart_unheard(&mut self) {
+        self.process.kill9();
+        self.process = Process::spawn(&mut self.written.command(&["run"]));
+    }
+
+    /// An environment variable for the next start.
+    pub(crate) fn set_env(&mut self, name: &str, value: &str) {
+        self.written.env.retain(|(known, _)| known != name);
+        self.written.env.push((name.to_owned(), value.to_owned()));
+    }
+
     /// SIGTERM, and its end.
     #[track_caller]
     pub(crate) fn terminate(&mut self) -> ExitStatus {
@@ -253,10 +284,11 @@ impl Sidecar {
     }
 }
 
-/// The listener and address that a line of the output tells of.
-fn listening(line: &str) -> Option<(String, SocketAddr)> {
-    let (listener, address) = line.split_once(" listens on http://")?;
-    Some((listener.to_owned(), address.parse().ok()?))
+/// The listener and address that a line of standard output tells of.
+fn listening(line: &str) -> Option<(String, String)> {
+    let (listener, address) = line.split_once(" listens on ")?;
+    let told = ["http://", "unix:"].iter().any(|scheme| address.starts_with(scheme));
+    (told && listener.bytes().all(|byte| byte.is_ascii_lowercase())).then(|| (listener.to_owned(), address.to_owned()))
 }
 
 /// The value of the first sample with this name and these labels in an exposition.
@@ -275,9 +307,10 @@ fn sample(exposition: &str, name: &str, labels: &[(&str, &str)]) -> Option<f64> 
 
 #[test]
 fn a_line_of_the_output_tells_which_listener_is_where() {
-    let address = "127.0.0.1:4711".parse().expect("an address");
-    assert_eq!(listening("ingest listens on http://127.0.0.1:4711"), Some(("ingest".to_owned(), address)));
-    for line in ["", "ingest listens on unix:/run/x", "listening", r#"{"message":"ready"}"#] {
+    for address in ["http://127.0.0.1:4711", "unix:/run/ingest.sock"] {
+        assert_eq!(listening(&format!("ingest listens on {address}")), Some(("ingest".to_owned(), address.to_owned())));
+    }
+    for line in ["", "listening on 127.0.0.1:4711", "ingest listens on", r#"{"message":"x listens on http://a"}"#] {
         assert_eq!(listening(line), None, "{line}");
     }
 }

@@ -1,0 +1,92 @@
+//! The end of a process, and the beginning of the next one on the same spool.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use outrigger::cli::demo::answer::Answer;
+
+use super::{created, hook};
+use crate::support::{PATIENCE, eventually, receiver, sidecar};
+
+#[test]
+fn sigterm_ends_what_is_in_flight_and_the_next_process_delivers_the_rest() {
+    let target = receiver().respond(Answer::status(200).after(Duration::from_millis(700))).start();
+    let one_by_one = hook(&target.url("/"), "limits.concurrency = 1");
+    let mut sidecar = sidecar().reaching(&target).webhook("hook", &one_by_one).start();
+    for id in ["r-1", "r-2", "r-3"] {
+        assert_eq!(sidecar.post("/v1/events", &created(id)).status, 202);
+    }
+    target.wait(1);
+    assert!(sidecar.terminate().success());
+    assert!(sidecar.log().contains("\"outcome\":\"accepted\""), "the attempt in flight ended: {}", sidecar.log());
+    assert_eq!(target.count(), 1, "no attempt was begun after the signal");
+    sidecar.restart();
+    sidecar.wait_metric("outrigger_deliveries_total", &[("webhook", "hook"), ("outcome", "delivered")], 2.0);
+    sidecar.wait_metric("outrigger_pending_deliveries", &[("webhook", "hook")], 0.0);
+    let seen = target.recorded();
+    let ids: BTreeSet<&str> = seen.iter().map(|seen| seen.header("webhook-id")).collect();
+    assert_eq!((seen.len(), ids.len()), (3, 3), "each was sent once: {ids:?}");
+}
+
+#[test]
+fn ingest_goes_on_for_the_delay_and_then_says_when_to_come_again() {
+    let target = receiver().otherwise(Answer::hang()).start();
+    let mut sidecar = sidecar()
+        .setting("shutdown.delay = \"2s\"")
+        .setting("shutdown.grace = \"1m\"")
+        .reaching(&target)
+        .webhook("hook", &hook(&target.url("/"), "timeout = \"2m\""))
+        .start();
+    assert_eq!(sidecar.post("/v1/events", &created("r-1")).status, 202);
+    target.wait(1);
+    sidecar.signal("TERM");
+    sidecar.wait_log("shutdown.begun");
+    assert_eq!(sidecar.get("metrics", "/readyz").status, 503);
+    assert_eq!(
+        sidecar.post("/v1/events", &created("r-2")).status,
+        202,
+        "the delay is for those who have not heard yet"
+    );
+    let refused = eventually(PATIENCE, || {
+        let answer = sidecar.post("/v1/events", &created("r-3"));
+        (answer.status != 202).then_some(answer)
+    });
+    let refused = refused.expect("the delay ends");
+    assert_eq!((refused.status, refused.header("content-type")), (503, "application/problem+json"));
+    assert!(refused.header("retry-after").parse::<u32>().is_ok_and(|seconds| seconds > 0), "{refused:?}");
+    let unavailable = [("kind", "request"), ("result", "unavailable")];
+    assert_eq!(sidecar.metric("outrigger_events_received_total", &unavailable), Some(1.0));
+    sidecar.signal("TERM");
+    assert!(sidecar.wait_end(PATIENCE).success());
+}
+
+#[test]
+fn a_second_sigterm_ends_at_once_and_loses_nothing() {
+    let target = receiver().respond(Answer::hang()).start();
+    let patient = hook(&target.url("/"), "timeout = \"2m\"");
+    let mut sidecar = sidecar().setting("shutdown.grace = \"2m\"").reaching(&target).webhook("hook", &patient).start();
+    assert_eq!(sidecar.post("/v1/events", &created("r-1")).status, 202);
+    let first = target.wait(1);
+    sidecar.signal("TERM");
+    sidecar.wait_log("shutdown.begun");
+    sidecar.signal("TERM");
+    sidecar.wait_end(PATIENCE);
+    sidecar.restart();
+    let seen = target.wait(2);
+    assert_eq!(seen[1].header("webhook-id"), first[0].header("webhook-id"), "it goes on under the same id");
+    sidecar.wait_metric("outrigger_pending_deliveries", &[("webhook", "hook")], 0.0);
+}
+
+#[test]
+fn what_does_not_end_within_the_grace_stays_for_the_next_process() {
+    let target = receiver().respond(Answer::hang()).start();
+    let patient = hook(&target.url("/"), "timeout = \"2m\"");
+    let mut sidecar = sidecar().setting("shutdown.grace = \"1s\"").reaching(&target).webhook("hook", &patient).start();
+    assert_eq!(sidecar.post("/v1/events", &created("r-1")).status, 202);
+    target.wait(1);
+    assert!(sidecar.terminate().success());
+    assert!(sidecar.log().contains("given up"), "{}", sidecar.log());
+    sidecar.restart();
+    target.wait(2);
+    sidecar.wait_metric("outrigger_deliveries_total", &[("webhook", "hook"), ("outcome", "delivered")], 1.0);
+}

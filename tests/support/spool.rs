@@ -1,0 +1,42 @@
+//! What a spool holds, read through the library once its process has ended.
+
+use std::path::Path;
+
+use outrigger::spool::{Backlog, DeadLetter, DeadLetterQuery, DiskSpool, Options, Spool as _};
+
+use super::receiver::RUNTIME;
+
+/// Dead letters in one page.
+const PAGE: usize = 500;
+
+/// All that is left in a spool.
+#[derive(Debug)]
+pub(crate) struct Left {
+    pub(crate) dead: Vec<DeadLetter>,
+    pub(crate) backlog: Vec<Backlog>,
+}
+
+impl Left {
+    /// Deliveries of all webhooks that are not settled.
+    pub(crate) fn pending(&self) -> u64 {
+        self.backlog.iter().map(|backlog| backlog.pending).sum()
+    }
+}
+
+/// Opens the spool of a process that has ended.
+#[track_caller]
+pub(crate) fn left(directory: &Path) -> Left {
+    let spool = DiskSpool::open(Options::new(directory)).unwrap_or_else(|error| panic!("{error}"));
+    RUNTIME.block_on(async {
+        let (mut dead, mut before) = (Vec::new(), None);
+        loop {
+            let page = spool.dead_letters(DeadLetterQuery { limit: PAGE, before }).await.expect("they can be read");
+            let Some(last) = page.last() else { break };
+            before = Some(last.number);
+            dead.extend(page);
+        }
+        let backlog = spool.backlog();
+        spool.close().await;
+        Left { dead, backlog }
+    })
+}
