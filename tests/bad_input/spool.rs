@@ -176,7 +176,6 @@ fn a_full_disk_answers_503_and_room_on_it_is_enough_to_go_on() {
     let place = tempfile::tempdir().expect("a temporary directory");
     let Some(disk) = SmallDisk::mount(&place.path().join("disk")) else {
         // Where nothing may be mounted, the limit on a file's size stands in for the disk's.
-        println!("no file system can be mounted here");
         return a_limit_on_files_is_a_full_disk();
     };
     let target = receiver().otherwise(503).start();
