@@ -172,11 +172,7 @@ fn an_edit_by_any_tool_is_in_the_next_delivery_within_a_second() {
 fn a_file_that_comes_or_goes_brings_its_webhook_and_series_and_takes_them_away() {
     let target = receiver().start();
     let sidecar = sidecar().reaching(&target).webhook("first", &definition(&target, "first")).start();
-    let of_second = |sidecar: &Sidecar| {
-        let page = sidecar.metrics();
-        page.lines().filter(|line| line.contains("webhook=\"second\"")).map(str::to_owned).collect::<Vec<_>>()
-    };
-    assert!(of_second(&sidecar).is_empty());
+    assert!(series(&sidecar, "second").is_empty());
 
     let text = format!(
         "{}[[response_validators]]\nname = 'ok'\npath = '$.data.ok'\nexpected = ['true']\n",
@@ -184,7 +180,7 @@ fn a_file_that_comes_or_goes_brings_its_webhook_and_series_and_takes_them_away()
     );
     sidecar.written().write_webhook("second", &text);
     sidecar.wait_metric("outrigger_config_webhooks", &[("status", "active")], 2.0);
-    let series = of_second(&sidecar);
+    let started = series(&sidecar, "second");
     for family in [
         "deliveries_total",
         "attempts_total",
@@ -192,9 +188,9 @@ fn a_file_that_comes_or_goes_brings_its_webhook_and_series_and_takes_them_away()
         "validator_failures_total",
         "pending_deliveries",
     ] {
-        assert!(series.iter().any(|line| line.starts_with(&format!("outrigger_{family}"))), "{family}: {series:#?}");
+        assert!(started.iter().any(|line| line.starts_with(&format!("outrigger_{family}"))), "{family}: {started:#?}");
     }
-    let not_zero: Vec<_> = series.iter().filter(|line| !line.ends_with(" 0")).collect();
+    let not_zero: Vec<_> = started.iter().filter(|line| !line.ends_with(" 0")).collect();
     assert!(not_zero.is_empty(), "{not_zero:#?}");
 
     let took = edit_until_live(&sidecar, &target, "second", || {});
@@ -202,11 +198,59 @@ fn a_file_that_comes_or_goes_brings_its_webhook_and_series_and_takes_them_away()
     sidecar.wait_metric("outrigger_pending_deliveries", &[("webhook", "second")], 0.0);
     fs::remove_file(sidecar.written().config().join("webhooks/second.toml")).expect("a removal");
     sidecar.wait_metric("outrigger_config_webhooks", &[("status", "active")], 1.0);
-    let gone = eventually(PATIENCE, || of_second(&sidecar).is_empty().then_some(()));
-    assert!(gone.is_some(), "{:#?}", of_second(&sidecar));
+    wait_gone(&sidecar, "second");
     let before = target.count();
     delivers(&sidecar, &target, "first");
     assert_eq!(target.recorded().len(), before + 1, "one webhook is left, so one delivery came");
+}
+
+/// The series of a webhook.
+fn series(sidecar: &Sidecar, webhook: &str) -> Vec<String> {
+    let label = format!("webhook=\"{webhook}\"");
+    sidecar.metrics().lines().filter(|line| line.contains(&label)).map(str::to_owned).collect()
+}
+
+#[track_caller]
+fn wait_gone(sidecar: &Sidecar, webhook: &str) {
+    let gone = eventually(PATIENCE, || series(sidecar, webhook).is_empty().then_some(()));
+    assert!(gone.is_some(), "{:#?}", series(sidecar, webhook));
+}
+
+#[test]
+fn a_webhook_removed_with_an_attempt_in_flight_goes_when_that_is_delivered() {
+    let target = receiver().respond(Answer::json("{}").after(Duration::from_secs(1))).start();
+    let manual = format!("triggers = ['Manual']\n{}", definition(&target, "leaving"));
+    let stays = definition(&target, "stays");
+    let sidecar = sidecar().reaching(&target).webhook("stays", &stays).webhook("leaving", &manual).start();
+    assert_eq!(sidecar.post("/v1/webhooks/leaving/invoke", "{}").status, 202);
+    target.wait(1);
+    fs::remove_file(sidecar.written().config().join("webhooks/leaving.toml")).expect("a removal");
+    sidecar.wait_metric("outrigger_config_webhooks", &[("status", "active")], 1.0);
+    // It is `removal_grace` (10 minutes) that ends first where a delivery is still owed.
+    sidecar.wait_log(r#""outcome":"accepted""#);
+    wait_gone(&sidecar, "leaving");
+    assert_eq!(target.count(), 1);
+}
+
+#[test]
+fn what_a_removed_webhook_owes_is_a_dead_letter_after_its_grace_and_is_there_when_it_comes_back() {
+    let target = receiver().otherwise(503).start();
+    let owing = format!("{}[retry]\ninitial = '1m'\n", definition(&target, "owing"));
+    let sidecar = sidecar()
+        .reaching(&target)
+        .setting("config.removal_grace = '300ms'")
+        .webhook("stays", &format!("triggers = ['Manual']\n{}", definition(&target, "stays")))
+        .webhook("owing", &owing)
+        .start();
+    assert_eq!(sidecar.post("/v1/events", EVENT).status, 202);
+    sidecar.wait_metric("outrigger_attempts_total", &[("webhook", "owing"), ("outcome", "failed")], 1.0);
+    fs::remove_file(sidecar.written().config().join("webhooks/owing.toml")).expect("a removal");
+    let line = sidecar.wait_log("deliveries of a removed webhook are dead letters");
+    assert!(line.contains(r#""count":1"#) && line.contains("webhook_removed"), "{line}");
+    wait_gone(&sidecar, "owing");
+    sidecar.written().write_webhook("owing", &owing);
+    sidecar.wait_metric("outrigger_dead_letters", &[("webhook", "owing")], 1.0);
+    sidecar.wait_metric("outrigger_pending_deliveries", &[("webhook", "owing")], 0.0);
 }
 
 #[test]
