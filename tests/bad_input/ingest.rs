@@ -212,6 +212,12 @@ fn a_connection_goes_on_after_a_body_that_was_too_large_and_through_pipelined_fa
     let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
     let chunked = request("transfer-encoding: chunked", &format!("{}0\r\n\r\n", chunk.repeat(160)));
     assert_eq!(statuses(ingest, &[chunked, last.clone()].concat()), [413, 202]);
+    // A refusal that did not need the body is read all the same by a client that is still sending it.
+    for (line, status) in [("POST /nowhere", 404), ("PUT /v1/events", 405), ("POST /v1/events?x", 400)] {
+        let head = format!("{line} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", 10 * MIB);
+        let large = [head.into_bytes(), vec![b'x'; 10 * MIB]].concat();
+        assert_eq!(statuses(ingest, &large), [status], "{line}");
+    }
     let mut pipeline = Vec::new();
     let mut expected = Vec::new();
     for _ in 0..10 {
