@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use outrigger::cli::demo::answer::Answer;
 use outrigger::metrics::FAMILIES;
@@ -149,6 +150,24 @@ fn a_webhooks_series_start_at_zero_and_go_with_its_file() {
     assert!(gone.is_some(), "{}", sidecar.metrics());
     let delivered = [("webhook", "stays"), ("outcome", "delivered")];
     assert_eq!(sidecar.metric("outrigger_deliveries_total", &delivered), Some(1.0), "the other one's go on");
+}
+
+#[test]
+fn series_of_a_webhook_that_was_removed_while_it_sent_go_once_nothing_is_owed() {
+    let target = receiver().otherwise(Answer::json(r#"{"ok":true}"#).after(Duration::from_secs(1))).start();
+    let sidecar = sidecar()
+        .setting("config.removal_grace = \"10m\"")
+        .reaching(&target)
+        .webhook("stays", &file(&target.url("/")).replace("[[", "status = \"inactive\"\n[["))
+        .webhook("busy", &file(&target.url("/")))
+        .start();
+    assert_eq!(sidecar.post("/v1/events", EVENT).status, 202);
+    target.wait(1);
+    fs::remove_file(sidecar.written().config().join("webhooks/busy.toml")).expect("it was written");
+    sidecar.wait_metric("outrigger_config_webhooks", &[("status", "active")], 0.0);
+    let gone = eventually(PATIENCE, || (!sidecar.metrics().contains("webhook=\"busy\"")).then_some(()));
+    assert!(gone.is_some(), "{}", sidecar.metrics());
+    assert!(sidecar.log().contains("\"outcome\":\"accepted\""), "what was in flight ended: {}", sidecar.log());
 }
 
 #[test]
