@@ -3,7 +3,8 @@
 //! Hints are file events on the folders of everything that the configuration names, and SIGHUP. They say "look again" and
 //! nothing else: the content decides. All that can fail comes before the one store that publishes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,11 @@ use crate::metrics::{Metrics, Reloaded};
 const QUIET: Duration = Duration::from_millis(50);
 /// and at the latest this long after the first hint.
 const PATIENCE: Duration = Duration::from_millis(300);
+/// Symbolic links that are followed on the way to one file, as many as the kernel follows.
+const LINKS_MAX: usize = 40;
+
+/// The folders that are watched, each with the device and inode that its path led to.
+type Folders = BTreeMap<PathBuf, (u64, u64)>;
 
 /// Asks for a look at the files. More than one waiting means the same as one.
 #[derive(Clone)]
@@ -53,7 +59,7 @@ pub struct Reload {
     pub metrics: Arc<Metrics>,
     /// Connections that are led elsewhere, for `demo`.
     pub routes: Routes,
-    /// The folders to watch.
+    /// The files and folders whose changes count.
     pub watched: BTreeSet<PathBuf>,
 }
 
@@ -61,7 +67,7 @@ impl Reload {
     /// Reloads on every hint until `stop`.
     pub async fn run(mut self, hints: Hints, mut hinted: mpsc::Receiver<()>, stop: CancellationToken) {
         let mut watcher = watcher(&hints);
-        let mut folders = BTreeSet::new();
+        let mut folders = Folders::new();
         // What changed between the first load and the first watch would be missed without a look.
         if watch_folders(watcher.as_mut(), &mut folders, &self.watched) {
             hints.look();
@@ -72,6 +78,8 @@ impl Reload {
                 hint = hinted.recv() => if hint.is_none() { return },
             }
             quiet(&mut hinted).await;
+            // A folder that was replaced is watched before it is read: what changes after the look is the next hint.
+            watch_folders(watcher.as_mut(), &mut folders, &self.watched);
             let source = self.source.clone();
             let Ok(loaded) = tokio::task::spawn_blocking(move || load(&source)).await else {
                 tracing::error!("the configuration could not be loaded: the loader panicked; the one in force is kept");
@@ -172,35 +180,88 @@ fn watcher(hints: &Hints) -> Option<RecommendedWatcher> {
     .ok()
 }
 
-/// Brings the watched folders up to date; `true` when one was added. A folder is watched and never a file: editors and
+/// Brings the watched folders up to date; `true` when one is new. A folder is watched and never a file: editors and
 /// Kubernetes replace files, and a watch on what was replaced is dead.
-fn watch_folders(
-    watcher: Option<&mut RecommendedWatcher>,
-    folders: &mut BTreeSet<PathBuf>,
-    files: &BTreeSet<PathBuf>,
-) -> bool {
+fn watch_folders(watcher: Option<&mut RecommendedWatcher>, folders: &mut Folders, files: &BTreeSet<PathBuf>) -> bool {
     let Some(watcher) = watcher else { return false };
     let wanted: BTreeSet<PathBuf> = files.iter().flat_map(|file| folders_of(file)).collect();
-    for gone in folders.difference(&wanted) {
+    let wanted: Folders =
+        wanted.into_iter().filter_map(|folder| identity(&folder).map(|identity| (folder, identity))).collect();
+    for (gone, _) in folders.iter().filter(|(folder, identity)| wanted.get(*folder) != Some(*identity)) {
         // The folder may be gone itself, and its watch with it.
         let _ = watcher.unwatch(gone);
     }
-    folders.retain(|folder| wanted.contains(folder));
-    let mut added = false;
-    for folder in wanted {
-        if !folders.contains(&folder) && watcher.watch(&folder, RecursiveMode::NonRecursive).is_ok() {
-            folders.insert(folder);
-            added = true;
+    let known = std::mem::take(folders);
+    for (folder, identity) in wanted {
+        // Also those that are watched already: two paths may lead to one folder, and share the watch that went with one of
+        // them; a folder made anew may have its predecessor's inode.
+        if watcher.watch(&folder, RecursiveMode::NonRecursive).is_ok() {
+            folders.insert(folder, identity);
         }
     }
-    added
+    folders.iter().any(|(folder, identity)| known.get(folder) != Some(identity))
 }
 
-/// The folder in which a file's name stands, and the one in which the file itself lies when the name is a link.
-fn folders_of(file: &Path) -> Vec<PathBuf> {
-    let named = if file.is_dir() { Some(file.to_owned()) } else { file.parent().map(Path::to_owned) };
-    let real = std::fs::canonicalize(file)
-        .ok()
-        .and_then(|real| if real.is_dir() { Some(real) } else { real.parent().map(Path::to_owned) });
-    named.into_iter().chain(real).filter(|folder| folder.is_dir()).collect()
+fn identity(folder: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(folder).ok().filter(std::fs::Metadata::is_dir).map(|found| (found.dev(), found.ino()))
+}
+
+/// The folders whose entries decide what stands at a path: the one that it lies in (or is), the nearest one that exists
+/// when it is missing, and that of every symbolic link on the way.
+fn folders_of(path: &Path) -> BTreeSet<PathBuf> {
+    let mut folders = BTreeSet::new();
+    let mut ways: Vec<PathBuf> = std::path::absolute(path).into_iter().collect();
+    for _ in 0..LINKS_MAX {
+        let Some(way) = ways.pop() else { break };
+        folders.extend(way.ancestors().find(|folder| folder.is_dir()).map(Path::to_owned));
+        // The last link alone: the way that it leads to has the others.
+        let link = way.ancestors().find_map(|name| Some((name, name.parent()?, std::fs::read_link(name).ok()?)));
+        if let Some((name, folder, target)) = link {
+            folders.insert(folder.to_owned());
+            let rest = way.strip_prefix(name).unwrap_or(Path::new(""));
+            let led = folder.join(target);
+            ways.push(if rest.as_os_str().is_empty() { led } else { led.join(rest) });
+        }
+    }
+    folders
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn every_link_on_the_way_to_a_file_is_watched_in_its_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        for folder in ["mount/..v1", "config"] {
+            std::fs::create_dir_all(root.join(folder)).unwrap();
+        }
+        std::fs::write(root.join("mount/..v1/a.toml"), "").unwrap();
+        symlink("..v1", root.join("mount/..data")).unwrap();
+        symlink("../mount/..data/a.toml", root.join("config/a.toml")).unwrap();
+        let found: BTreeSet<PathBuf> =
+            folders_of(&root.join("config/a.toml")).iter().map(|folder| folder.canonicalize().unwrap()).collect();
+        let expected = ["config", "mount", "mount/..v1"].map(|folder| root.join(folder));
+        assert_eq!(found, BTreeSet::from(expected));
+    }
+
+    #[test]
+    fn what_is_missing_is_awaited_in_the_nearest_folder_and_a_folder_in_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        assert_eq!(folders_of(&root.join("config/webhooks")), BTreeSet::from([root.to_owned()]));
+        std::fs::create_dir_all(root.join("config/webhooks")).unwrap();
+        assert_eq!(folders_of(&root.join("config/webhooks")), BTreeSet::from([root.join("config/webhooks")]));
+    }
+
+    #[test]
+    fn links_in_a_circle_come_to_an_end() {
+        let dir = tempfile::tempdir().unwrap();
+        symlink("b", dir.path().join("a")).unwrap();
+        symlink("a", dir.path().join("b")).unwrap();
+        assert_eq!(folders_of(&dir.path().join("a")), BTreeSet::from([dir.path().to_owned()]));
+    }
 }

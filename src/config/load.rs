@@ -70,7 +70,7 @@ pub struct Loaded {
     pub tests: Vec<TestCase>,
     /// Faults of `[[tests]]`: what `check` refuses and a reload does not mind.
     pub test_diagnostics: Vec<Diagnostic>,
-    /// Every file that was read or looked for.
+    /// Every file and folder that was read or looked for.
     pub watched: BTreeSet<PathBuf>,
     /// Webhooks that were left out because they are faulty.
     pub quarantined: Vec<Arc<str>>,
@@ -99,6 +99,8 @@ pub fn load(source: &Source) -> Loaded {
     let mut test_report = Report::default();
     let mut quarantined = Vec::new();
     let mut names = BTreeMap::new();
+    // An empty folder has no file to be known by, and the next file appears in it.
+    references.watched.insert(source.dir.join("webhooks"));
     for path in webhook_files(&source.dir, &mut report) {
         let mut own = Report::default();
         let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();

@@ -26,9 +26,8 @@ use crate::webhook::{Status, Webhook};
 const LEASE_MAX: usize = 64;
 /// How often the spool is asked for webhooks that no task runs for.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
-
-/// How often a removed webhook is asked whether it still owes anything.
-const REMOVED_LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// How often it is asked whether a removed webhook still owes anything.
+const REMOVED_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What all webhooks' tasks share.
 pub struct Dispatch {
@@ -138,25 +137,21 @@ impl Dispatch {
         }
     }
 
-    /// Waits `config.removal_grace`, then makes dead letters of what a removed webhook still owes. `false` when the
-    /// configuration changed before.
+    /// Waits until a removed webhook owes nothing, at most `config.removal_grace`; then makes dead letters of the rest.
+    /// `false` when the webhook came back.
     async fn bury_removed(&self, name: &Arc<str>, reader: &mut Reader) -> bool {
-        if self.pending(name) == 0 {
-            self.metrics.remove_webhook(name);
-            return true;
-        }
         let grace = reader.borrow().snapshot.settings.removal_grace;
         let over = tokio::time::sleep(grace);
         let mut over = std::pin::pin!(over);
-        loop {
+        // What was in flight when the file went may be all that it owed.
+        while self.pending(name) > 0 {
             tokio::select! {
                 () = self.stop.cancelled() => return true,
-                () = over.as_mut() => break,
-                // Attempts that were in flight when the file went may settle all that was owed.
-                () = tokio::time::sleep(REMOVED_LOOK_INTERVAL) => if self.pending(name) == 0 {
-                    self.metrics.remove_webhook(name);
-                    return true;
-                },
+                () = over.as_mut() => {
+                    self.bury_all(name).await;
+                    break;
+                }
+                () = tokio::time::sleep(REMOVED_INTERVAL) => {}
                 changed = reader.changed() => {
                     if changed.is_err() {
                         return true;
@@ -167,6 +162,15 @@ impl Dispatch {
                 }
             }
         }
+        // It may have come back while its deliveries were buried: then its series are in use again.
+        if reader.borrow_and_update().snapshot.webhooks.contains_key(name) {
+            return false;
+        }
+        self.metrics.remove_webhook(name);
+        true
+    }
+
+    async fn bury_all(&self, name: &Arc<str>) {
         let detail = "the webhook's file is gone".to_owned();
         match self.spool.bury_webhook(name, Reason::WebhookRemoved, detail).await {
             Ok(0) => {}
@@ -174,11 +178,9 @@ impl Dispatch {
                 tracing::warn!(webhook = %name, count, reason = %Reason::WebhookRemoved, "deliveries of a removed webhook are dead letters");
             }
             Err(error) => {
-                tracing::error!(webhook = %name, %error, "deliveries of a removed webhook could not be buried")
+                tracing::error!(webhook = %name, %error, "deliveries of a removed webhook could not be buried");
             }
         }
-        self.metrics.remove_webhook(name);
-        true
     }
 }
 
