@@ -30,14 +30,13 @@ fn main() {
 
 fn event(n: u64) -> Arc<Event> {
     let raw = Bytes::from(format!(r#"{{"n":{n},"text":"{}"}}"#, "x".repeat(1000)));
-    Arc::new(Event {
-        id: EventId::new(Uuid::from_u128(u128::from(n))),
-        kind: "request".into(),
-        event_type: "RequestGranted".into(),
-        received_at: Timestamp::now(),
-        payload: serde_json::from_slice(&raw).expect("valid JSON"),
+    Arc::new(Event::new(
+        EventId::new(Uuid::from_u128(u128::from(n))),
+        "request".into(),
+        "RequestGranted".into(),
+        Timestamp::now(),
         raw,
-    })
+    ))
 }
 
 /// Appends all events from 64 tasks and settles them; the time until the last is acknowledged, and until all are settled.

@@ -1,7 +1,8 @@
 //! What the access service posted: one [`Event`], immutable and shared by everything that handles it.
 
+use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -53,6 +54,9 @@ impl fmt::Debug for EventId {
 }
 
 /// One event: what was posted and what it was taken for.
+///
+/// It carries its text and not its tree: a tree takes six times the room, and most events wait longer than they are looked
+/// at. Whoever looks parses, and [`Event::keep_parsed`] keeps the tree where several will look.
 #[derive(Clone)]
 pub struct Event {
     /// Its identity, ours and not the sender's.
@@ -64,10 +68,34 @@ pub struct Event {
     pub event_type: Arc<str>,
     /// When it was taken in.
     pub received_at: Timestamp,
-    /// The parsed payload: always a JSON object. Numbers keep the digits that came in.
-    pub payload: Value,
-    /// The bytes that came in for this event, valid JSON.
+    /// The bytes that came in for this event: a JSON object.
     pub raw: Bytes,
+    parsed: OnceLock<Value>,
+}
+
+impl Event {
+    /// An event from its parts. `raw` is a JSON object, which `kind::decode` has seen to.
+    #[must_use]
+    pub fn new(id: EventId, kind: Arc<str>, event_type: Arc<str>, received_at: Timestamp, raw: Bytes) -> Self {
+        Self { id, kind, event_type, received_at, raw, parsed: OnceLock::new() }
+    }
+
+    /// The payload as a tree; numbers keep the digits that came in. Only what a damaged disk gave back is no JSON.
+    pub fn payload(&self) -> Result<Cow<'_, Value>, serde_json::Error> {
+        match self.parsed.get() {
+            Some(parsed) => Ok(Cow::Borrowed(parsed)),
+            None => serde_json::from_slice(&self.raw).map(Cow::Owned),
+        }
+    }
+
+    /// Parses the payload now and keeps it with the event, for all who look later.
+    pub fn keep_parsed(&self) -> Result<&Value, serde_json::Error> {
+        if let Some(parsed) = self.parsed.get() {
+            return Ok(parsed);
+        }
+        let parsed = serde_json::from_slice(&self.raw)?;
+        Ok(self.parsed.get_or_init(|| parsed))
+    }
 }
 
 impl fmt::Debug for Event {

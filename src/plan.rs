@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use crate::config::Snapshot;
 use crate::event::Event;
 use crate::webhook::{Status, Webhook};
@@ -22,7 +24,9 @@ pub struct Plan<'s> {
 pub fn plan<'s>(snapshot: &'s Snapshot, event: &Event) -> Plan<'s> {
     let mut plan = Plan::default();
     for webhook in snapshot.index.triggered(&event.kind, &event.event_type) {
-        if !webhook.filters.iter().all(|filter| filter.holds(&event.payload)) {
+        let passes = |payload: &Value| webhook.filters.iter().all(|filter| filter.holds(payload));
+        // What has no filter is wanted unseen; the first filter parses the event for all.
+        if !webhook.filters.is_empty() && !event.keep_parsed().is_ok_and(passes) {
             plan.filtered.push(webhook);
         } else if webhook.status == Status::Shadow {
             plan.shadowed.push(webhook);
@@ -43,6 +47,9 @@ pub fn refusals(webhook: &Webhook, event: &Event) -> Vec<String> {
     if !webhook.triggers.include(&event.event_type) {
         refusals.push(format!("the event type {} is not among its triggers ({})", event.event_type, webhook.triggers));
     }
-    refusals.extend(webhook.filters.iter().filter_map(|filter| filter.refusal(&event.payload)));
+    match event.payload() {
+        Ok(payload) => refusals.extend(webhook.filters.iter().filter_map(|filter| filter.refusal(&payload))),
+        Err(error) => refusals.push(format!("the event is not JSON: {error}")),
+    }
     refusals
 }

@@ -143,7 +143,7 @@ fn event_of(kind: &Kind, webhook: &Webhook, mock: Mock) -> Result<Event, String>
         *name = Value::from(TEST_REQUESTER);
     }
     let raw = Bytes::from(payload.to_string());
-    Ok(Event { id, kind: kind.name.clone(), event_type: sample.event_type.clone(), received_at: now, payload, raw })
+    Ok(Event::new(id, kind.name.clone(), sample.event_type.clone(), now, raw))
 }
 
 async fn send(snapshot: &Snapshot, webhook: &Webhook, event: &Event) -> Result<(), Failure> {

@@ -158,6 +158,10 @@ impl Ingest {
         if plan.wanted.is_empty() && plan.shadowed.is_empty() {
             self.metrics.unmatched(&event.kind);
         }
+        if plan.wanted.len() + plan.shadowed.len() > 1 {
+            // Several will render it: parse once. It was decoded, so it can be parsed.
+            let _ = event.keep_parsed();
+        }
         let wanted = plan.wanted.iter().map(|webhook| Arc::clone(&webhook.name)).collect();
         let shadowed = plan.shadowed.into_iter().map(Arc::clone).collect();
         Planned { event, wanted, shadowed }

@@ -1,7 +1,11 @@
 //! From bytes to an [`Event`] of a kind. The clock and the id are the caller's.
 
+use std::borrow::Cow;
+use std::fmt;
+
 use bytes::Bytes;
 use jiff::Timestamp;
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
 use crate::event::{Event, EventId};
@@ -19,8 +23,13 @@ pub struct DecodeError {
 
 /// Decodes one event: a JSON object that has an event type where its kind says.
 pub fn decode(kind: &Kind, raw: Bytes, id: EventId, received_at: Timestamp) -> Result<Event, DecodeError> {
-    let payload = parse_object(&raw)?;
-    let event_type = kind.event_type(&payload).ok_or_else(|| DecodeError {
+    let member = kind.type_path.only_member();
+    let found = check_object(&raw, member)?;
+    let event_type = match member {
+        Some(_) => found.and_then(|written| kind.spelt(&written)),
+        None => kind.event_type(&parse(&raw)?),
+    };
+    let event_type = event_type.ok_or_else(|| DecodeError {
         problem: format!(
             "an event of kind \"{}\" has its type as text at `{}`, and there is none",
             kind.name,
@@ -28,23 +37,35 @@ pub fn decode(kind: &Kind, raw: Bytes, id: EventId, received_at: Timestamp) -> R
         ),
         place: None,
     })?;
-    Ok(Event { id, kind: kind.name.clone(), event_type, received_at, payload, raw })
+    Ok(Event::new(id, kind.name.clone(), event_type, received_at, raw))
 }
 
 /// Decodes the event of an invocation by name: any JSON object; its type is `Manual`.
 pub fn decode_manual(kind: &Kind, raw: Bytes, id: EventId, received_at: Timestamp) -> Result<Event, DecodeError> {
-    let payload = parse_object(&raw)?;
-    Ok(Event { id, kind: kind.name.clone(), event_type: MANUAL.into(), received_at, payload, raw })
+    check_object(&raw, None)?;
+    Ok(Event::new(id, kind.name.clone(), MANUAL.into(), received_at, raw))
 }
 
-fn parse_object(raw: &[u8]) -> Result<Value, DecodeError> {
-    let payload: Value = serde_json::from_slice(raw).map_err(|error| DecodeError {
-        problem: format!("not JSON: {error}"),
-        place: Some((error.line(), error.column())),
-    })?;
-    if payload.is_object() {
-        return Ok(payload);
+/// Sees to it that the bytes are a JSON object that a tree can be made of later, and finds the text of one of its members.
+fn check_object<'r>(raw: &'r [u8], member: Option<&str>) -> Result<Option<Cow<'r, str>>, DecodeError> {
+    if raw.trim_ascii_start().first() != Some(&b'{') {
+        return Err(no_object(&parse(raw)?));
     }
+    let mut deserializer = serde_json::Deserializer::from_slice(raw);
+    let found = Skim { member }.deserialize(&mut deserializer).map_err(|error| no_json(&error))?;
+    deserializer.end().map_err(|error| no_json(&error))?;
+    Ok(found)
+}
+
+fn parse(raw: &[u8]) -> Result<Value, DecodeError> {
+    serde_json::from_slice(raw).map_err(|error| no_json(&error))
+}
+
+fn no_json(error: &serde_json::Error) -> DecodeError {
+    DecodeError { problem: format!("not JSON: {error}"), place: Some((error.line(), error.column())) }
+}
+
+fn no_object(payload: &Value) -> DecodeError {
     let found = match payload {
         Value::Array(_) => "an array; send several events as application/x-ndjson, one object a line",
         Value::String(_) => "a string",
@@ -52,5 +73,168 @@ fn parse_object(raw: &[u8]) -> Result<Value, DecodeError> {
         Value::Bool(_) => "true or false",
         _ => "null",
     };
-    Err(DecodeError { problem: format!("an event is a JSON object, this is {found}"), place: None })
+    DecodeError { problem: format!("an event is a JSON object, this is {found}"), place: None }
+}
+
+/// Goes through an object as making a tree would, with the same refusals, and keeps nothing but one member's text. Of
+/// several members of one name the last counts, as it does in a tree.
+struct Skim<'m> {
+    member: Option<&'m str>,
+}
+
+impl<'de> DeserializeSeed<'de> for Skim<'_> {
+    type Value = Option<Cow<'de, str>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Skim<'_> {
+    type Value = Option<Cow<'de, str>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        while let Some(Text(key)) = map.next_key()? {
+            let Checked(text) = map.next_value()?;
+            if self.member == Some(&*key) {
+                found = text;
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// A key, borrowed from the bytes where it holds no escape.
+struct Text<'de>(Cow<'de, str>);
+
+impl<'de> Deserialize<'de> for Text<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Checked(text) = Checked::deserialize(deserializer)?;
+        Ok(Self(text.unwrap_or_default()))
+    }
+}
+
+/// Any value, gone through to its end; its text where it is one.
+struct Checked<'de>(Option<Cow<'de, str>>);
+
+impl<'de> Deserialize<'de> for Checked<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(CheckedVisitor)
+    }
+}
+
+struct CheckedVisitor;
+
+impl<'de> Visitor<'de> for CheckedVisitor {
+    type Value = Checked<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Checked(Some(Cow::Borrowed(text))))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Checked(Some(Cow::Owned(text.to_owned()))))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(Checked(None))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(Checked(None))
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+        Ok(Checked(None))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(Checked(None))
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Checked(None))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        while seq.next_element::<Checked<'de>>()?.is_some() {}
+        Ok(Checked(None))
+    }
+
+    /// Numbers come here too, as a map of one member: they keep their digits.
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        while map.next_entry::<Text<'de>, Checked<'de>>()?.is_some() {}
+        Ok(Checked(None))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn decoded(text: &[u8]) -> Result<Event, DecodeError> {
+        let raw = Bytes::copy_from_slice(text);
+        let kinds = Kind::builtin();
+        let request = kinds.iter().find(|kind| &*kind.name == "request").unwrap();
+        decode(request, raw, EventId::from_bytes([1; 16]), Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn the_type_is_found_wherever_it_stands_and_however_it_is_spelt() {
+        for text in [
+            r#"{"event_type":"AccessRequestCreated"}"#,
+            r#" {"data":{"event_type":"x"},"event_type":"Created","n":[1.50,-2e9,{"a":null}]} "#,
+            r#"{"event_type":"Other","event\u005ftype":"RequestCreated"}"#,
+        ] {
+            assert_eq!(&*decoded(text.as_bytes()).unwrap().event_type, "RequestCreated", "{text}");
+        }
+        for text in ["{}", r#"{"event_type":7}"#, r#"{"event_type":null}"#, r#"{"event_type":["RequestCreated"]}"#] {
+            assert!(decoded(text.as_bytes()).unwrap_err().problem.contains("there is none"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_tree_can_be_made_of_whatever_was_let_in_and_of_nothing_else() {
+        let deep =
+            |depth: usize| format!(r#"{{"event_type":"Created","a":{}{}}}"#, "[".repeat(depth), "]".repeat(depth));
+        let cases: Vec<Vec<u8>> = vec![
+            deep(100).into_bytes(),
+            deep(126).into_bytes(),
+            deep(127).into_bytes(),
+            deep(128).into_bytes(),
+            deep(100_000).into_bytes(),
+            br#"{"event_type":"Created","a":"\ud800"}"#.to_vec(),
+            br#"{"event_type":"Created","\ud800":1}"#.to_vec(),
+            b"{\"event_type\":\"Created\",\"a\":\"\xff\"}".to_vec(),
+            b"{\"event_type\":\"Created\",\"\xff\":1}".to_vec(),
+            b"{\"event_type\":\"Created\"} x".to_vec(),
+            b"{\"event_type\":\"Created\",\"a\":01}".to_vec(),
+            b"{\"event_type\":\"Created\",\"a\":1e99999}".to_vec(),
+            b"{\"event_type\":\"Created\",\"a\":\"\x00\"}".to_vec(),
+        ];
+        for case in cases {
+            let tree = serde_json::from_slice::<Value>(&case);
+            let shown = String::from_utf8_lossy(&case[..case.len().min(60)]).into_owned();
+            assert_eq!(decoded(&case).is_ok(), tree.is_ok(), "{shown}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn going_through_and_making_a_tree_refuse_the_same(text in r#"\{"event_type":"Created"(,"[a-c\\"u0d8]{0,4}":[\[\]{}0-9eE.+\-tnrufalsi":,]{0,12}){0,3}\}?"#) {
+            let tree = serde_json::from_str::<Value>(&text);
+            prop_assert_eq!(check_object(text.as_bytes(), Some("event_type")).is_ok(), tree.is_ok(), "{}", text);
+        }
+    }
 }

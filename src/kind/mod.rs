@@ -115,8 +115,12 @@ impl Kind {
     /// has no text at the type's path.
     #[must_use]
     pub fn event_type(&self, payload: &Value) -> Option<Arc<str>> {
-        let written = self.type_path.first(payload)?.as_str().filter(|text| !text.is_empty())?;
-        Some(self.canonical(written).unwrap_or_else(|| written.into()))
+        self.spelt(self.type_path.first(payload)?.as_str()?)
+    }
+
+    /// An event type as a payload has it, in canonical spelling where it is a known one. `None` when it is empty.
+    fn spelt(&self, written: &str) -> Option<Arc<str>> {
+        (!written.is_empty()).then(|| self.canonical(written).unwrap_or_else(|| written.into()))
     }
 
     /// The sample of a name or an event type in any spelling.

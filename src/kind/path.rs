@@ -106,6 +106,18 @@ impl Path {
         }
     }
 
+    /// The name of a member of the root, when that is all of the path (`event_type` in `$.event_type`).
+    #[must_use]
+    pub fn only_member(&self) -> Option<&str> {
+        match &self.plan {
+            Plan::Walk(steps) => match &**steps {
+                [Step::Name(name)] => Some(name),
+                _ => None,
+            },
+            Plan::Query(_) => None,
+        }
+    }
+
     /// The name of the first member below the root (`data` in `$.data.id`), when the path begins with one.
     #[must_use]
     pub fn root_member(&self) -> Option<&str> {

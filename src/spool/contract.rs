@@ -33,14 +33,13 @@ pub(super) fn open(directory: &Path) -> Box<dyn Spool> {
 /// The payload says which event it is, so that a refilled one can be told.
 pub(super) fn event(n: u64) -> Arc<Event> {
     let raw = Bytes::from(format!(r#"{{"n":{n},"exact":1.50}}"#));
-    Arc::new(Event {
-        id: EventId::new(Uuid::from_u128(u128::from(n))),
-        kind: "request".into(),
-        event_type: "RequestGranted".into(),
-        received_at: Timestamp::from_millisecond(1_700_000_000_000 + i64::try_from(n).unwrap()).unwrap(),
-        payload: serde_json::from_slice(&raw).unwrap(),
+    Arc::new(Event::new(
+        EventId::new(Uuid::from_u128(u128::from(n))),
+        "request".into(),
+        "RequestGranted".into(),
+        Timestamp::from_millisecond(1_700_000_000_000 + i64::try_from(n).unwrap()).unwrap(),
         raw,
-    })
+    ))
 }
 
 pub(super) fn name(text: &str) -> Arc<str> {
@@ -53,8 +52,8 @@ pub(super) fn batch(numbers: impl IntoIterator<Item = u64>, webhooks: &[&str]) -
 }
 
 pub(super) fn number(lease: &Lease) -> u64 {
-    assert_eq!(lease.event.raw, event(lease.event.payload["n"].as_u64().unwrap()).raw);
-    lease.event.payload["n"].as_u64().unwrap()
+    assert_eq!(lease.event.raw, event(lease.event.payload().unwrap()["n"].as_u64().unwrap()).raw);
+    lease.event.payload().unwrap()["n"].as_u64().unwrap()
 }
 
 pub(super) async fn lease(spool: &dyn Spool, webhook: &str, max: usize) -> Vec<Lease> {
@@ -130,7 +129,10 @@ async fn what_was_appended_comes_back_in_order_after_reopening() {
             (event(1).id, "request", "RequestGranted")
         );
         assert_eq!((first.event.received_at, first.attempts), (event(1).received_at, 0));
-        assert_eq!(first.event.payload["exact"], json!(serde_json::from_str::<serde_json::Value>("1.50").unwrap()));
+        assert_eq!(
+            first.event.payload().unwrap()["exact"],
+            json!(serde_json::from_str::<serde_json::Value>("1.50").unwrap())
+        );
     }
     assert_eq!(spool.backlog()[0].oldest_pending, Some(event(1).received_at));
 }
@@ -274,7 +276,7 @@ async fn a_deferral_before_others_that_were_read_already_is_not_lost() {
     // Each round defers into the past, before rows that refills have gone by.
     for round in 1..=6 {
         for lease in lease_all(&*spool, "a", 40).await {
-            let back = (lease.event.payload["n"].as_i64().unwrap() * 7 + i64::from(round) * 13) % 50;
+            let back = (lease.event.payload().unwrap()["n"].as_i64().unwrap() * 7 + i64::from(round) * 13) % 50;
             let until = Timestamp::now() - back.milliseconds();
             spool.settle(lease, Settlement::Defer { until, attempts: round }).await;
         }

@@ -24,7 +24,7 @@ use super::{Backlog, Batch, DeadLetter, DeadLetterQuery, Lease, Settlement, Spoo
 use super::{lock, reader, schema, writer};
 
 /// Deliveries of one webhook that wait in memory, unless [`Options::ready_max`] says otherwise.
-const READY_MAX: usize = 256;
+const READY_MAX: usize = 1024;
 /// What the spool may take, unless [`Options::bytes_max`] says otherwise.
 const BYTES_MAX: u64 = 1 << 30;
 /// How long dead letters are kept, unless [`Options::dead_letter_retention`] says otherwise.

@@ -31,8 +31,6 @@ const READY_BYTES_MAX: usize = 8 << 20;
 const READY_BYTES_WEBHOOK_MAX: usize = 2 << 20;
 /// A webhook may always hold this many, so that it goes on whatever the others hold.
 const READY_ALWAYS: usize = 4;
-/// A parsed payload takes several times the room of its text.
-const PARSED_FACTOR: usize = 6;
 /// What an event weighs beside its payload.
 const EVENT_BYTES: usize = 512;
 /// A waiter looks again after this long: wall clocks jump, and a refill can fail.
@@ -272,7 +270,7 @@ impl Queue {
     /// What a refill may load, in bytes of payload.
     pub(super) fn refill_bytes_max(&self) -> usize {
         let shared = READY_BYTES_MAX.saturating_sub(self.memory.0.load(Relaxed));
-        shared.min(READY_BYTES_WEBHOOK_MAX) / PARSED_FACTOR
+        shared.min(READY_BYTES_WEBHOOK_MAX)
     }
 
     /// Ends a refill; `None` when it failed and has to be done again.
@@ -353,7 +351,7 @@ impl Entry {
 }
 
 fn weight(event: &Event) -> usize {
-    event.raw.len() * PARSED_FACTOR + EVENT_BYTES
+    event.raw.len() + EVENT_BYTES
 }
 
 #[cfg(test)]
@@ -429,7 +427,8 @@ mod tests {
         let memory = Arc::default();
         let queue = |id| Arc::new(Queue::new(id, "a".into(), Arc::clone(&memory), usize::MAX));
         let queues: Vec<_> = (1..=6).map(queue).collect();
-        let large = Event { raw: vec![b' '; 10_000].into(), ..(*event(1)).clone() };
+        let mut large = (*event(1)).clone();
+        large.raw = vec![b' '; 10_000].into();
         let large = Arc::new(large);
         for queue in &queues {
             for seq in 1..1000 {

@@ -29,18 +29,13 @@ pub(super) enum Ask {
     End,
 }
 
-/// A row of `deliveries` with its event, as far as that could be read.
+/// A row of `deliveries` with its event.
 struct Stored {
     claim: Claim,
     attempts: u32,
     bytes: usize,
-    event: std::result::Result<Event, Unreadable>,
-}
-
-/// Why a stored event cannot be delivered: only a damaged disk does this.
-enum Unreadable {
-    Missing,
-    Payload(String),
+    /// `None` when the event is lost: only a damaged disk does this.
+    event: Option<Event>,
 }
 
 /// Answers until it is told to end.
@@ -111,23 +106,16 @@ SELECT d.due, d.seq, d.attempts, e.id, e.kind, e.type, e.received_ms, e.fanout, 
 FROM deliveries d LEFT JOIN events e ON e.seq = d.seq
 WHERE d.webhook = ?1 AND (d.due, d.seq) > (?2, ?3) AND d.due <= ?4 ORDER BY d.due, d.seq";
 
-/// Loads one row. One whose event cannot be read is settled at once: it would come back for ever.
+/// Loads one row. One whose event is lost is settled at once: it would come back for ever.
 fn load(shared: &Shared, queue: &Arc<Queue>, row: &Row<'_>, refill: &mut Refill) -> Result<usize> {
     let Stored { claim, attempts, bytes, event } = stored(row)?;
-    let settlement = match event {
-        Ok(event) => {
-            refill.rows.push((Arc::new(event), attempts, claim));
-            return Ok(bytes);
-        }
-        Err(Unreadable::Missing) => {
-            tracing::error!(webhook = %queue.webhook, seq = claim.seq, "dropped a delivery whose event is lost");
-            Settlement::Delivered
-        }
-        Err(Unreadable::Payload(detail)) => {
-            Settlement::Bury { reason: Reason::TemplateError, detail, attempts, at: Timestamp::now() }
-        }
-    };
+    if let Some(event) = event {
+        refill.rows.push((Arc::new(event), attempts, claim));
+        return Ok(bytes);
+    }
+    tracing::error!(webhook = %queue.webhook, seq = claim.seq, "dropped a delivery whose event is lost");
     if queue.claim((claim.due, claim.seq)) {
+        let settlement = Settlement::Delivered;
         shared.inbox.settle(Order { queue: Arc::clone(queue), claim, settlement, metered: false });
     }
     Ok(bytes)
@@ -137,23 +125,19 @@ fn stored(row: &Row<'_>) -> Result<Stored> {
     let (due, seq, attempts) = (row.get(0)?, row.get(1)?, row.get(2)?);
     let Some(id) = row.get::<_, Option<[u8; 16]>>(3)? else {
         let claim = Claim { due, seq, shared: false };
-        return Ok(Stored { claim, attempts, bytes: 0, event: Err(Unreadable::Missing) });
+        return Ok(Stored { claim, attempts, bytes: 0, event: None });
     };
     let claim = Claim { due, seq, shared: row.get::<_, i64>(7)? > 1 };
     let raw = Bytes::copy_from_slice(row.get_ref(8)?.as_blob()?);
     let bytes = raw.len();
-    let event = match serde_json::from_slice(&raw) {
-        Ok(payload) => Ok(Event {
-            id: EventId::from_bytes(id),
-            kind: Arc::from(row.get_ref(4)?.as_str()?),
-            event_type: Arc::from(row.get_ref(5)?.as_str()?),
-            received_at: at(row.get(6)?),
-            payload,
-            raw,
-        }),
-        Err(error) => Err(Unreadable::Payload(format!("the stored event could not be read: {error}"))),
-    };
-    Ok(Stored { claim, attempts, bytes, event })
+    let event = Event::new(
+        EventId::from_bytes(id),
+        Arc::from(row.get_ref(4)?.as_str()?),
+        Arc::from(row.get_ref(5)?.as_str()?),
+        at(row.get(6)?),
+        raw,
+    );
+    Ok(Stored { claim, attempts, bytes, event: Some(event) })
 }
 
 fn dead_letters(connection: &Connection, query: DeadLetterQuery) -> Result<Vec<DeadLetter>> {

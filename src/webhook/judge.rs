@@ -338,8 +338,8 @@ mod tests {
         for ((status, body), data) in cases {
             let response = ResponseParts { status, headers: &headers, body, truncated: false };
             let expected = serde_json::json!({"status": 201, "headers": {"x-many": "a, b"}, "data": data});
-            assert_eq!(document(response, true), expected);
-            assert!(document(response, false).get("data").is_none());
+            assert_eq!(document(response, true, true), expected);
+            assert!(document(response, true, false).get("data").is_none());
         }
     }
 }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, USER_AGENT};
 use http::{HeaderName, HeaderValue, Method, Uri};
 use serde::de::IgnoredAny;
+use serde_json::Value;
 
 use crate::delivery::{Failure, Reason, delivery_id};
 use crate::event::Event;
@@ -37,14 +38,16 @@ impl Webhook {
     /// Renders the request for an event. A fault is a [`Reason::TemplateError`].
     pub fn render(&self, event: &Event) -> Result<Request, Failure> {
         let mut missing = Vec::new();
-        let uri = self.render_uri(event, &mut missing)?;
-        let headers = self.render_headers(event, &mut missing)?;
-        let body = self.render_body(event, &mut missing)?;
+        let payload =
+            event.payload().map_err(|error| fault("event", &format_args!("the stored event is damaged: {error}")))?;
+        let uri = self.render_uri(&payload, &mut missing)?;
+        let headers = self.render_headers(event, &payload, &mut missing)?;
+        let body = self.render_body(event, &payload, &mut missing)?;
         Ok(Request { method: self.method.clone(), uri, headers, body, missing })
     }
 
-    fn render_uri(&self, event: &Event, missing: &mut Vec<String>) -> Result<Uri, Failure> {
-        let path = self.url.path.render(&event.payload, self.strict, PATH_BYTES_MAX).map_err(|e| fault("url", &e))?;
+    fn render_uri(&self, payload: &Value, missing: &mut Vec<String>) -> Result<Uri, Failure> {
+        let path = self.url.path.render(payload, self.strict, PATH_BYTES_MAX).map_err(|e| fault("url", &e))?;
         missing.extend(path.missing);
         if self.url.templated && has_dot_segment(&path.text) {
             return Err(fault("url", &"a value makes a path segment `.` or `..`"));
@@ -59,7 +62,7 @@ impl Webhook {
             .map_err(|_| fault("url", &"the rendered path is not a URL's"))
     }
 
-    fn render_headers(&self, event: &Event, missing: &mut Vec<String>) -> Result<HeaderMap, Failure> {
+    fn render_headers(&self, event: &Event, payload: &Value, missing: &mut Vec<String>) -> Result<HeaderMap, Failure> {
         let mut headers = HeaderMap::with_capacity(self.headers.len() + 4);
         headers.insert(USER_AGENT, USER_AGENT_VALUE);
         if !matches!(self.body, Body::None) {
@@ -67,8 +70,7 @@ impl Webhook {
         }
         for (name, template) in &self.headers {
             let place = || format!("header `{name}`");
-            let value =
-                template.render(&event.payload, self.strict, HEADER_BYTES_MAX).map_err(|e| fault(&place(), &e))?;
+            let value = template.render(payload, self.strict, HEADER_BYTES_MAX).map_err(|e| fault(&place(), &e))?;
             missing.extend(value.missing);
             let mut value = HeaderValue::from_bytes(value.text.as_bytes())
                 .map_err(|_| fault(&place(), &"the rendered value holds a control character"))?;
@@ -87,15 +89,14 @@ impl Webhook {
         Ok(headers)
     }
 
-    fn render_body(&self, event: &Event, missing: &mut Vec<String>) -> Result<Bytes, Failure> {
+    fn render_body(&self, event: &Event, payload: &Value, missing: &mut Vec<String>) -> Result<Bytes, Failure> {
         let (template, json) = match &self.body {
             Body::None => return Ok(Bytes::new()),
             Body::Event => return Ok(event.raw.clone()),
             Body::Json(template) => (template, true),
             Body::Text(template) => (template, false),
         };
-        let rendered =
-            template.render(&event.payload, self.strict, self.body_bytes_max).map_err(|e| fault("body", &e))?;
+        let rendered = template.render(payload, self.strict, self.body_bytes_max).map_err(|e| fault("body", &e))?;
         if json && let Err(error) = serde_json::from_str::<IgnoredAny>(&rendered.text) {
             return Err(fault("body", &format_args!("the rendered text is not JSON: {error}")));
         }
