@@ -29,7 +29,7 @@ impl Dispatch {
             Decision::RetryAt(until) => Settlement::Defer { until, attempts },
             Decision::Bury(reason) => Settlement::Bury { reason, detail: detail(&attempted), attempts, at: now },
         };
-        self.count(live, webhook, &lease, &attempted, &settlement, now);
+        count(live, webhook, &lease, &attempted, &settlement, now);
         log(webhook, &lease, &attempted, &settlement, now);
         self.report(&lease, &attempted, &settlement, now);
         self.spool.settle(lease, settlement).await;
@@ -62,29 +62,6 @@ impl Dispatch {
         self.spool.settle(lease, settlement).await;
     }
 
-    fn count(
-        &self,
-        live: &Live,
-        webhook: &Webhook,
-        lease: &Lease,
-        attempted: &Attempted,
-        settlement: &Settlement,
-        now: Timestamp,
-    ) {
-        let Some(handles) = handles(live, webhook) else { return };
-        match &attempted.outcome {
-            Outcome::Accepted => handles.accepted(attempted.duration, age(lease, now), now),
-            Outcome::Failed(failure) => handles.failed(failure.reason, attempted.duration),
-        }
-        for (validator, _) in attempted.validators.iter().filter(|(_, passed)| !passed) {
-            handles.validator_failed(validator);
-        }
-        handles.missing.inc_by(attempted.missing.len() as u64);
-        if let Settlement::Bury { reason, .. } = settlement {
-            handles.buried(*reason, 1);
-        }
-    }
-
     fn report(&self, lease: &Lease, attempted: &Attempted, settlement: &Settlement, now: Timestamp) {
         if !self.settled.is_awaited() {
             return;
@@ -103,6 +80,28 @@ impl Dispatch {
             milliseconds: milliseconds(age(lease, now)),
             validators: attempted.validators.clone(),
         });
+    }
+}
+
+fn count(
+    live: &Live,
+    webhook: &Webhook,
+    lease: &Lease,
+    attempted: &Attempted,
+    settlement: &Settlement,
+    now: Timestamp,
+) {
+    let Some(handles) = handles(live, webhook) else { return };
+    match &attempted.outcome {
+        Outcome::Accepted => handles.accepted(attempted.duration, age(lease, now), now),
+        Outcome::Failed(failure) => handles.failed(failure.reason, attempted.duration),
+    }
+    for (validator, _) in attempted.validators.iter().filter(|(_, passed)| !passed) {
+        handles.validator_failed(validator);
+    }
+    handles.missing.inc_by(attempted.missing.len() as u64);
+    if let Settlement::Bury { reason, .. } = settlement {
+        handles.buried(*reason, 1);
     }
 }
 

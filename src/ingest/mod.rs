@@ -133,7 +133,7 @@ impl Ingest {
         }
         self.metrics.received(&kind.name, Received::Accepted, planned.len() as u64);
         for planned in &planned {
-            self.shadow(live, planned);
+            shadow(live, planned);
         }
         match waiting {
             None => Ok(accepted(&planned)),
@@ -166,25 +166,25 @@ impl Ingest {
         let shadowed = plan.shadowed.into_iter().map(Arc::clone).collect();
         Planned { event, wanted, shadowed }
     }
+}
 
-    /// Renders an event for its shadow webhooks and records what it came to: a line in the log and a count.
-    fn shadow(&self, live: &Live, planned: &Planned) {
-        for webhook in &planned.shadowed {
-            let rendered = webhook.render(&planned.event);
-            let handles = live.handles.get(&webhook.name);
-            if let Some(handles) = handles {
-                handles.shadowed(rendered.is_ok());
-            }
-            let event_id = planned.event.id;
-            match rendered {
-                Ok(request) => tracing::info!(
-                    %event_id, webhook = %webhook.name, method = %request.method, host = %webhook.url.host,
-                    body_bytes = request.body.len(), missing = request.missing.len(), "delivery.shadowed"
-                ),
-                Err(failure) => tracing::warn!(
-                    %event_id, webhook = %webhook.name, reason = %failure.reason, detail = %failure.detail, "delivery.shadowed"
-                ),
-            }
+/// Renders an event for its shadow webhooks and records what it came to: a line in the log and a count.
+fn shadow(live: &Live, planned: &Planned) {
+    for webhook in &planned.shadowed {
+        let rendered = webhook.render(&planned.event);
+        let handles = live.handles.get(&webhook.name);
+        if let Some(handles) = handles {
+            handles.shadowed(rendered.is_ok());
+        }
+        let event_id = planned.event.id;
+        match rendered {
+            Ok(request) => tracing::info!(
+                %event_id, webhook = %webhook.name, method = %request.method, host = %webhook.url.host,
+                body_bytes = request.body.len(), missing = request.missing.len(), "delivery.shadowed"
+            ),
+            Err(failure) => tracing::warn!(
+                %event_id, webhook = %webhook.name, reason = %failure.reason, detail = %failure.detail, "delivery.shadowed"
+            ),
         }
     }
 }
@@ -192,16 +192,10 @@ impl Ingest {
 /// The kind of a route's events, and the webhook that is invoked.
 fn target<'l>(live: &'l Live, route: &Route<'_>) -> Result<(&'l Arc<Kind>, Option<&'l Arc<Webhook>>), Problem> {
     match route {
-        Route::Events(kind) => match live.snapshot.kinds.get(*kind) {
-            Some(kind) => Ok((kind, None)),
-            None => {
-                let known: Vec<&str> = live.snapshot.kinds.keys().map(AsRef::as_ref).collect();
-                Err(Problem::new(
-                    StatusCode::NOT_FOUND,
-                    format!("there is no such kind; there are {}", known.join(", ")),
-                ))
-            }
-        },
+        Route::Events(kind) => live.snapshot.kinds.get(*kind).map(|kind| (kind, None)).ok_or_else(|| {
+            let known: Vec<&str> = live.snapshot.kinds.keys().map(AsRef::as_ref).collect();
+            Problem::new(StatusCode::NOT_FOUND, format!("there is no such kind; there are {}", known.join(", ")))
+        }),
         Route::Invoke(name) => {
             let webhook = live.snapshot.webhooks.get(*name).ok_or_else(|| {
                 Problem::new(StatusCode::NOT_FOUND, "there is no webhook of this name in the configuration in force")

@@ -11,7 +11,7 @@ use crate::secret::Secret;
 use crate::server::problem::Problem;
 
 /// The longest `?wait=`.
-const WAIT_MAX: Duration = Duration::from_secs(300);
+const WAIT_MAX: Duration = Duration::from_mins(5);
 
 /// Where a request goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +70,7 @@ pub(super) fn body_format(headers: &HeaderMap) -> Result<Format, Problem> {
 /// Whether the request carries the listener's token, compared in constant time. No token set lets everybody in.
 pub(super) fn is_authorized(headers: &HeaderMap, token: Option<&Secret>) -> bool {
     let Some(token) = token else { return true };
-    let sent = headers.get(AUTHORIZATION).map(|value| value.as_bytes()).unwrap_or_default();
+    let sent = headers.get(AUTHORIZATION).map(http::HeaderValue::as_bytes).unwrap_or_default();
     let Some((scheme, sent)) = sent.split_at_checked(7) else { return false };
     scheme.eq_ignore_ascii_case(b"bearer ") && bool::from(sent.ct_eq(token.expose().as_bytes()))
 }

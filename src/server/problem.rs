@@ -10,7 +10,10 @@ use crate::server::Answer;
 
 /// A refusal: status, a sentence, and what a program needs beyond it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct Problem(Box<Parts>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Parts {
     status: StatusCode,
     detail: String,
     members: Map<String, Value>,
@@ -20,14 +23,14 @@ pub struct Problem {
 impl Problem {
     /// A problem with its status and its sentence, which says how to go on.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into(), members: Map::new(), header: None }
+        Self(Box::new(Parts { status, detail: detail.into(), members: Map::new(), header: None }))
     }
 
     /// 405 with the method that is allowed.
     #[must_use]
     pub fn method_not_allowed(allowed: &'static str) -> Self {
         let mut problem = Self::new(StatusCode::METHOD_NOT_ALLOWED, format!("use {allowed}"));
-        problem.header = Some((ALLOW, HeaderValue::from_static(allowed)));
+        problem.0.header = Some((ALLOW, HeaderValue::from_static(allowed)));
         problem
     }
 
@@ -36,7 +39,7 @@ impl Problem {
     pub fn unauthorized() -> Self {
         let mut problem =
             Self::new(StatusCode::UNAUTHORIZED, "send `authorization: Bearer TOKEN` with this listener's token");
-        problem.header = Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
+        problem.0.header = Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
         problem
     }
 
@@ -44,26 +47,26 @@ impl Problem {
     #[must_use]
     pub fn later(status: StatusCode, detail: impl Into<String>, seconds: u32) -> Self {
         let mut problem = Self::new(status, detail);
-        problem.header = Some((RETRY_AFTER, HeaderValue::from(seconds)));
+        problem.0.header = Some((RETRY_AFTER, HeaderValue::from(seconds)));
         problem
     }
 
     /// The same with one more member for programs.
     #[must_use]
     pub fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
-        self.members.insert(member.to_owned(), value.into());
+        self.0.members.insert(member.to_owned(), value.into());
         self
     }
 
     /// Its status.
     #[must_use]
     pub const fn status(&self) -> StatusCode {
-        self.status
+        self.0.status
     }
 }
 
 impl From<Problem> for Answer {
-    fn from(problem: Problem) -> Self {
+    fn from(Problem(problem): Problem) -> Self {
         let mut body = json!({
             "type": "about:blank",
             "title": problem.status.canonical_reason().unwrap_or("Error"),

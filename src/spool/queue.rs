@@ -437,7 +437,7 @@ mod tests {
         }
         assert!(memory.0.load(Relaxed) <= READY_BYTES_MAX + READY_BYTES_WEBHOOK_MAX);
         let counts: Vec<_> = queues.iter().map(|queue| queue.take(1000, 0).leases.len()).collect();
-        assert_eq!(counts.first(), Some(&35), "a share of the room");
+        assert_eq!(counts.first(), Some(&200), "a share of the room");
         assert_eq!(counts.last(), Some(&READY_ALWAYS), "never nothing");
     }
 }

@@ -51,7 +51,7 @@ fn a_setting_that_is_wrong_ends_with_78_and_names_the_setting() {
         assert_eq!(ended.status.code(), Some(78), "{ended:?}");
         // `check` was asked for faults and answers on standard output.
         let said = ended.stdout + &ended.stderr;
-        assert!(said.contains("the configuration folder does not exist"), "{said}");
+        assert!(said.contains("nowhere` does not exist"), "{said}");
     }
 }
 

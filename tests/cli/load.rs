@@ -56,7 +56,10 @@ fn every_file_that_was_looked_for_is_watched() {
     assert!(loaded.snapshot.is_none());
     let watched: Vec<_> =
         loaded.watched.iter().map(|path| path.strip_prefix(folder.path()).unwrap().to_str().unwrap()).collect();
-    assert_eq!(watched, ["ca.pem", "outrigger.toml", "secrets/a", "webhooks/hook.hbs", "webhooks/hook.toml"]);
+    assert_eq!(
+        watched,
+        ["ca.pem", "outrigger.toml", "secrets/a", "webhooks", "webhooks/hook.hbs", "webhooks/hook.toml"]
+    );
 }
 
 #[test]
