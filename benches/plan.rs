@@ -26,7 +26,7 @@ fn snapshot(webhooks: usize) -> Snapshot {
     for number in 0..webhooks {
         let trigger = if number < MATCHING { "RequestGranted" } else { "RequestCreated" };
         let mut text = format!("url = \"https://hooks.example.com/{number}\"\ntriggers = [\"{trigger}\"]\n");
-        let _ = write!(text, "body = '{{\"id\":\"{{{{data.id}}}}\",\"who\":\"{{{{data.requester.email}}}}\"}}'\n");
+        let _ = writeln!(text, "body = '{{\"id\":\"{{{{data.id}}}}\",\"who\":\"{{{{data.requester.email}}}}\"}}'");
         text.push_str("[[filters]]\nfield = \"integration\"\nany_of = [\"prod-*\"]\n");
         fs::write(folder.path().join(format!("webhooks/hook-{number}.toml")), text).expect("a file");
     }
