@@ -102,6 +102,26 @@ fn documents_in_strings_may_hold_blocks() {
     );
 }
 
+/// Where only some branches go together, the string is a document all the same: it must not be taken for text, in which
+/// a value could leave its place.
+#[test]
+fn documents_are_found_by_every_choice_of_branches() {
+    let quoted = |text: &str| format!(r#"{{"m":"{}"}}"#, text.replace('\\', r"\\").replace('"', "\\\""));
+    let list = r#"["a\"b","c"]"#;
+    let one = r#"["a\"b"]"#;
+    for (document, expected) in [
+        (r#"[{{#each l}}{{#if @index}},{{/if}}"{{this}}"{{/each}}]"#, list),
+        (r#"[{{#each l}}{{#gt @index 0}},{{/gt}}"{{this}}"{{/each}}]"#, list),
+        (r#"[{{#each l}}"{{this}}"{{#if (not @last)}},{{/if}}{{/each}}]"#, list),
+        (r#"[{{#if s}}"{{s}}"{{/if}}{{#unless s}}"{{no}}"{{/unless}}]"#, one),
+        (r#"[{{#eq t 1}}"{{s}}"{{/eq}}{{#eq t 2}}"x"{{/eq}}{{#eq t 3}}"y"{{/eq}}]"#, one),
+        (r#"[{{#if no}}{{#if s}}0{{/if}}{{else}}{{#if s}}"{{s}}"{{/if}}{{#if no}}1{{/if}}{{/if}}]"#, one),
+    ] {
+        let event = json!({"l": ["a\"b", "c"], "s": "a\"b", "t": 1});
+        check(Format::Json, &event, &[(&quoted(document), &quoted(expected))]);
+    }
+}
+
 #[test]
 fn backslashes_before_braces_are_those_of_the_format() {
     let event = json!({"user": "x"});
