@@ -189,10 +189,13 @@ impl Renderer {
                 let value = self.find(first, scope, fine)?;
                 let more =
                     more.iter().map(|argument| self.find(argument, scope, fine)).collect::<Result<Vec<_>, _>>()?;
+                let asks = takes_missing(helper) || matches!(helper, Helper::Len | Helper::Json);
                 let null = Value::Null;
-                let value = match &value {
-                    Some(value) => value.as_ref(),
-                    None if takes_missing(helper) || matches!(helper, Helper::Len | Helper::Json) => &null,
+                let value = match value.as_deref() {
+                    // What makes something of a text leaves null as it is: a date that is not set is no wrong date.
+                    Some(Value::Null) if !asks => return Ok(Some(Cow::Owned(null))),
+                    Some(value) => value,
+                    None if asks => &null,
                     None => return Ok(None),
                 };
                 helpers::apply(helper, value, &more).map(|value| Some(Cow::Owned(value))).map_err(RenderError)

@@ -202,6 +202,7 @@ fn helpers_do_what_their_names_say() {
             ),
             ("{{slack amp}} {{urlencode amp}} {{base64 name}}", "&lt;a&amp;b&gt; %3Ca%26b%3E QW5h"),
             ("{{len l}}{{len name}}{{len no}}", "230"),
+            ("[{{date z}}{{date z \"%Y\" \"Asia/Tokyo\"}}{{upper z}}{{join z}}{{slack z}}]", "[]"),
             (
                 "{{eq one 1}}{{ne one 1}}{{gt 2 one}}{{gte 1 one}}{{lt \"a\" \"b\"}}{{lte 3 2}}",
                 "truefalsetruetruetruefalse",
@@ -222,8 +223,8 @@ fn helpers_do_what_their_names_say() {
         Format::Json,
         &event(),
         &[(
-            r#"[{{json name}},"{{json name}}",{{len l}},{{upper name}},{{eq 1 one}},{{json no}}]"#,
-            r#"["Ana","\"Ana\"",2,"ANA",true,null]"#,
+            r#"[{{json name}},"{{json name}}",{{len l}},{{upper name}},{{eq 1 one}},{{json no}},{{date z}},"{{date z}}"]"#,
+            r#"["Ana","\"Ana\"",2,"ANA",true,null,null,""]"#,
         )],
     );
 }
