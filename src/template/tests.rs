@@ -289,6 +289,8 @@ fn faults_stand_where_they_are_and_say_what_to_do() {
         ("{{#if x}}\"a\"", &[("{{#if x}}", "{{/if}}")]),
         ("{{#if x}}{{/each}}", &[("{{/each}}", "write `{{/if}}`")]),
         ("{{else}}", &[("{{else}}", "outside any block")]),
+        ("{{elsewhere}}", &[("{{elsewhere}}", "write `[elsewhere]`")]),
+        ("{{#if x}}{{~else-id.x}}{{/if}}", &[("{{~else-id.x}}", "write `[else-id]`")]),
         ("{{#iff x}}{{/iff}}", &[("iff", "did you mean `if`?")]),
         ("{{#data.l}}{{/data.l}}", &[("{{#data.l}}", "read")]),
         ("{{#if x y}}{{/if}}", &[("if", "one argument")]),
