@@ -1,6 +1,6 @@
 //! `outrigger run`: the sidecar, until SIGTERM.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -51,8 +51,10 @@ impl Run {
 /// Runs until a signal ends it.
 fn run(source: Source) -> ExitCode {
     let loaded = load(&source);
+    let seen = std::io::stderr().is_terminal();
     for diagnostic in &loaded.diagnostics {
-        eprintln!("{diagnostic}");
+        // What nobody sits before is kept in a log, where the lines of a file must not be.
+        if seen { eprintln!("{diagnostic}") } else { eprintln!("{}", diagnostic.for_log()) }
     }
     let Some(snapshot) = &loaded.snapshot else {
         eprintln!("outrigger: the configuration in {} has faults; nothing was started", source.dir.display());
@@ -113,7 +115,7 @@ pub(super) fn start_log(log: &Log) {
     if log.json {
         builder.json().flatten_event(true).with_target(false).init();
     } else {
-        builder.with_target(false).with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init();
+        builder.with_target(false).with_ansi(std::io::stderr().is_terminal()).init();
     }
 }
 
