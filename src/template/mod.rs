@@ -44,6 +44,7 @@ mod node;
 mod parse;
 mod place;
 mod scan;
+mod survey;
 mod write;
 
 #[cfg(test)]
@@ -107,6 +108,12 @@ impl Template {
     /// Renders one event's payload. `bytes_max` limits the text while it grows.
     pub fn render(&self, payload: &Value, strict: bool, bytes_max: usize) -> Result<Rendered, RenderError> {
         eval::render(&self.nodes, payload, strict, bytes_max)
+    }
+
+    /// The paths that no event of this JSON Schema can have, at their byte offsets in the source.
+    #[must_use]
+    pub fn survey(&self, schema: &Value) -> Vec<Fault> {
+        survey::survey(&self.nodes, schema)
     }
 
     /// Whether nothing in it depends on the event.

@@ -317,6 +317,48 @@ fn faults_stand_where_they_are_and_say_what_to_do() {
     }
 }
 
+/// Each path with what is said to do about it; a path without is one that the schema has, or may have.
+#[test]
+fn paths_that_a_schema_does_not_have_are_found() {
+    let schema = json!({
+        "additionalProperties": false,
+        "properties": {
+            "id": {"type": ["string", "null"]},
+            "open": {"type": "object"},
+            "more": {"properties": {"a": {}}},
+            "list": {"type": "array", "items": {
+                "additionalProperties": false,
+                "properties": {"name": {"type": "string"}, "any": {}},
+            }},
+        },
+    });
+    for (source, expected) in [
+        ("{{id}}{{open.x.y}}{{more.b}}{{list.[0].name}}{{list.[9].any.x}}{{@root.id}}{{@root}}", None),
+        ("{{#each list}}{{name}}{{this.any}}{{@index}}{{../id}}{{@root.open.z}}{{/each}}{{lookup open id}}", None),
+        ("{{#each list as |one|}}{{one.name}}{{/each}}{{#with list.[0]}}{{name}}{{else}}{{id}}{{/with}}", None),
+        ("{{#with (lookup list 0)}}{{whatever}}{{/with}}", None),
+        ("{{idd}}", Some(("idd", "did you mean `id`?"))),
+        ("{{something}}", Some(("something", "`id`, `open`, `more`, `list`"))),
+        ("{{id.x}}", Some(("id.x", "one value"))),
+        ("{{list.name}}", Some(("list.name", "`.[0].name`"))),
+        ("{{list.[0].nam}}", Some(("list.[0].nam", "did you mean `name`?"))),
+        ("{{upper (default idd \"\")}}", Some(("idd", "`id`"))),
+        ("{{#if idd}}{{/if}}", Some(("idd", "`id`"))),
+        ("{{#each list as |one|}}{{one.nam}}{{else}}{{id}}{{/each}}", Some(("one.nam", "`name`"))),
+        ("{{#each list}}{{id}}{{else}}{{id}}{{/each}}", Some(("id", "`name`"))),
+        ("{{#each list}}{{#with any}}{{../nam}}{{x}}{{/with}}{{/each}}", Some(("../nam", "`name`"))),
+        ("{{@root.idd}}{{@root.idd}}", Some(("@root.idd", "`id`"))),
+    ] {
+        let found = compile(source, Format::Text).unwrap().survey(&schema);
+        let shown: Vec<_> = found.iter().map(|fault| (&source[fault.at.clone()], fault.fix.as_deref())).collect();
+        assert_eq!(shown.len(), usize::from(expected.is_some()), "{source}: {found:?}");
+        if let (Some((at, says)), [(shown, Some(fix))]) = (expected, &*shown) {
+            assert_eq!(*shown, at, "{source}");
+            assert!(fix.contains(says), "{source}: {fix}");
+        }
+    }
+}
+
 #[test]
 fn a_source_beyond_its_limits_is_refused_and_at_its_limits_works() {
     use super::scan::{BLOCK_DEPTH_MAX, SOURCE_BYTES_MAX, TAG_BRACKETS_MAX, TAGS_MAX};
