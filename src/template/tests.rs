@@ -251,6 +251,23 @@ fn a_strict_template_names_what_is_missing() {
     }
 }
 
+/// What is said of a rendering can reach a log, and events are nobody's business there.
+#[test]
+fn what_is_said_of_a_rendering_repeats_nothing_of_the_event() {
+    let event = json!({"secret": "s3cret", "bad": "s3cret%", "o": {}, "n": 0});
+    for source in [
+        "{{lookup o secret}}",
+        "{{date secret}}",
+        "{{date n \"%Y\" secret}}",
+        "{{date n @root.bad}}",
+        "{{truncate n secret}}",
+    ] {
+        let error = compile(source, Format::Text).unwrap().render(&event, true, BYTES_MAX).unwrap_err();
+        assert!(!error.0.contains("s3cret"), "{source}: {error}");
+    }
+    assert_eq!(rendered("{{lookup o secret}}", Format::Text, &event).missing, ["lookup o secret"]);
+}
+
 #[test]
 fn a_rendering_has_limits() {
     let render = |source: &str, event: &Value, bytes_max| {
