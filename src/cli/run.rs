@@ -17,7 +17,7 @@ use crate::reload::Hints;
 /// Run the sidecar until SIGTERM
 #[derive(Debug, Args)]
 #[command(after_help = "SIGHUP reloads. SIGTERM or SIGINT drains within shutdown.grace; a second one ends at once.\n\
-    Every key of outrigger.toml is also a variable: OUTRIGGER_SPOOL_PATH=/data sets spool.path.")]
+    A key of a table of outrigger.toml is also a variable: OUTRIGGER_SPOOL_PATH=/data sets spool.path.")]
 pub(super) struct Run {
     #[command(flatten)]
     folder: Folder,
