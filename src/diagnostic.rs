@@ -84,15 +84,33 @@ pub struct Diagnostic {
     pub fix: Option<String>,
 }
 
+impl Level {
+    /// How it is printed.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
+impl Diagnostic {
+    /// All on one line and without the file's own text, in which a secret may stand: for logs.
+    #[must_use]
+    pub fn for_log(&self) -> String {
+        let level = self.level.word();
+        let place = self.place.as_ref().map(|place| format!(":{}:{}", place.line, place.column)).unwrap_or_default();
+        let fix = self.fix.as_ref().map(|fix| format!("; fix: {fix}")).unwrap_or_default();
+        format!("{level}: {}{place}: {}{fix}", self.file, self.problem)
+    }
+}
+
 /// The longest part of a source line that is printed, in characters; around the caret where the line is longer.
 const LINE_CHARS_MAX: usize = 160;
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let level = match self.level {
-            Level::Warning => "warning",
-            Level::Error => "error",
-        };
+        let level = self.level.word();
         writeln!(f, "{level}: {}", self.problem)?;
         let Some(place) = &self.place else {
             writeln!(f, "  --> {}", self.file)?;
@@ -173,6 +191,10 @@ mod tests {
         assert_eq!(
             diagnostic.to_string(),
             "error: unknown key `trigers`\n --> webhooks/slack.toml:2:1\n  |\n2 | trigers = []\n  | ^^^^^^^\n  = fix: did you mean `triggers`?\n"
+        );
+        assert_eq!(
+            diagnostic.for_log(),
+            "error: webhooks/slack.toml:2:1: unknown key `trigers`; fix: did you mean `triggers`?"
         );
     }
 

@@ -100,7 +100,7 @@ impl Reload {
         let current = Arc::clone(&self.publisher.borrow());
         let Some(snapshot) = loaded.snapshot else {
             for diagnostic in &loaded.diagnostics {
-                tracing::error!(file = %diagnostic.file, "{diagnostic}");
+                tracing::error!(file = %diagnostic.file, "{}", diagnostic.for_log());
             }
             tracing::error!(faults = loaded.diagnostics.len(), generation = current.generation, "config.refused");
             return Reloaded::Refused;

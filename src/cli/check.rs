@@ -11,6 +11,7 @@ use super::preview::{self, Preview};
 use super::{Answer, BAD_CONFIG, Config, FINE, NO, count, show};
 use crate::config::{FILE_BYTES_MAX, Snapshot, TestCase, TestEvent, load, read_text, sort};
 use crate::diagnostic::{Diagnostic, Level, nearest};
+use crate::kind::value::Decimal;
 use crate::plan::refusals;
 use crate::webhook::Webhook;
 
@@ -184,14 +185,9 @@ fn compare_members(path: &str, wanted: &Map<String, Value>, found: &Map<String, 
 
 /// `1.0` and `1` are one number, though their digits differ.
 fn same_number(one: &Number, other: &Number) -> bool {
-    let (one, other) = (one.as_str(), other.as_str());
-    let whole = |text: &str| text.parse::<i128>().ok();
-    match (whole(one), whole(other)) {
+    match (Decimal::parse(one.as_str()), Decimal::parse(other.as_str())) {
         (Some(one), Some(other)) => one == other,
-        _ => {
-            one == other
-                || one.parse::<f64>().ok().zip(other.parse::<f64>().ok()).is_some_and(|(a, b)| a.total_cmp(&b).is_eq())
-        }
+        _ => one == other,
     }
 }
 

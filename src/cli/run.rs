@@ -1,6 +1,6 @@
 //! `outrigger run`: the sidecar, until SIGTERM.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -17,7 +17,7 @@ use crate::reload::Hints;
 /// Run the sidecar until SIGTERM
 #[derive(Debug, Args)]
 #[command(after_help = "SIGHUP reloads. SIGTERM or SIGINT drains within shutdown.grace; a second one ends at once.\n\
-    Every key of outrigger.toml is also a variable: OUTRIGGER_SPOOL_PATH=/data sets spool.path.")]
+    A key of a table of outrigger.toml is also a variable: OUTRIGGER_SPOOL_PATH=/data sets spool.path.")]
 pub(super) struct Run {
     #[command(flatten)]
     folder: Folder,
@@ -51,8 +51,10 @@ impl Run {
 /// Runs until a signal ends it.
 fn run(source: Source) -> ExitCode {
     let loaded = load(&source);
+    let seen = std::io::stderr().is_terminal();
     for diagnostic in &loaded.diagnostics {
-        eprintln!("{diagnostic}");
+        // What nobody sits before is kept in a log, where the lines of a file must not be.
+        if seen { eprintln!("{diagnostic}") } else { eprintln!("{}", diagnostic.for_log()) }
     }
     let Some(snapshot) = &loaded.snapshot else {
         eprintln!("outrigger: the configuration in {} has faults; nothing was started", source.dir.display());
@@ -113,7 +115,7 @@ pub(super) fn start_log(log: &Log) {
     if log.json {
         builder.json().flatten_event(true).with_target(false).init();
     } else {
-        builder.with_target(false).with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init();
+        builder.with_target(false).with_ansi(std::io::stderr().is_terminal()).init();
     }
 }
 

@@ -122,6 +122,11 @@ impl Report {
         self.push(Level::Error, text.within(fault.at), fault.problem, fault.fix);
     }
 
+    /// Something to look at inside a text value.
+    pub(super) fn doubt(&mut self, text: &Text<'_>, fault: Fault) {
+        self.push(Level::Warning, text.within(fault.at), fault.problem, fault.fix);
+    }
+
     /// A fault of a file as a whole.
     pub(super) fn file_error(&mut self, file: impl Into<String>, problem: impl Into<String>, fix: impl Into<String>) {
         let (file, problem, fix) = (file.into(), problem.into(), Some(fix.into()));

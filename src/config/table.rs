@@ -84,7 +84,13 @@ impl<'t> Table<'t> {
     /// A text.
     pub(super) fn text(&self, report: &mut Report, key: &str) -> Option<Text<'t>> {
         let entry = self.get(key)?;
-        self.expect(report, entry, "a text, in quotes", as_text(entry.node))
+        let found = as_text(entry.node);
+        if found.is_none() {
+            // A number without its quotes may be a credential: it is not repeated.
+            let problem = format!("`{}` is {}", self.name(key), shape(entry.node.value));
+            report.error(entry.node.at, problem, "write a text, in quotes");
+        }
+        found
     }
 
     /// `true` or `false`.

@@ -10,19 +10,20 @@ use super::helpers::text_of;
 /// RFC 3339 with the zone's offset, for a time zone without a format.
 const RFC_3339: &str = "%Y-%m-%dT%H:%M:%S%.f%:z";
 
-/// Formats an epoch number, a `seconds.nanos` text or an RFC 3339 text; the error is a sentence.
+/// Formats an epoch number, a `seconds.nanos` text or an RFC 3339 text. The error is a sentence, and repeats nothing:
+/// what a template says itself was checked before, so that all that is wrong here comes from an event.
 pub(super) fn format(value: &Value, format: Option<&str>, zone: Option<&str>) -> Result<String, String> {
     let text = text_of(value);
     let Some(timestamp) = epoch(&text).or_else(|| text.parse().ok()) else {
         return Err("`date` got a value that is neither epoch seconds nor an RFC 3339 date".to_owned());
     };
     let zone = match zone {
-        Some(name) => TimeZone::get(name).map_err(|_| format!("`{name}` is no time zone"))?,
+        Some(name) => TimeZone::get(name).map_err(|_| "`date` got a text that is no time zone".to_owned())?,
         None if format.is_none() => return Ok(timestamp.to_string()),
         None => TimeZone::UTC,
     };
     let format = format.unwrap_or(RFC_3339);
-    print(format, &timestamp.to_zoned(zone)).map_err(|error| format!("`{format}` is no date format: {error}"))
+    print(format, &timestamp.to_zoned(zone)).map_err(|_| "`date` got a text that is no date format".to_owned())
 }
 
 /// Checks a format; the error is a problem and its fix.

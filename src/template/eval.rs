@@ -189,10 +189,13 @@ impl Renderer {
                 let value = self.find(first, scope, fine)?;
                 let more =
                     more.iter().map(|argument| self.find(argument, scope, fine)).collect::<Result<Vec<_>, _>>()?;
+                let asks = takes_missing(helper) || matches!(helper, Helper::Len | Helper::Json);
                 let null = Value::Null;
-                let value = match &value {
-                    Some(value) => value.as_ref(),
-                    None if takes_missing(helper) || matches!(helper, Helper::Len | Helper::Json) => &null,
+                let value = match value.as_deref() {
+                    // What makes something of a text leaves null as it is: a date that is not set is no wrong date.
+                    Some(Value::Null) if !asks => return Ok(Some(Cow::Owned(null))),
+                    Some(value) => value,
+                    None if asks => &null,
                     None => return Ok(None),
                 };
                 helpers::apply(helper, value, &more).map(|value| Some(Cow::Owned(value))).map_err(RenderError)
@@ -231,16 +234,27 @@ impl Renderer {
         missing_is_fine: bool,
     ) -> Result<Found<'v>, RenderError> {
         let [of, key] = arguments else { return Ok(None) };
-        let (of, key) = (self.find(of, scope, missing_is_fine)?, self.find(key, scope, missing_is_fine)?);
-        let (Some(of), Some(key)) = (of, key) else { return Ok(None) };
-        let found = match of {
-            Cow::Borrowed(of) => helpers::member(of, &key).map(Cow::Borrowed),
-            Cow::Owned(of) => helpers::member(&of, &key).cloned().map(Cow::Owned),
+        let list = self.find(of, scope, missing_is_fine)?;
+        let (Some(list), Some(index)) = (list, self.find(key, scope, missing_is_fine)?) else { return Ok(None) };
+        let found = match list {
+            Cow::Borrowed(list) => helpers::member(list, &index).map(Cow::Borrowed),
+            Cow::Owned(list) => helpers::member(&list, &index).cloned().map(Cow::Owned),
         };
         if found.is_none() && !missing_is_fine {
-            self.note_missing(&format!("lookup … {}", helpers::text_of(&key)))?;
+            // As it is written: the key's value is the event's, and what is noted can reach a log.
+            self.note_missing(&format!("lookup {} {}", written(of), written(key)))?;
         }
         Ok(found)
+    }
+}
+
+/// An expression as it is written in the template, about.
+fn written(expression: &Expression) -> Cow<'_, str> {
+    match expression {
+        Expression::Path(path) => Cow::Borrowed(&path.written),
+        Expression::Local(local) => Cow::Borrowed(&local.written),
+        Expression::Literal(value) => Cow::Owned(value.to_string()),
+        Expression::Call(_) => Cow::Borrowed("(…)"),
     }
 }
 

@@ -29,6 +29,8 @@ pub(super) enum Expression {
 pub(super) struct Path {
     /// How many scopes above the innermost it begins.
     pub(super) up: usize,
+    /// Where it stands in the source.
+    pub(super) at: Range<usize>,
     /// The members on the way.
     pub(super) segments: Box<[Segment]>,
     /// How it is written in the template.
@@ -180,7 +182,7 @@ impl Compiler<'_> {
                         // The crate does not export its rules' type; its debug form is their name.
                         PathSeg::Ruled(rule) => match format!("{rule:?}").as_str() {
                             "path_up" => up += 1,
-                            "path_root" => return self.root(segments, written),
+                            "path_root" => return self.root(segments, written, tag),
                             _ => {}
                         },
                         _ => {}
@@ -191,12 +193,13 @@ impl Compiler<'_> {
         }
     }
 
-    fn root(&self, segments: &[PathSeg], written: &str) -> Expression {
+    fn root(&self, segments: &[PathSeg], written: &str, tag: &Range<usize>) -> Expression {
         let names = segments.iter().filter_map(|segment| match segment {
             PathSeg::Named(name) => Some(name.as_str()),
             _ => None,
         });
-        Expression::Path(Path { up: self.scopes.len() - 1, segments: steps(names), written: written.into() })
+        let at = self.locate(written, tag);
+        Expression::Path(Path { up: self.scopes.len() - 1, at, segments: steps(names), written: written.into() })
     }
 
     fn field(&mut self, up: usize, names: &[String], written: &str, tag: &Range<usize>) -> Expression {
@@ -204,7 +207,8 @@ impl Compiler<'_> {
             for (above, scope) in self.scopes.iter().rev().enumerate() {
                 if scope.value.as_ref() == Some(first) {
                     let segments = steps(rest.iter().map(String::as_str));
-                    return Expression::Path(Path { up: above, segments, written: written.into() });
+                    let at = self.locate(written, tag);
+                    return Expression::Path(Path { up: above, at, segments, written: written.into() });
                 }
                 if scope.key.as_ref() == Some(first) {
                     return Expression::Local(Local {
@@ -221,13 +225,13 @@ impl Compiler<'_> {
             self.faults.push(Fault::new(at, format!("`{written}` goes above the event"), fix));
             return none();
         }
-        let segments = steps(names.iter().map(String::as_str));
-        Expression::Path(Path { up, segments, written: written.into() })
+        let (at, segments) = (self.locate(written, tag), steps(names.iter().map(String::as_str)));
+        Expression::Path(Path { up, at, segments, written: written.into() })
     }
 
     fn local(&mut self, up: usize, name: &str, written: &str, tag: &Range<usize>) -> Expression {
         let kind = match name {
-            "root" => return self.root(&[], written),
+            "root" => return self.root(&[], written, tag),
             "index" => LocalKind::Index,
             "key" => LocalKind::Key,
             "first" => LocalKind::First,

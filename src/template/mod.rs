@@ -17,10 +17,11 @@
 //! A string holds a document when its literal text contains an escaped quote and, with its placeholders filled in, the
 //! whole of it parses as a JSON object or array. This is decided when the template is compiled. The filling:
 //! every expression and reference is `1` (`n` behind a single backslash, which is a fault of the document, not text);
-//! a raw one is `1` or nothing. Blocks take their first branch or their `else`
-//! (nothing where there is none; `each` runs its body once), one choice for all blocks of the same nesting depth inside
-//! the string, and if any combination of choices parses and contains the quote, the string is a document. A condition
-//! that is `@first` or `@last` is true in every filling. Strings inside the document are then judged in the same way.
+//! a raw one is `1` or nothing. Blocks take their first branch or their `else` (nothing where there is none; `each` runs
+//! its body once). If any combination of choices parses and contains the quote, the string is a document: one choice for
+//! all blocks of the same nesting depth inside the string is tried, and one for each of its first six blocks. A condition
+//! on `@first`, `@last` or `@index`, also with `not`, is as in a list of one. Strings inside the document are then judged
+//! in the same way.
 //!
 //! Every branch of a block, the absent `else` too, ends in the place in which the block began, or it is refused.
 //!
@@ -43,6 +44,7 @@ mod node;
 mod parse;
 mod place;
 mod scan;
+mod survey;
 mod write;
 
 #[cfg(test)]
@@ -106,6 +108,12 @@ impl Template {
     /// Renders one event's payload. `bytes_max` limits the text while it grows.
     pub fn render(&self, payload: &Value, strict: bool, bytes_max: usize) -> Result<Rendered, RenderError> {
         eval::render(&self.nodes, payload, strict, bytes_max)
+    }
+
+    /// The paths that no event of this JSON Schema can have, at their byte offsets in the source.
+    #[must_use]
+    pub fn survey(&self, schema: &Value) -> Vec<Fault> {
+        survey::survey(&self.nodes, schema)
     }
 
     /// Whether nothing in it depends on the event.

@@ -11,12 +11,15 @@ use crate::diagnostic::Fault;
 
 use super::Format;
 use super::expression::{Expression, LocalKind};
+use super::helpers::Helper;
 use super::lexer::{Fed, Lexer};
 use super::parse::{BlockKind, Flat, Item};
 use super::write::{STRINGS_DEEP_MAX, Style};
 
-/// How deep blocks are nested in a string before they share one choice of branch.
-const CHOICES_MAX: usize = 4;
+/// How many choices of a branch one filling makes when blocks of the same depth share theirs; deeper ones share the last.
+const DEPTHS_MAX: usize = 4;
+/// How many choices of a branch one filling makes when each block has its own; further ones share the last.
+const BLOCKS_MAX: usize = 6;
 /// The most characters that are looked at to judge all strings of a template.
 const STEPS_MAX: usize = 32 * 1024 * 1024;
 
@@ -42,12 +45,39 @@ struct Reader<'s> {
     opened: usize,
     /// Where each open block began.
     begun: Vec<Lexer>,
+    /// For each block, how many before it leave their branch to a choice.
+    open_before: Vec<usize>,
     steps: usize,
+}
+
+/// Which blocks make one choice of a branch.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Choosing {
+    /// All that are nested equally deep.
+    ByDepth,
+    /// Each alone.
+    OneByOne,
+}
+
+impl Choosing {
+    fn choices_max(self) -> usize {
+        match self {
+            Self::ByDepth => DEPTHS_MAX,
+            Self::OneByOne => BLOCKS_MAX,
+        }
+    }
 }
 
 impl<'s> Reader<'s> {
     fn new(source: &'s str, flat: &'s Flat) -> Self {
+        let mut count = 0;
+        let open_before = flat.blocks.iter().map(|block| {
+            let before = count;
+            count += usize::from(always(&block.kind).is_none());
+            before
+        });
         Self {
+            open_before: open_before.collect(),
             source,
             flat,
             styles: Vec::with_capacity(flat.items.len()),
@@ -156,27 +186,31 @@ impl<'s> Reader<'s> {
 
     /// Whether the string that has just opened holds a document.
     fn is_document(&mut self, index: usize, from: usize, level: usize) -> bool {
-        let mut choices = 1;
-        let mut choice = 0;
-        while choice < choices {
-            let filling = self.fill(index, from, level, choice);
-            choices = 1 << filling.depth.min(CHOICES_MAX);
-            if filling.is_document() {
-                return true;
+        for choosing in [Choosing::ByDepth, Choosing::OneByOne] {
+            let mut choices = 1;
+            let mut choice = 0;
+            while choice < choices {
+                let filling = self.fill(index, from, level, (choosing, choice));
+                if filling.is_document() {
+                    return true;
+                }
+                if self.steps > STEPS_MAX {
+                    return false;
+                }
+                // A branch that was passed over may have hidden blocks: what one filling met is not all there is.
+                choices = choices.max(1 << filling.choices.min(choosing.choices_max()));
+                choice += 1;
             }
-            if self.steps > STEPS_MAX {
-                return false;
-            }
-            choice += 1;
         }
         false
     }
 
-    /// Reads ahead to the end of the string. Bit `n` of `choice` says that blocks `n` deep take their `else`.
-    fn fill(&mut self, index: usize, from: usize, level: usize, choice: usize) -> Filling {
+    /// Reads ahead to the end of the string. Bit `n` of `choice` says that the blocks of the `n`th choice take their `else`.
+    fn fill(&mut self, index: usize, from: usize, level: usize, (choosing, choice): (Choosing, usize)) -> Filling {
         let mut filling = Filling::default();
         let mut lexer = self.lexer.clone();
         let mut depth = 0_usize;
+        let mut first = None;
         let mut at = index;
         while let Some(item) = self.flat.items.get(at) {
             at += 1;
@@ -196,13 +230,20 @@ impl<'s> Reader<'s> {
                 Item::Reference(..) => filling.value(false),
                 Item::Print(print) => filling.value(print.raw),
                 Item::Open(block) => {
+                    let before = self.open_before.get(*block).copied().unwrap_or_default();
+                    let first = *first.get_or_insert(before);
                     let Some(block) = self.flat.blocks.get(*block) else { return filling };
-                    let otherwise = match always(&block.kind) {
-                        Some(first) => !first,
-                        None => (choice >> depth.min(CHOICES_MAX - 1)) & 1 == 1,
+                    let otherwise = if let Some(first_branch) = always(&block.kind) {
+                        !first_branch
+                    } else {
+                        let bit = match choosing {
+                            Choosing::ByDepth => depth,
+                            Choosing::OneByOne => before - first,
+                        };
+                        filling.choices = filling.choices.max(bit + 1);
+                        (choice >> bit.min(choosing.choices_max() - 1)) & 1 == 1
                     };
                     depth += 1;
-                    filling.depth = filling.depth.max(depth);
                     if otherwise {
                         at = block.otherwise.map_or(block.close, |otherwise| otherwise + 1);
                     }
@@ -216,11 +257,26 @@ impl<'s> Reader<'s> {
     }
 }
 
-/// Which branch a condition takes in a list of one: `Some(true)` for the first.
+/// Which branch a block takes in a list of one, where that alone decides: `Some(true)` for the first.
 fn always(kind: &BlockKind) -> Option<bool> {
     match kind {
-        BlockKind::If { condition: Expression::Local(local), negate, .. } => {
-            matches!(local.kind, LocalKind::First | LocalKind::Last).then_some(!negate)
+        BlockKind::If { condition, include_zero: None, negate } => {
+            in_a_list_of_one(condition).map(|holds| holds != *negate)
+        }
+        _ => None,
+    }
+}
+
+/// Whether a condition on the turn of an `each` holds in a list of one.
+fn in_a_list_of_one(condition: &Expression) -> Option<bool> {
+    match condition {
+        Expression::Local(local) => match local.kind {
+            LocalKind::First | LocalKind::Last => Some(true),
+            LocalKind::Index => Some(false),
+            LocalKind::Key | LocalKind::KeyOrIndex => None,
+        },
+        Expression::Call(call) if call.helper == Helper::Not => {
+            call.arguments.first().and_then(in_a_list_of_one).map(|holds| !holds)
         }
         _ => None,
     }
@@ -237,8 +293,8 @@ struct Filling {
     quote: bool,
     /// Whether the string ended.
     ended: bool,
-    /// The deepest block.
-    depth: usize,
+    /// How many choices its blocks leave.
+    choices: usize,
 }
 
 impl Filling {

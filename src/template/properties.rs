@@ -57,6 +57,14 @@ fn event() -> impl Strategy<Value = Value> {
     )
 }
 
+/// What stands before and behind each member of a list, so that there are commas between them.
+const COMMAS: [(&str, &str); 4] = [
+    ("", "{{#unless @last}},{{/unless}}"),
+    ("{{#if @index}},{{/if}}", ""),
+    ("", "{{#if (not @last)}},{{/if}}"),
+    ("{{#if @first}}{{else}},{{/if}}", ""),
+];
+
 /// A template and what it must come to, as one thing.
 #[derive(Clone, Debug)]
 enum Shape {
@@ -68,8 +76,8 @@ enum Shape {
     Nested(Box<Shape>),
     /// An object with these members.
     Object(Vec<Shape>),
-    /// A list with a member for each of the event's, written by the inner shape.
-    Each(Box<Shape>),
+    /// A list with a member for each of the event's, written by the inner shape, with one of the commas.
+    Each(usize, Box<Shape>),
     /// One value or the other.
     If(usize, Box<Shape>, Box<Shape>),
     /// The same, the other way round, with a scope around it.
@@ -99,7 +107,7 @@ fn shape() -> impl Strategy<Value = Shape> {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..3).prop_map(Shape::Object),
             inner.clone().prop_map(|shape| Shape::Nested(Box::new(Shape::Object(vec![shape])))),
-            inner.clone().prop_map(|shape| Shape::Each(Box::new(shape))),
+            (0..COMMAS.len(), inner.clone()).prop_map(|(comma, shape)| Shape::Each(comma, Box::new(shape))),
             (field.clone(), inner.clone(), inner.clone()).prop_map(|(field, a, b)| Shape::If(
                 field,
                 Box::new(a),
@@ -130,7 +138,7 @@ fn strings_deep(shape: &Shape) -> usize {
         Shape::Bare(_) | Shape::Text(_) => 0,
         Shape::Nested(inner) => 1 + strings_deep(inner),
         Shape::Object(shapes) => shapes.iter().map(strings_deep).max().unwrap_or_default(),
-        Shape::Each(inner) | Shape::With(_, inner) => strings_deep(inner),
+        Shape::Each(_, inner) | Shape::With(_, inner) => strings_deep(inner),
         Shape::If(_, a, b) => strings_deep(a).max(strings_deep(b)),
     }
 }
@@ -160,11 +168,11 @@ fn source(shape: &Shape, strings: usize, up: usize) -> String {
                 .map(|(i, shape)| format!("{quote}k{i}{quote}:{}", source(shape, strings, up)));
             format!("{{ {} }}", members.collect::<Vec<_>>().join(", "))
         }
-        Shape::Each(inner) => format!(
-            "[{{{{#each {}list}}}}{}{{{{#unless @last}}}},{{{{/unless}}}}{{{{/each}}}}]",
-            "../".repeat(up),
-            source(inner, strings, up + 1)
-        ),
+        Shape::Each(comma, inner) => {
+            let (before, behind) = COMMAS[*comma];
+            let inner = source(inner, strings, up + 1);
+            format!("[{{{{#each {}list}}}}{before}{inner}{behind}{{{{/each}}}}]", "../".repeat(up))
+        }
         Shape::If(index, a, b) => format!(
             "{{{{#if {}}}}}{}{{{{else}}}}{}{{{{/if}}}}",
             field(*index),
@@ -199,7 +207,7 @@ fn expected(shape: &Shape, event: &Value) -> Value {
         Shape::Object(shapes) => {
             shapes.iter().enumerate().map(|(i, shape)| (format!("k{i}"), expected(shape, event))).collect()
         }
-        Shape::Each(inner) => event["list"].as_array().unwrap().iter().map(|_| expected(inner, event)).collect(),
+        Shape::Each(_, inner) => event["list"].as_array().unwrap().iter().map(|_| expected(inner, event)).collect(),
         Shape::If(field, a, b) => expected(if truthy(get(event, *field)) { a } else { b }, event),
         Shape::With(field, inner) if truthy(get(event, *field)) => expected(inner, event),
         Shape::With(..) => json!(0),
@@ -217,7 +225,9 @@ fn opened(shape: &Shape, rendered: Value, event: &Value) -> Result<Value, String
             let pairs = shapes.iter().zip(members);
             pairs.map(|(shape, (key, value))| Ok((key, opened(shape, value, event)?))).collect()
         }
-        (Shape::Each(inner), Value::Array(list)) => list.into_iter().map(|value| opened(inner, value, event)).collect(),
+        (Shape::Each(_, inner), Value::Array(list)) => {
+            list.into_iter().map(|value| opened(inner, value, event)).collect()
+        }
         (Shape::If(field, a, b), rendered) => opened(if truthy(get(event, *field)) { a } else { b }, rendered, event),
         (Shape::With(field, inner), rendered) if truthy(get(event, *field)) => opened(inner, rendered, event),
         (_, rendered) => Ok(rendered),

@@ -321,11 +321,21 @@ impl<'s> Scanner<'s, '_> {
             },
             Some('/') => self.closes(name_in(self.source, at, '/'), at),
             Some('{' | '&') => Some(TagKind::Raw),
-            _ => match inner.strip_prefix("else").or_else(|| inner.strip_prefix('^')) {
+            Some('^') => self.otherwise(rest.as_str(), at),
+            _ => match inner.strip_prefix("else") {
+                Some(rest) if rest.starts_with(|c: char| !c.is_whitespace() && c != '~') => self.no_else(inner, at),
                 Some(rest) => self.otherwise(rest, at),
                 None => Some(TagKind::Value),
             },
         }
+    }
+
+    /// A name that begins with `else`: the crate's grammar takes that for the keyword.
+    fn no_else(&mut self, inner: &str, at: &Range<usize>) -> Option<TagKind> {
+        let len = inner.find(|c: char| c.is_whitespace() || matches!(c, '.' | '/' | '~' | '}')).unwrap_or(inner.len());
+        let name = inner.get(..len).unwrap_or_default();
+        self.fault(at.clone(), format!("`{name}` begins like `else`"), format!("write `[{name}]` for the field"));
+        None
     }
 
     fn unsupported(&mut self, at: &Range<usize>, what: &str, fix: &str) -> Option<TagKind> {

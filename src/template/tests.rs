@@ -102,6 +102,26 @@ fn documents_in_strings_may_hold_blocks() {
     );
 }
 
+/// Where only some branches go together, the string is a document all the same: it must not be taken for text, in which
+/// a value could leave its place.
+#[test]
+fn documents_are_found_by_every_choice_of_branches() {
+    let quoted = |text: &str| format!(r#"{{"m":"{}"}}"#, text.replace('\\', r"\\").replace('"', "\\\""));
+    let list = r#"["a\"b","c"]"#;
+    let one = r#"["a\"b"]"#;
+    for (document, expected) in [
+        (r#"[{{#each l}}{{#if @index}},{{/if}}"{{this}}"{{/each}}]"#, list),
+        (r#"[{{#each l}}{{#gt @index 0}},{{/gt}}"{{this}}"{{/each}}]"#, list),
+        (r#"[{{#each l}}"{{this}}"{{#if (not @last)}},{{/if}}{{/each}}]"#, list),
+        (r#"[{{#if s}}"{{s}}"{{/if}}{{#unless s}}"{{no}}"{{/unless}}]"#, one),
+        (r#"[{{#eq t 1}}"{{s}}"{{/eq}}{{#eq t 2}}"x"{{/eq}}{{#eq t 3}}"y"{{/eq}}]"#, one),
+        (r#"[{{#if no}}{{#if s}}0{{/if}}{{else}}{{#if s}}"{{s}}"{{/if}}{{#if no}}1{{/if}}{{/if}}]"#, one),
+    ] {
+        let event = json!({"l": ["a\"b", "c"], "s": "a\"b", "t": 1});
+        check(Format::Json, &event, &[(&quoted(document), &quoted(expected))]);
+    }
+}
+
 #[test]
 fn backslashes_before_braces_are_those_of_the_format() {
     let event = json!({"user": "x"});
@@ -182,6 +202,7 @@ fn helpers_do_what_their_names_say() {
             ),
             ("{{slack amp}} {{urlencode amp}} {{base64 name}}", "&lt;a&amp;b&gt; %3Ca%26b%3E QW5h"),
             ("{{len l}}{{len name}}{{len no}}", "230"),
+            ("[{{date z}}{{date z \"%Y\" \"Asia/Tokyo\"}}{{upper z}}{{join z}}{{slack z}}]", "[]"),
             (
                 "{{eq one 1}}{{ne one 1}}{{gt 2 one}}{{gte 1 one}}{{lt \"a\" \"b\"}}{{lte 3 2}}",
                 "truefalsetruetruetruefalse",
@@ -202,8 +223,8 @@ fn helpers_do_what_their_names_say() {
         Format::Json,
         &event(),
         &[(
-            r#"[{{json name}},"{{json name}}",{{len l}},{{upper name}},{{eq 1 one}},{{json no}}]"#,
-            r#"["Ana","\"Ana\"",2,"ANA",true,null]"#,
+            r#"[{{json name}},"{{json name}}",{{len l}},{{upper name}},{{eq 1 one}},{{json no}},{{date z}},"{{date z}}"]"#,
+            r#"["Ana","\"Ana\"",2,"ANA",true,null,null,""]"#,
         )],
     );
 }
@@ -228,6 +249,23 @@ fn a_strict_template_names_what_is_missing() {
     {
         assert!(strict(source).is_ok(), "{source}");
     }
+}
+
+/// What is said of a rendering can reach a log, and events are nobody's business there.
+#[test]
+fn what_is_said_of_a_rendering_repeats_nothing_of_the_event() {
+    let event = json!({"secret": "s3cret", "bad": "s3cret%", "o": {}, "n": 0});
+    for source in [
+        "{{lookup o secret}}",
+        "{{date secret}}",
+        "{{date n \"%Y\" secret}}",
+        "{{date n @root.bad}}",
+        "{{truncate n secret}}",
+    ] {
+        let error = compile(source, Format::Text).unwrap().render(&event, true, BYTES_MAX).unwrap_err();
+        assert!(!error.0.contains("s3cret"), "{source}: {error}");
+    }
+    assert_eq!(rendered("{{lookup o secret}}", Format::Text, &event).missing, ["lookup o secret"]);
 }
 
 #[test]
@@ -268,6 +306,8 @@ fn faults_stand_where_they_are_and_say_what_to_do() {
         ("{{#if x}}\"a\"", &[("{{#if x}}", "{{/if}}")]),
         ("{{#if x}}{{/each}}", &[("{{/each}}", "write `{{/if}}`")]),
         ("{{else}}", &[("{{else}}", "outside any block")]),
+        ("{{elsewhere}}", &[("{{elsewhere}}", "write `[elsewhere]`")]),
+        ("{{#if x}}{{~else-id.x}}{{/if}}", &[("{{~else-id.x}}", "write `[else-id]`")]),
         ("{{#iff x}}{{/iff}}", &[("iff", "did you mean `if`?")]),
         ("{{#data.l}}{{/data.l}}", &[("{{#data.l}}", "read")]),
         ("{{#if x y}}{{/if}}", &[("if", "one argument")]),
@@ -290,6 +330,48 @@ fn faults_stand_where_they_are_and_say_what_to_do() {
         for (fault, (_, says)) in faults.iter().zip(*expected) {
             let text = format!("{} / {}", fault.problem, fault.fix.as_deref().unwrap_or_default());
             assert!(text.contains(says), "{source}: {text}");
+        }
+    }
+}
+
+/// Each path with what is said to do about it; a path without is one that the schema has, or may have.
+#[test]
+fn paths_that_a_schema_does_not_have_are_found() {
+    let schema = json!({
+        "additionalProperties": false,
+        "properties": {
+            "id": {"type": ["string", "null"]},
+            "open": {"type": "object"},
+            "more": {"properties": {"a": {}}},
+            "list": {"type": "array", "items": {
+                "additionalProperties": false,
+                "properties": {"name": {"type": "string"}, "any": {}},
+            }},
+        },
+    });
+    for (source, expected) in [
+        ("{{id}}{{open.x.y}}{{more.b}}{{list.[0].name}}{{list.[9].any.x}}{{@root.id}}{{@root}}", None),
+        ("{{#each list}}{{name}}{{this.any}}{{@index}}{{../id}}{{@root.open.z}}{{/each}}{{lookup open id}}", None),
+        ("{{#each list as |one|}}{{one.name}}{{/each}}{{#with list.[0]}}{{name}}{{else}}{{id}}{{/with}}", None),
+        ("{{#with (lookup list 0)}}{{whatever}}{{/with}}", None),
+        ("{{idd}}", Some(("idd", "did you mean `id`?"))),
+        ("{{something}}", Some(("something", "`id`, `open`, `more`, `list`"))),
+        ("{{id.x}}", Some(("id.x", "one value"))),
+        ("{{list.name}}", Some(("list.name", "`.[0].name`"))),
+        ("{{list.[0].nam}}", Some(("list.[0].nam", "did you mean `name`?"))),
+        ("{{upper (default idd \"\")}}", Some(("idd", "`id`"))),
+        ("{{#if idd}}{{/if}}", Some(("idd", "`id`"))),
+        ("{{#each list as |one|}}{{one.nam}}{{else}}{{id}}{{/each}}", Some(("one.nam", "`name`"))),
+        ("{{#each list}}{{id}}{{else}}{{id}}{{/each}}", Some(("id", "`name`"))),
+        ("{{#each list}}{{#with any}}{{../nam}}{{x}}{{/with}}{{/each}}", Some(("../nam", "`name`"))),
+        ("{{@root.idd}}{{@root.idd}}", Some(("@root.idd", "`id`"))),
+    ] {
+        let found = compile(source, Format::Text).unwrap().survey(&schema);
+        let shown: Vec<_> = found.iter().map(|fault| (&source[fault.at.clone()], fault.fix.as_deref())).collect();
+        assert_eq!(shown.len(), usize::from(expected.is_some()), "{source}: {found:?}");
+        if let (Some((at, says)), [(shown, Some(fix))]) = (expected, &*shown) {
+            assert_eq!(*shown, at, "{source}");
+            assert!(fix.contains(says), "{source}: {fix}");
         }
     }
 }

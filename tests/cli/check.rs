@@ -68,6 +68,23 @@ fn keys_without_effect_are_warned_about() {
 }
 
 #[test]
+fn a_path_that_no_event_has_is_a_warning_with_the_nearest() {
+    let hook = "url = \"https://hooks.example.com/{{data.idd}}\"\nbody = '{\"who\": \"{{data.requester.mail}}\"}'\n\
+                headers.x-status = \"{{data.approvals.status}}\"\n";
+    let folder = folder(&[("webhooks/hook.toml", hook)]);
+    let run = outrigger(&["check", folder.path().to_str().unwrap()], &[], "").expect_code(0);
+    for expected in [
+        " --> webhooks/hook.toml:1:36\n",
+        "warning: the kind's schema has no `data.requester.mail`\n --> webhooks/hook.toml:2:20\n",
+        "  = fix: did you mean `email`?\n",
+        "  = fix: it is a list there: write `.[0].status` for its first, or go through it with `each`\n",
+        "1 webhook, 0 tests passed, 0 failed\n",
+    ] {
+        assert!(run.out.contains(expected), "{expected}: {}", run.out);
+    }
+}
+
+#[test]
 fn kubernetes_own_entries_are_no_webhooks() {
     let folder =
         folder(&[("webhooks/..data/hook.toml", URL), ("webhooks/.hook.toml", "nonsense"), ("webhooks/hook.toml", URL)]);

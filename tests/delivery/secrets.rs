@@ -24,6 +24,9 @@ const CANARIES: &[(&str, &str)] = &[
     ("CANARY_INGEST", "canary-ingest-6e1d"),
 ];
 
+/// What stands in a faulty file as it is.
+const IN_FILES: [&str; 3] = ["canary-in-url", "canary in auth", "7716253411"];
+
 /// What stands in the event: no secret, and nobody's business but the receiver's and the spool's.
 const PAYLOAD: &str = "canary-payload-3e9d";
 
@@ -105,9 +108,16 @@ fn no_secret_is_in_logs_metrics_answers_or_the_spool() {
     assert!(sent.iter().any(|seen| seen.header("authorization") == "Bearer canary-bearer-c0de"), "it is on the wire");
 
     let broken = sidecar.written().config().join("webhooks/broken.toml");
-    fs::write(&broken, "url = \"https//${env:CANARY_PATH}\"\nnonsense = \"${env:CANARY_BODY}\"")
-        .expect("it is writable");
-    sidecar.wait_log("config.refused");
+    // What stands in the file itself is kept out of the log as well, and so is a number that lacks its quotes.
+    for (text, says) in [
+        ("url = \"https//${env:CANARY_PATH}\"\nnonsense = \"${env:CANARY_BODY}\"", "unknown key `nonsense`"),
+        ("url = \"http://target.test/canary-in-url\"", "the URL is http"),
+        ("url = \"https://target.test/\"\nauth.bearer.token = \"canary in auth\"", "the bearer token is empty, or"),
+        ("url = \"https://target.test/\"\nauth.bearer.token = 7716253411", "`auth.bearer.token` is a number"),
+    ] {
+        fs::write(&broken, text).expect("it is writable");
+        sidecar.wait_log(says);
+    }
     let page = sidecar.metrics();
     let mut written = vec![("answers", settled.body), ("a refusal", refused.body), ("metrics", page)];
     let spool = sidecar.written().dir().join("spool");
@@ -125,8 +135,11 @@ fn no_secret_is_in_logs_metrics_answers_or_the_spool() {
     written.push(("the log", log));
 
     for (place, text) in &written {
-        for canary in
-            CANARIES.iter().map(|(_, canary)| *canary).chain([STANDARD.encode("ana:canary-password-8f0a").as_str()])
+        for canary in CANARIES
+            .iter()
+            .map(|(_, canary)| *canary)
+            .chain(IN_FILES)
+            .chain([STANDARD.encode("ana:canary-password-8f0a").as_str()])
         {
             let found = text.lines().find(|line| line.contains(canary));
             assert!(found.is_none(), "{canary} is in {place}: {found:?}");

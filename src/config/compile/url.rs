@@ -10,6 +10,7 @@ use crate::config::document::{Report, Text};
 use crate::config::references::{PLACEHOLDER, Piece, Resolver, pieces, unclosed};
 use crate::config::snapshot::Egress;
 use crate::diagnostic::Fault;
+use crate::kind::Kind;
 use crate::secret::MASK;
 use crate::template::{Format, Template};
 use crate::webhook::Url;
@@ -27,6 +28,7 @@ const LABEL_BYTES_MAX: usize = 63;
 pub(super) fn url(
     report: &mut Report,
     text: &Text<'_>,
+    kind: Option<&Kind>,
     resolver: &mut Resolver<'_, '_>,
     egress: Option<&Egress>,
 ) -> Option<Url> {
@@ -38,7 +40,7 @@ pub(super) fn url(
         }
     };
     let authority = authority(&head);
-    let path = path(report, text, &head, resolver);
+    let path = path(report, text, &head, kind, resolver);
     match authority.and_then(|(host, port)| allowed(&head, host, port, egress)) {
         Ok((host, port)) => path.map(|path| Url { host, port, templated: !path.is_fixed(), path }),
         Err(fault) => {
@@ -220,7 +222,13 @@ fn allowed(head: &Head, host: String, port: u16, egress: Option<&Egress>) -> Res
 }
 
 /// The template behind the host.
-fn path(report: &mut Report, text: &Text<'_>, head: &Head, resolver: &mut Resolver<'_, '_>) -> Option<Template> {
+fn path(
+    report: &mut Report,
+    text: &Text<'_>,
+    head: &Head,
+    kind: Option<&Kind>,
+    resolver: &mut Resolver<'_, '_>,
+) -> Option<Template> {
     let rest = text.value.get(head.rest..).unwrap_or_default();
     let literal = if head.overhang.is_empty() { Some(rest) } else { None };
     if let Some(position) = head.overhang.find(|character| !is_url_character(character)) {
@@ -258,14 +266,22 @@ fn path(report: &mut Report, text: &Text<'_>, head: &Head, resolver: &mut Resolv
         before.insert(0, '/');
     }
     let source = format!("{before}{rest}");
+    // What was put before the source's own text moves every place.
+    let placed = |fault: Fault| {
+        let back = |offset: usize| offset.checked_sub(before.len()).map(|offset| offset + head.rest);
+        let at = back(fault.at.start).map_or(head.at.clone(), |start| start..back(fault.at.end).unwrap_or(start));
+        Fault { at, ..fault }
+    };
     match Template::compile(&source, Format::Url, &mut |name| resolver.resolve_shown(name)) {
-        Ok(template) => Some(template).filter(|_| clean),
+        Ok(template) => {
+            for fault in kind.map(|kind| template.survey(&kind.schema)).unwrap_or_default() {
+                report.doubt(text, placed(fault));
+            }
+            Some(template).filter(|_| clean)
+        }
         Err(faults) => {
             for fault in faults {
-                let back = |offset: usize| offset.checked_sub(before.len()).map(|offset| offset + head.rest);
-                let at =
-                    back(fault.at.start).map_or(head.at.clone(), |start| start..back(fault.at.end).unwrap_or(start));
-                report.fault(text, Fault { at, ..fault });
+                report.fault(text, placed(fault));
             }
             None
         }

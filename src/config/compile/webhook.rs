@@ -51,7 +51,7 @@ pub(in crate::config) fn webhook(
     let triggers = triggers(report, &root, kind.as_deref());
     let method = method(report, &root);
     let url = match root.text(report, "url") {
-        Some(text) => url::url(report, &text, &mut resolver, around.compiled.egress.as_ref()),
+        Some(text) => url::url(report, &text, kind.as_deref(), &mut resolver, around.compiled.egress.as_ref()),
         None if root.get("url").is_none() => {
             report.error(root.at, "the webhook has no `url`", "add url = \"https://…\"");
             None
@@ -59,7 +59,7 @@ pub(in crate::config) fn webhook(
         None => None,
     };
     let auth = auth::auth(report, &root, &mut resolver);
-    let headers = headers::headers(report, &root, auth.as_ref().map(|(name, _)| name), &mut resolver);
+    let headers = headers::headers(report, &root, auth.as_ref().map(|(name, _)| name), kind.as_deref(), &mut resolver);
     let content_type = body::content_type(report, &root);
     let strict = root.boolean(report, "strict").unwrap_or(false);
     let defaults = &around.compiled.defaults;
