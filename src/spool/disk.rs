@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::pin::pin;
+use std::process;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, PoisonError, RwLock, mpsc};
 use std::thread::{self, JoinHandle};
@@ -201,8 +202,25 @@ impl DiskSpool {
     }
 
     fn start(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), OpenError> {
+        let run = move || {
+            let _crash = CrashOnPanic;
+            run();
+        };
         self.threads.push(thread::Builder::new().name(name.to_owned()).spawn(run).map_err(OpenError::Thread)?);
         Ok(())
+    }
+}
+
+/// Ends the process when its thread panics. Without that thread nothing is settled, and every delivery would be leased and
+/// made again without end; what is started next finds all of it as after any other crash.
+struct CrashOnPanic;
+
+impl Drop for CrashOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            tracing::error!("a thread of the spool panicked; the process ends, and the spool comes back with the next start");
+            process::abort();
+        }
     }
 }
 
@@ -211,7 +229,7 @@ impl Drop for DiskSpool {
         self.shared.close();
         let _ = self.reader.send(Ask::End);
         for thread in self.threads.drain(..) {
-            // A thread that panicked has said so itself.
+            // One that panicked has ended the process.
             let _ = thread.join();
         }
         // Closing the file is not enough while the process is being forked: the child has it open for a moment.

@@ -23,8 +23,8 @@
 //!
 //! # What a crash leaves
 //!
-//! A crash is the end of the process at any instruction (`kill -9`). What a loss of power leaves is for `SQLite`'s
-//! `synchronous=FULL` and the disk to promise.
+//! A crash is the end of the process at any instruction (`kill -9`). A panic in a thread of the spool is made one. What a
+//! loss of power leaves is for `SQLite`'s `synchronous=FULL` and the disk to promise.
 //!
 //! | the crash comes | after opening again |
 //! |---|---|
