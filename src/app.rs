@@ -26,7 +26,7 @@ use crate::reload::{Hints, Reload};
 use crate::server::problem::Problem;
 use crate::server::{Answer, Listener};
 use crate::settled::Settled;
-use crate::spool::{DiskSpool, OpenError, Options, Spool};
+use crate::spool::{DiskSpool, Found, OpenError, Options, Spool};
 
 /// How often the gauges of the spool are brought up to date.
 const GAUGE_INTERVAL: Duration = Duration::from_secs(1);
@@ -188,7 +188,10 @@ fn open_spool(settings: &crate::config::Spool, metrics: &Metrics) -> Result<Disk
         commit_seen: Box::new(move |duration: Duration| commits.observe(duration.as_secs_f64())),
         ..Options::new(&settings.path)
     };
-    DiskSpool::open(options)
+    let spool = DiskSpool::open(options)?;
+    let Found { pending, dead, dropped } = spool.found();
+    tracing::info!(pending, dead_letters = dead, dead_letters_dropped = dropped, "spool.opened");
+    Ok(spool)
 }
 
 async fn bind(setting: &'static str, listen: &Listen) -> Result<Listener, StartError> {

@@ -73,6 +73,9 @@ pub struct Event {
     parsed: OnceLock<Value>,
 }
 
+/// What a kept tree takes of memory, for each byte of text, roughly.
+const TREE_FACTOR: usize = 6;
+
 impl Event {
     /// An event from its parts. `raw` is a JSON object, which `kind::decode` has seen to.
     #[must_use]
@@ -88,7 +91,13 @@ impl Event {
         }
     }
 
-    /// Parses the payload now and keeps it with the event, for all who look later.
+    /// What the payload takes of memory, roughly: its text, and its tree where that is kept.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.raw.len() * if self.parsed.get().is_some() { 1 + TREE_FACTOR } else { 1 }
+    }
+
+    /// Parses the payload now and keeps it with the event, for all who look later. That is done before it is appended.
     pub fn keep_parsed(&self) -> Result<&Value, serde_json::Error> {
         if let Some(parsed) = self.parsed.get() {
             return Ok(parsed);

@@ -62,7 +62,7 @@ fn run(source: Source) -> ExitCode {
     };
     start_log(&snapshot.settings.log);
     let source = Source { cold_start: false, ..source };
-    let ended = runtime().map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(serve(source, loaded)));
+    let ended = block_on(serve(source, loaded)).map_err(anyhow::Error::from).flatten();
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -96,6 +96,15 @@ fn announce(running: &Running, webhooks: usize) {
     }
     let _ = out.flush();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), webhooks, "ready");
+}
+
+/// Runs a future to its end, and with it the process.
+pub(super) fn block_on<T>(future: impl Future<Output = T>) -> std::io::Result<T> {
+    let runtime = runtime()?;
+    let output = runtime.block_on(future);
+    // Resolving a name cannot be broken off: a name server that does not answer would hold the end up for its half minute.
+    runtime.shutdown_background();
+    Ok(output)
 }
 
 /// One thread where there is one processor, else a few.

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::cli::run::runtime;
+use crate::cli::run::block_on;
 use crate::cli::{BAD_CONFIG, Folder, NO, USAGE};
 use crate::cli::{preview, render};
 use crate::client::{Client, Limits, Response, Routes};
@@ -102,7 +102,7 @@ fn test(source: &Source, name: &str, mock: Mock) -> ExitCode {
     {
         show_request(webhook, &request);
     }
-    let judged = runtime().map(|runtime| runtime.block_on(send(&snapshot, webhook, &event)));
+    let judged = block_on(send(&snapshot, webhook, &event));
     match judged {
         Ok(Ok(())) => {
             println!("\nTest successful");

@@ -105,7 +105,7 @@ impl Ingest {
         let format = body_format(request.headers())?;
         let bytes_max = live.snapshot.settings.ingest.body_bytes_max;
         let body = read_body(request.into_body(), bytes_max).await.map_err(|error| body_problem(error, bytes_max))?;
-        let planned: Vec<Planned> = decode_all(kind, invoked.is_some(), format, body)?
+        let planned: Vec<Planned> = decode_all(kind, invoked.is_some(), format, &body)?
             .into_iter()
             .map(|event| self.plan(live, invoked, event))
             .collect();
@@ -213,10 +213,12 @@ fn target<'l>(live: &'l Live, route: &Route<'_>) -> Result<(&'l Arc<Kind>, Optio
 }
 
 /// All events of a body, or the first fault with its line.
-fn decode_all(kind: &Kind, manual: bool, format: Format, body: Bytes) -> Result<Vec<Event>, Problem> {
+fn decode_all(kind: &Kind, manual: bool, format: Format, body: &[u8]) -> Result<Vec<Event>, Problem> {
     let now = Timestamp::now();
-    let one = |raw: Bytes| {
+    let one = |raw: &[u8]| {
         let id = EventId::new(Uuid::now_v7());
+        // A slice would keep the whole request, or the connection's buffer, in memory for as long as this event waits.
+        let raw = Bytes::copy_from_slice(raw);
         if manual { decode_manual(kind, raw, id, now) } else { decode(kind, raw, id, now) }
     };
     if format == Format::Object {
@@ -231,7 +233,7 @@ fn decode_all(kind: &Kind, manual: bool, format: Format, body: Bytes) -> Result<
             let detail = format!("more than {EVENTS_MAX} events in one request; send the rest in another");
             return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
         }
-        events.push(one(body.slice_ref(line)).map_err(|error| decode_problem(&error, number))?);
+        events.push(one(line).map_err(|error| decode_problem(&error, number))?);
     }
     if events.is_empty() {
         return Err(Problem::new(StatusCode::BAD_REQUEST, "the body holds no event: send one JSON object a line"));

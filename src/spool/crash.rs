@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -12,8 +13,9 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use tempfile::TempDir;
+use tokio::time::timeout;
 
-use super::contract::{batch, counters, lease, number, options};
+use super::contract::{LONG, batch, counters, lease, number, options};
 use super::*;
 
 /// Tells a child process of the test binary which directory to use.
@@ -23,14 +25,14 @@ const FIRST: &str = "OUTRIGGER_TEST_FIRST";
 
 /// Starts this test binary again, to run the one test that is a child's program.
 fn child(directory: &Path, first: u64) -> Child {
-    Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "spool::crash::a_child_appends_until_it_is_killed", "--nocapture"])
-        .env(CHILD, directory)
-        .env(FIRST, first.to_string())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
+    program("a_child_appends_until_it_is_killed", directory).env(FIRST, first.to_string()).spawn().unwrap()
+}
+
+fn program(test: &str, directory: &Path) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", &format!("spool::crash::{test}"), "--nocapture"]).env(CHILD, directory);
+    command.stdout(Stdio::piped()).stderr(Stdio::null());
+    command
 }
 
 /// The child: says which events are acknowledged, and which are about to be settled.
@@ -67,6 +69,24 @@ async fn a_child_appends_until_it_is_killed() {
             }
         }
     }
+}
+
+/// The child: its writer panics right behind its first commit.
+#[tokio::test]
+async fn a_child_whose_writer_panics() {
+    let Some(directory) = std::env::var_os(CHILD) else { return };
+    let options = Options { commit_seen: Box::new(|_| panic!("on purpose")), ..options(Path::new(&directory)) };
+    let spool = DiskSpool::open(options).unwrap();
+    let _ = spool.append(batch([1], &["a"])).await;
+    let _ = timeout(LONG, std::future::pending::<()>()).await;
+}
+
+#[test]
+fn a_panic_of_a_spools_thread_is_a_crash_of_the_process() {
+    let directory = TempDir::new().unwrap();
+    let ended = program("a_child_whose_writer_panics", directory.path()).output().unwrap();
+    assert!(ended.status.signal().is_some(), "it goes on without its writer: {}", ended.status);
+    assert_eq!(DiskSpool::open(options(directory.path())).unwrap().found().pending, 1);
 }
 
 /// What the child said, in numbers.

@@ -5,13 +5,14 @@ use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::pin::pin;
+use std::process;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, PoisonError, RwLock, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::delivery::Reason;
@@ -79,12 +80,12 @@ pub struct Found {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The directory cannot be made or written to.
-    #[error("the spool's directory {} cannot be written to: {source}; `spool.path` has to name a directory that this user may write to", path.display())]
+    #[error("the spool's directory {} cannot be written to: {error}; `spool.path` has to name a directory that this user may write to", path.display())]
     Unwritable {
         /// The directory.
         path: PathBuf,
         /// What the system says.
-        source: io::Error,
+        error: io::Error,
     },
     /// Another process has it.
     #[error("the spool in {} is in use by {}; a spool belongs to one process: stop that one, or give this one another `spool.path`", path.display(), holder(*pid))]
@@ -119,12 +120,12 @@ pub enum OpenError {
         detail: String,
     },
     /// Anything else that `SQLite` refuses.
-    #[error("{} cannot be opened: {source}", path.display())]
+    #[error("{} cannot be opened: {error}; look whether its disk is full or read-only, and whether this user may write to it", path.display())]
     Database {
         /// The file.
         path: PathBuf,
         /// What `SQLite` says.
-        source: rusqlite::Error,
+        error: rusqlite::Error,
     },
     /// The system gives no more threads.
     #[error("the spool cannot start its threads: {0}")]
@@ -201,8 +202,27 @@ impl DiskSpool {
     }
 
     fn start(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), OpenError> {
+        let run = move || {
+            let _crash = CrashOnPanic;
+            run();
+        };
         self.threads.push(thread::Builder::new().name(name.to_owned()).spawn(run).map_err(OpenError::Thread)?);
         Ok(())
+    }
+}
+
+/// Ends the process when its thread panics. Without that thread nothing is settled, and every delivery would be leased and
+/// made again without end; what is started next finds all of it as after any other crash.
+struct CrashOnPanic;
+
+impl Drop for CrashOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            tracing::error!(
+                "a thread of the spool panicked; the process ends, and the spool comes back with the next start"
+            );
+            process::abort();
+        }
     }
 }
 
@@ -211,7 +231,7 @@ impl Drop for DiskSpool {
         self.shared.close();
         let _ = self.reader.send(Ask::End);
         for thread in self.threads.drain(..) {
-            // A thread that panicked has said so itself.
+            // One that panicked has ended the process.
             let _ = thread.join();
         }
         // Closing the file is not enough while the process is being forked: the child has it open for a moment.
@@ -222,9 +242,9 @@ impl Drop for DiskSpool {
 /// Reads the kept counters and drops a bounded number of old dead letters: look-ups alone, whatever is in store.
 fn restore(shared: &Shared, connection: &Connection, retention: Duration) -> rusqlite::Result<(Found, i64)> {
     let mut ledger = Ledger::new(connection)?;
-    let dropped = writer::drop_old_dead(&mut ledger, retention, RETENTION_STEP_OPEN)?;
+    let dropped = if_there_is_room(writer::drop_old_dead(&mut ledger, retention, RETENTION_STEP_OPEN))?;
     // A webhook that has nothing in store is made again when it is named.
-    connection.execute("DELETE FROM webhooks WHERE pending <= 0 AND dead <= 0", [])?;
+    if_there_is_room(connection.execute("DELETE FROM webhooks WHERE pending <= 0 AND dead <= 0", []))?;
     let last = |table: &str, column: &str| -> rusqlite::Result<i64> {
         connection.query_row(&format!("SELECT coalesce(max({column}), 0) FROM {table}"), [], |row| row.get(0))
     };
@@ -248,6 +268,17 @@ fn restore(shared: &Shared, connection: &Connection, retention: Duration) -> rus
         found.dead += dead;
     }
     Ok((found, seq_last))
+}
+
+/// Tidying up waits for room on the disk: what is pending has to be delivered to make that room.
+fn if_there_is_room<T: Default>(tidied: rusqlite::Result<T>) -> rusqlite::Result<T> {
+    match tidied {
+        Err(error) if matches!(error.sqlite_error_code(), Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure)) => {
+            tracing::warn!(%error, "the spool cannot be tidied up while it is opened");
+            Ok(T::default())
+        }
+        tidied => tidied,
+    }
 }
 
 impl Shared {

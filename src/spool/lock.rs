@@ -1,7 +1,7 @@
 //! The lock that keeps a second process away from a spool's directory.
 
 use std::fs::{DirBuilder, File, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::io::{Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
@@ -15,7 +15,7 @@ const DIRECTORY_MODE: u32 = 0o700;
 
 /// Makes the directory when it is missing and locks it. The kernel ends the lock with the process, however that ends.
 pub(super) fn lock(directory: &Path) -> Result<File, OpenError> {
-    let unwritable = |source| OpenError::Unwritable { path: directory.to_owned(), source };
+    let unwritable = |error| OpenError::Unwritable { path: directory.to_owned(), error };
     DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory).map_err(unwritable)?;
     let mut file = File::options()
         .read(true)
@@ -33,10 +33,10 @@ pub(super) fn lock(directory: &Path) -> Result<File, OpenError> {
             let pid = holder.trim().parse().ok();
             return Err(OpenError::Locked { path: directory.to_owned(), pid });
         }
-        Err(TryLockError::Error(source)) => return Err(unwritable(source)),
+        Err(TryLockError::Error(error)) => return Err(unwritable(error)),
     }
-    file.set_len(0).map_err(unwritable)?;
-    file.rewind().map_err(unwritable)?;
-    writeln!(file, "{}", std::process::id()).map_err(unwritable)?;
+    // Written over, then cut: that needs no room on a full disk, and whoever reads meanwhile finds a number.
+    let pid = format!("{}\n", std::process::id());
+    file.write_all(pid.as_bytes()).and_then(|()| file.set_len(pid.len() as u64)).map_err(unwritable)?;
     Ok(file)
 }

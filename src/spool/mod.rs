@@ -8,7 +8,8 @@
 //!
 //! - [`Spool::append`] takes all of a batch or none, and what it took is durable before it resolves. It answers
 //!   [`SpoolError::Full`] or [`SpoolError::Unavailable`] without having kept anything, and takes batches again, without a
-//!   restart, once there is room. An append whose future is dropped may have happened or not.
+//!   restart, once there is room. An append whose future is dropped may have happened or not. It waits while more is being
+//!   appended than the writer keeps up with, and up to 10 ms for webhooks whose fast deliveries it outruns.
 //! - [`Spool::lease`] hands out what is due: first what was given back, else roughly in the order of arrival and of due
 //!   times. It may wait for ever; an empty answer means that the spool is closed. Any number of callers may wait on one
 //!   webhook. A delivery is leased once at a time.
@@ -23,8 +24,8 @@
 //!
 //! # What a crash leaves
 //!
-//! A crash is the end of the process at any instruction (`kill -9`). What a loss of power leaves is for `SQLite`'s
-//! `synchronous=FULL` and the disk to promise.
+//! A crash is the end of the process at any instruction (`kill -9`). A panic in a thread of the spool is made one. What a
+//! loss of power leaves is for `SQLite`'s `synchronous=FULL` and the disk to promise.
 //!
 //! | the crash comes | after opening again |
 //! |---|---|

@@ -351,7 +351,7 @@ impl Entry {
 }
 
 fn weight(event: &Event) -> usize {
-    event.raw.len() + EVENT_BYTES
+    event.memory_bytes() + EVENT_BYTES
 }
 
 #[cfg(test)]
@@ -439,5 +439,20 @@ mod tests {
         let counts: Vec<_> = queues.iter().map(|queue| queue.take(1000, 0).leases.len()).collect();
         assert_eq!(counts.first(), Some(&200), "a share of the room");
         assert_eq!(counts.last(), Some(&READY_ALWAYS), "never nothing");
+    }
+    #[test]
+    fn a_tree_that_is_kept_with_an_event_weighs_too() {
+        let (text, tree) = (event(1), event(1));
+        tree.keep_parsed().unwrap();
+        let held = |event: &Arc<Event>| {
+            let memory: Arc<Memory> = Arc::default();
+            let queue = Arc::new(Queue::new(1, "a".into(), Arc::clone(&memory), 8));
+            queue.push_fresh(event, 1, false);
+            let held = memory.0.load(Relaxed);
+            let taken = queue.take(1, 0);
+            assert_eq!((taken.leases.len(), memory.0.load(Relaxed)), (1, 0));
+            held
+        };
+        assert!(held(&tree) > held(&text) + text.raw.len());
     }
 }

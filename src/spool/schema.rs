@@ -125,6 +125,6 @@ pub(super) fn refused(path: &Path, error: rusqlite::Error) -> OpenError {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
             OpenError::Corrupt { path, detail: error.to_string() }
         }
-        _ => OpenError::Database { path, source: error },
+        _ => OpenError::Database { path, error },
     }
 }

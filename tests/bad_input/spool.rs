@@ -9,7 +9,7 @@ use std::process::Command;
 use crate::support::http::{self, HttpAnswer};
 use crate::support::process::Process;
 use crate::support::receiver::Target;
-use crate::support::sidecar::Sidecar;
+use crate::support::sidecar::{Sidecar, Written};
 use crate::support::{PATIENCE, eventually, receiver, sidecar};
 
 use super::assert_problem;
@@ -107,13 +107,19 @@ fn wait_recovery(ingest: SocketAddr, event: &str) {
     assert!(eventually(PATIENCE, || (post(ingest, event).status == 202).then_some(())).is_some(), "no recovery");
 }
 
-/// So many deliveries come to a good end, and so many different ids came in.
+/// So many deliveries come to a good end.
 #[track_caller]
-fn assert_all_arrive(target: &Target, metrics: SocketAddr, count: usize) {
+fn wait_delivered(metrics: SocketAddr, count: usize) {
     let wanted = format!("outrigger_deliveries_total{{outcome=\"delivered\",webhook=\"hook\"}} {count}");
     let page = || http::exchange(metrics, "GET", "/metrics", &[], b"").map(|answer| answer.body).unwrap_or_default();
     let all = eventually(PATIENCE, || page().lines().any(|line| line == wanted).then_some(()));
     assert!(all.is_some(), "{wanted}:\n{}", page());
+}
+
+/// So many deliveries come to a good end, and so many different ids came in.
+#[track_caller]
+fn assert_all_arrive(target: &Target, metrics: SocketAddr, count: usize) {
+    wait_delivered(metrics, count);
     let ids: BTreeSet<String> = target.recorded().iter().map(|one| one.header("webhook-id").to_owned()).collect();
     assert_eq!(ids.len(), count);
 }
@@ -191,15 +197,14 @@ fn a_full_disk_answers_503_and_room_on_it_is_enough_to_go_on() {
     });
 }
 
-#[test]
-fn a_limit_on_files_is_a_full_disk() {
-    let target = receiver().otherwise(503).start();
-    let written = sidecar().reaching(&target).webhook("hook", &eager(&target)).write();
+/// A sidecar that may not make any file larger than so many units of 512 bytes, and where it listens.
+#[track_caller]
+fn limited(written: &Written, units: u64) -> (Process, [SocketAddr; 2]) {
     let plain = written.command(&["run"]);
     let mut limited = Command::new("sh");
-    // In units of 512 bytes: 2 MiB. Without the trap a write past it would be the process's end.
+    // Without the trap a write past it would be the process's end.
     limited
-        .args(["-c", "trap '' XFSZ; ulimit -S -f 4096; exec \"$@\"", "sh"])
+        .args(["-c", &format!("trap '' XFSZ; ulimit -S -f {units}; exec \"$@\""), "sh"])
         .arg(plain.get_program())
         .args(plain.get_args());
     let process = Process::spawn(&mut limited);
@@ -208,8 +213,46 @@ fn a_limit_on_files_is_a_full_disk() {
         let bound = || process.lines().iter().find_map(|line| line.strip_prefix(&said)?.parse().ok());
         eventually(PATIENCE, bound).unwrap_or_else(|| panic!("it did not start:\n{}", process.lines().join("\n")))
     });
-    assert_outlives_a_full_disk(&target, listeners, || {
-        let raised = Command::new("prlimit").args(["--fsize=unlimited", "--pid", &process.id().to_string()]).status();
-        assert!(raised.is_ok_and(|status| status.success()), "prlimit (util-linux) raises the limit");
-    });
+    (process, listeners)
+}
+
+#[track_caller]
+fn lift_limit(process: &Process) {
+    let raised = Command::new("prlimit").args(["--fsize=unlimited", "--pid", &process.id().to_string()]).status();
+    assert!(raised.is_ok_and(|status| status.success()), "prlimit (util-linux) raises the limit");
+}
+
+#[test]
+fn a_limit_on_files_is_a_full_disk() {
+    let target = receiver().otherwise(503).start();
+    let written = sidecar().reaching(&target).webhook("hook", &eager(&target)).write();
+    // 2 MiB.
+    let (process, listeners) = limited(&written, 4096);
+    assert_outlives_a_full_disk(&target, listeners, || lift_limit(&process));
+}
+
+#[test]
+fn a_start_on_a_full_disk_delivers_what_is_pending() {
+    let target = receiver().start();
+    let only = |trigger: &str| format!("triggers = ['{trigger}']\n{}", eager(&target));
+    let mut sidecar = sidecar()
+        .reaching(&target)
+        .webhook("done", &only("RequestGranted"))
+        .webhook("hook", &only("RequestCreated"))
+        .start();
+    // One webhook has nothing in store any more, which a start tidies up; the other owes a delivery.
+    assert_eq!(sidecar.post("/v1/events", r#"{"event_type":"RequestGranted"}"#).status, 202);
+    sidecar.wait_metric("outrigger_pending_deliveries", &[("webhook", "done")], 0.0);
+    target.otherwise(503.into());
+    assert_eq!(sidecar.post("/v1/events", &event(1)).status, 202);
+    target.wait(2);
+    sidecar.kill9();
+    target.otherwise(200.into());
+    // Not a byte more than there is.
+    let log = fs::metadata(sidecar.written().dir().join("spool/spool.db-wal")).expect("it was killed").len();
+    let (process, [ingest, metrics]) = limited(sidecar.written(), log / 512);
+    wait_delivered(metrics, 1);
+    lift_limit(&process);
+    wait_recovery(ingest, &event(1));
+    wait_delivered(metrics, 2);
 }

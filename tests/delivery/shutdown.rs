@@ -87,6 +87,8 @@ fn what_does_not_end_within_the_grace_stays_for_the_next_process() {
     assert!(sidecar.terminate().success());
     assert!(sidecar.log().contains("given up"), "{}", sidecar.log());
     sidecar.restart();
+    let opened = sidecar.wait_log("spool.opened");
+    assert!(opened.contains("\"pending\":1"), "a start says what it found: {opened}");
     target.wait(2);
     sidecar.wait_metric("outrigger_deliveries_total", &[("webhook", "hook"), ("outcome", "delivered")], 1.0);
 }
