@@ -137,7 +137,7 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
         live,
         spool: Arc::clone(&spool),
         metrics: Arc::clone(&metrics),
-        settled,
+        settled: Arc::clone(&settled),
         closing: closing.clone(),
     });
     tasks.spawn(ingest_listener.serve(move |request| Arc::clone(&ingest).answer(request), stop_serving.clone()));
@@ -168,10 +168,16 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
             tracing::warn!("attempts in flight are given up; they stay in the spool");
             dispatch.abort();
         }
+        settled.close();
         stop_serving.cancel();
         tasks.close();
         let last = end.max(tokio::time::Instant::now() + CLOSE_RESERVE);
-        if tokio::time::timeout_at(last, tasks.wait()).await.is_err() {
+        let served = tokio::select! {
+            () = tasks.wait() => true,
+            () = tokio::time::sleep_until(last) => false,
+            () = abort.cancelled() => false,
+        };
+        if !served {
             tracing::warn!("some connections did not end in time");
         }
         spool.close().await;

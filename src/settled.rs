@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
 
@@ -35,7 +35,13 @@ pub struct Report {
 #[derive(Default)]
 pub struct Settled {
     count: AtomicUsize,
-    waiting: Mutex<HashMap<EventId, mpsc::UnboundedSender<Report>>>,
+    waits: Mutex<Waits>,
+}
+
+#[derive(Default)]
+struct Waits {
+    senders: HashMap<EventId, mpsc::UnboundedSender<Report>>,
+    closed: bool,
 }
 
 /// A wait for some events' deliveries. Dropping it ends the wait.
@@ -49,12 +55,14 @@ impl Settled {
     /// Begins to wait; `None` when too many wait already. The channel holds at most one report a delivery.
     pub fn wait_for(&self, events: Vec<EventId>) -> Option<Waiting<'_>> {
         let (sender, reports) = mpsc::unbounded_channel();
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.len() + events.len() > WAITED_EVENTS_MAX {
+        let mut waits = self.waits();
+        if waits.senders.len() + events.len() > WAITED_EVENTS_MAX {
             return None;
         }
-        waiting.extend(events.iter().map(|event| (*event, sender.clone())));
-        self.count.store(waiting.len(), Ordering::Release);
+        if !waits.closed {
+            waits.senders.extend(events.iter().map(|event| (*event, sender.clone())));
+            self.count.store(waits.senders.len(), Ordering::Release);
+        }
         Some(Waiting { settled: self, events, reports })
     }
 
@@ -65,16 +73,27 @@ impl Settled {
 
     /// Passes a report to the one who waits for its event.
     pub fn report(&self, report: Report) {
-        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(sender) = waiting.get(&report.event) {
+        if let Some(sender) = self.waits().senders.get(&report.event) {
             // Who has gone needs no report.
             let _ = sender.send(report);
         }
     }
+
+    /// Ends every wait, now and from now on: nothing is attempted any more.
+    pub fn close(&self) {
+        let mut waits = self.waits();
+        waits.closed = true;
+        waits.senders.clear();
+        self.count.store(0, Ordering::Release);
+    }
+
+    fn waits(&self) -> MutexGuard<'_, Waits> {
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Waiting<'_> {
-    /// The next report.
+    /// The next report; `None` when there will be none.
     pub async fn next(&mut self) -> Option<Report> {
         self.reports.recv().await
     }
@@ -82,10 +101,10 @@ impl Waiting<'_> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        let mut waiting = self.settled.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waits = self.settled.waits();
         for event in &self.events {
-            waiting.remove(event);
+            waits.senders.remove(event);
         }
-        self.settled.count.store(waiting.len(), Ordering::Release);
+        self.settled.count.store(waits.senders.len(), Ordering::Release);
     }
 }
