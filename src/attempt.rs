@@ -1,13 +1,17 @@
 //! One attempt: render under the Snapshot in force, send, read a bounded response, validate.
 
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use http_body_util::Full;
 use jiff::Timestamp;
 
 use crate::client::{Client, Limits, Response};
-use crate::delivery::{Failure, Outcome};
+use crate::delivery::{Failure, Outcome, Reason};
 use crate::event::Event;
 use crate::webhook::Webhook;
 use crate::webhook::judge::{ResponseParts, judge};
@@ -27,13 +31,31 @@ pub struct Attempted {
     pub missing: Vec<String>,
 }
 
-/// Makes one attempt. It always ends: the webhook's `timeout` bounds it.
+/// Makes one attempt. It always ends: the webhook's `timeout` bounds it, and a panic on the way is a failure as others are.
 pub async fn attempt(client: &Client, webhook: &Webhook, event: &Event) -> Attempted {
     let begun = Instant::now();
-    match webhook.render(event) {
-        Ok(request) => send(client, webhook, request, begun).await,
-        Err(failure) => failed(failure, begun, Vec::new()),
-    }
+    let exchange = async {
+        match webhook.render(event) {
+            Ok(request) => send(client, webhook, request, begun).await,
+            Err(failure) => failed(failure, begun, Vec::new()),
+        }
+    };
+    caught(exchange).await.unwrap_or_else(|| {
+        // Another version may do better: it is retried, with the backoff that a lease given back would not have.
+        let detail = "the attempt panicked, which is a fault of Outrigger; standard error has the place";
+        failed(Failure::new(Reason::NetworkError, detail), begun, Vec::new())
+    })
+}
+
+/// What a future resolves to; `None` when it panics.
+async fn caught<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    // What the panic left is dropped with the future and never looked at.
+    let poll = |context: &mut Context<'_>| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+        Ok(poll) => poll.map(Some),
+        Err(_) => Poll::Ready(None),
+    };
+    poll_fn(poll).await
 }
 
 /// Sends a rendered request and judges the response.
@@ -67,5 +89,20 @@ fn failed(failure: Failure, begun: Instant, missing: Vec<String>) -> Attempted {
         duration: begun.elapsed(),
         validators: Vec::new(),
         missing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_caught_wherever_the_future_stands() {
+        assert_eq!(caught(async { 7 }).await, Some(7));
+        let panics = async {
+            tokio::task::yield_now().await;
+            panic!("as it should");
+        };
+        assert_eq!(caught::<()>(panics).await, None);
     }
 }
