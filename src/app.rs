@@ -104,7 +104,7 @@ impl Running {
 /// Starts everything. When it returns, both listeners are bound and the sidecar is ready.
 pub async fn start(start: Start) -> Result<Running, StartError> {
     let Start { source, loaded, routes, hints, stop, abort } = start;
-    let Loaded { snapshot: Some(snapshot), watched, .. } = loaded else { return Err(StartError::Config) };
+    let Loaded { snapshot: Some(snapshot), watched, quarantined, .. } = loaded else { return Err(StartError::Config) };
     let metrics = Arc::new(Metrics::new(snapshot.kinds.keys().map(AsRef::as_ref))?);
     let client = Arc::new(Client::new(&snapshot.settings.egress, routes.clone())?);
     let spool: Arc<dyn Spool> = Arc::new(open_spool(&snapshot.settings.spool, &metrics)?);
@@ -114,7 +114,14 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
         Addresses { ingest: ingest_listener.address().to_owned(), metrics: metrics_listener.address().to_owned() };
     let shutdown = snapshot.settings.shutdown;
 
-    let (publisher, live) = watch::channel(Arc::new(Live::new(snapshot, 1, client, &metrics)));
+    if !quarantined.is_empty() {
+        tracing::warn!(
+            ?quarantined,
+            "faulty webhooks are left out; what they owe is held until they are mended or removed"
+        );
+    }
+    let live = Live { quarantined, ..Live::new(snapshot, 1, client, &metrics) };
+    let (publisher, live) = watch::channel(Arc::new(live));
     metrics.reloaded(Reloaded::Published, Timestamp::now());
     let settled = Arc::new(Settled::default());
     let (closing, stop_dispatch, stop_serving) =

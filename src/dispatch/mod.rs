@@ -101,7 +101,13 @@ impl Dispatch {
         loop {
             let live = Arc::clone(&reader.borrow_and_update());
             let Some(webhook) = live.snapshot.webhooks.get(name) else {
-                if self.bury_removed(name, &mut reader).await {
+                if live.names(name) {
+                    // Its file is there and faulty: nothing can be sent, and nothing is given up.
+                    tokio::select! {
+                        () = self.stop.cancelled() => return,
+                        changed = reader.changed() => if changed.is_err() { return },
+                    }
+                } else if self.bury_removed(name, &mut reader).await {
                     return;
                 }
                 continue;
