@@ -5,13 +5,13 @@
 
 mod deliver;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -55,24 +55,23 @@ impl Dispatch {
     pub async fn run(self: Arc<Self>) {
         let attempts = TaskTracker::new();
         let mut tasks = JoinSet::new();
-        let mut running = BTreeSet::new();
+        let mut running: BTreeMap<Arc<str>, AbortHandle> = BTreeMap::new();
         let mut live = self.live.clone();
         while !self.stop.is_cancelled() {
+            running.retain(|_, task| !task.is_finished());
             for name in self.names(&live.borrow_and_update()) {
-                if running.insert(Arc::clone(&name)) {
-                    let (dispatch, attempts) = (Arc::clone(&self), attempts.clone());
-                    tasks.spawn(async move {
-                        dispatch.run_webhook(&name, &attempts).await;
-                        name
-                    });
-                }
+                running.entry(name).or_insert_with_key(|name| {
+                    let (dispatch, attempts, name) = (Arc::clone(&self), attempts.clone(), Arc::clone(name));
+                    tasks.spawn(async move { dispatch.run_webhook(&name, &attempts).await })
+                });
             }
             tokio::select! {
                 () = self.stop.cancelled() => {}
                 changed = live.changed() => if changed.is_err() { break },
-                // An event that was planned before its webhook went may be appended after it.
+                // An event that was planned before its webhook went may be appended after it, and a task that panicked is begun
+                // again here, so that it does not spin.
                 () = tokio::time::sleep(LOOK_INTERVAL) => {}
-                Some(Ok(name)) = tasks.join_next() => { running.remove(&name); }
+                Some(Ok(())) = tasks.join_next() => {}
             }
         }
         tasks.join_all().await;
