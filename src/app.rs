@@ -1,5 +1,6 @@
 //! The process: load → open the spool → bind → serve → drain, in one straight function.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -62,18 +63,27 @@ pub enum StartError {
     #[error(transparent)]
     Spool(#[from] OpenError),
     /// A listener.
-    #[error("{setting} cannot listen on {address}: {error}; set another address, or end what uses this one")]
+    #[error("{setting} cannot listen on {address}: {error}; {}", bind_fix(error))]
     Bind {
         /// `ingest.listen` or `metrics.listen`.
         setting: &'static str,
         /// What was to be bound.
         address: String,
         /// Why not.
-        error: std::io::Error,
+        error: io::Error,
     },
     /// The metrics registry.
     #[error("metrics cannot be registered: {0}")]
     Metrics(#[from] prometheus::Error),
+}
+
+fn bind_fix(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "set another address, or end what uses this one",
+        io::ErrorKind::NotFound => "make the socket's folder, or set another path",
+        io::ErrorKind::AddrNotAvailable => "set an address of this machine",
+        _ => "set another address",
+    }
 }
 
 /// The addresses that were bound.

@@ -447,6 +447,8 @@ fn what_a_quarantined_webhook_owes_is_held_until_it_is_mended() {
     fs::remove_file(sidecar.written().config().join("webhooks/removed.toml")).expect("a removal");
     sidecar.restart();
     assert!(sidecar.wait_log("faulty webhooks are left out").contains("faulty"));
+    let invoked = sidecar.post("/v1/webhooks/faulty/invoke", EVENT);
+    assert_eq!((invoked.status, invoked.body.contains("outrigger check")), (409, true), "{invoked:?}");
     let line = sidecar.wait_log("deliveries of a removed webhook are dead letters");
     assert!(line.contains(r#""webhook":"removed""#), "{line}");
     sidecar.written().write_webhook("faulty", &definition(&target, "mended"));

@@ -198,6 +198,12 @@ fn target<'l>(live: &'l Live, route: &Route<'_>) -> Result<(&'l Arc<Kind>, Optio
         }),
         Route::Invoke(name) => {
             let webhook = live.snapshot.webhooks.get(*name).ok_or_else(|| {
+                if live.names(name) {
+                    return Problem::new(
+                        StatusCode::CONFLICT,
+                        "the webhook's file is faulty: `outrigger check` says why",
+                    );
+                }
                 Problem::new(StatusCode::NOT_FOUND, "there is no webhook of this name in the configuration in force")
             })?;
             let refusal = if webhook.status == Status::Inactive {
