@@ -11,6 +11,9 @@ use crate::event::EventId;
 
 /// Events that may be waited for at the same time.
 pub const WAITED_EVENTS_MAX: usize = 10_000;
+/// Requests that may wait at the same time: half of the connections that a listener serves, so that those who wait never keep
+/// those out who do not.
+pub const WAITING_MAX: usize = 256;
 
 /// What became of one delivery.
 #[derive(Clone, Debug)]
@@ -41,6 +44,7 @@ pub struct Settled {
 #[derive(Default)]
 struct Waits {
     senders: HashMap<EventId, mpsc::UnboundedSender<Report>>,
+    waiting: usize,
     closed: bool,
 }
 
@@ -56,9 +60,10 @@ impl Settled {
     pub fn wait_for(&self, events: Vec<EventId>) -> Option<Waiting<'_>> {
         let (sender, reports) = mpsc::unbounded_channel();
         let mut waits = self.waits();
-        if waits.senders.len() + events.len() > WAITED_EVENTS_MAX {
+        if waits.waiting == WAITING_MAX || waits.senders.len() + events.len() > WAITED_EVENTS_MAX {
             return None;
         }
+        waits.waiting += 1;
         if !waits.closed {
             waits.senders.extend(events.iter().map(|event| (*event, sender.clone())));
             self.count.store(waits.senders.len(), Ordering::Release);
@@ -102,9 +107,43 @@ impl Waiting<'_> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         let mut waits = self.settled.waits();
+        waits.waiting -= 1;
         for event in &self.events {
             waits.senders.remove(event);
         }
         self.settled.count.store(waits.senders.len(), Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(number: usize) -> EventId {
+        let mut bytes = [0; 16];
+        bytes[8..].copy_from_slice(&(number as u64).to_be_bytes());
+        EventId::from_bytes(bytes)
+    }
+
+    #[test]
+    fn so_many_wait_and_no_more_until_one_has_gone() {
+        let settled = Settled::default();
+        let mut waits: Vec<_> =
+            (0..WAITING_MAX).map(|number| settled.wait_for(vec![event(number)]).expect("room")).collect();
+        assert!(settled.wait_for(Vec::new()).is_none());
+        waits.pop();
+        assert!(settled.wait_for((0..WAITED_EVENTS_MAX).map(event).collect()).is_none(), "too many events");
+        assert!(settled.wait_for(vec![event(WAITING_MAX)]).is_some());
+        drop(waits);
+        assert!(!settled.is_awaited());
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_what_is_closed() {
+        let settled = Settled::default();
+        let mut early = settled.wait_for(vec![event(1)]).expect("room");
+        settled.close();
+        let mut late = settled.wait_for(vec![event(2)]).expect("room");
+        assert!(early.next().await.is_none() && late.next().await.is_none());
     }
 }
