@@ -14,7 +14,7 @@ use crate::client::{Client, Limits, Response};
 use crate::delivery::{Failure, Outcome, Reason};
 use crate::event::Event;
 use crate::webhook::Webhook;
-use crate::webhook::judge::{ResponseParts, judge};
+use crate::webhook::judge::{Judgement, ResponseParts, judge};
 use crate::webhook::request::Request;
 
 /// What an attempt came to, and what is known of it.
@@ -58,28 +58,33 @@ async fn caught<T>(future: impl Future<Output = T>) -> Option<T> {
     poll_fn(poll).await
 }
 
-/// Sends a rendered request and judges the response.
-pub async fn send(client: &Client, webhook: &Webhook, request: Request, begun: Instant) -> Attempted {
-    let Request { method, uri, headers, body, missing } = request;
+async fn send(client: &Client, webhook: &Webhook, mut request: Request, begun: Instant) -> Attempted {
+    let missing = std::mem::take(&mut request.missing);
+    match exchange(client, webhook, request).await {
+        Ok((response, judgement)) => Attempted {
+            outcome: judgement.outcome,
+            status: Some(response.status.as_u16()),
+            duration: begun.elapsed(),
+            validators: judgement.verdicts.into_iter().map(|(name, verdict)| (name, verdict.passed)).collect(),
+            missing,
+        },
+        Err(failure) => failed(failure, begun, missing),
+    }
+}
+
+/// Sends a rendered request and judges the response. The error is that there was none.
+pub async fn exchange(client: &Client, webhook: &Webhook, request: Request) -> Result<(Response, Judgement), Failure> {
+    let Request { method, uri, headers, body, .. } = request;
     let mut request = http::Request::new(Full::new(body));
     *request.method_mut() = method;
     *request.uri_mut() = uri;
     *request.headers_mut() = headers;
     let limits = Limits { timeout: webhook.timeout, response_bytes_max: webhook.response_bytes_max };
-    let response = match client.send(request, limits).await {
-        Ok(response) => response,
-        Err(failure) => return failed(failure, begun, missing),
-    };
-    let Response { status, headers, body, truncated } = response;
-    let parts = ResponseParts { status, headers: &headers, body: &body, truncated };
+    let response = client.send(request, limits).await?;
+    let Response { status, headers, body, truncated } = &response;
+    let parts = ResponseParts { status: *status, headers, body, truncated: *truncated };
     let judgement = judge(webhook, parts, Timestamp::now());
-    Attempted {
-        outcome: judgement.outcome,
-        status: Some(status.as_u16()),
-        duration: begun.elapsed(),
-        validators: judgement.verdicts.into_iter().map(|(name, verdict)| (name, verdict.passed)).collect(),
-        missing,
-    }
+    Ok((response, judgement))
 }
 
 fn failed(failure: Failure, begun: Instant, missing: Vec<String>) -> Attempted {
