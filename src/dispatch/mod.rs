@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -142,19 +143,20 @@ impl Dispatch {
         }
     }
 
-    /// Waits until a removed webhook owes nothing, at most `config.removal_grace`; then makes dead letters of the rest.
-    /// `false` when the webhook came back.
+    /// Waits until a removed webhook owes nothing, and takes its series away. What it owes after `config.removal_grace` becomes
+    /// dead letters; what was in flight then, after another. `false` when the webhook came back.
     async fn bury_removed(&self, name: &Arc<str>, reader: &mut Reader) -> bool {
         let grace = reader.borrow().snapshot.settings.removal_grace;
         let over = tokio::time::sleep(grace);
         let mut over = std::pin::pin!(over);
-        // What was in flight when the file went may be all that it owed.
-        while self.pending(name) > 0 {
+        // What was in flight when the file went may be all that it owed. The series are kept for as long as a publication counts
+        // by them, be it the next one.
+        while self.pending(name) > 0 || !self.metrics.remove_webhook(name) {
             tokio::select! {
                 () = self.stop.cancelled() => return true,
                 () = over.as_mut() => {
                     self.bury_all(name).await;
-                    break;
+                    over.as_mut().reset(Instant::now() + grace.max(REMOVED_INTERVAL));
                 }
                 () = tokio::time::sleep(REMOVED_INTERVAL) => {}
                 changed = reader.changed() => {
@@ -167,11 +169,6 @@ impl Dispatch {
                 }
             }
         }
-        // It may have come back while its deliveries were buried: then its series are in use again.
-        if reader.borrow_and_update().snapshot.webhooks.contains_key(name) {
-            return false;
-        }
-        self.metrics.remove_webhook(name);
         true
     }
 
