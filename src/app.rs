@@ -1,5 +1,6 @@
 //! The process: load → open the spool → bind → serve → drain, in one straight function.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -62,18 +63,27 @@ pub enum StartError {
     #[error(transparent)]
     Spool(#[from] OpenError),
     /// A listener.
-    #[error("{setting} cannot listen on {address}: {error}; set another address, or end what uses this one")]
+    #[error("{setting} cannot listen on {address}: {error}; {}", bind_fix(error))]
     Bind {
         /// `ingest.listen` or `metrics.listen`.
         setting: &'static str,
         /// What was to be bound.
         address: String,
         /// Why not.
-        error: std::io::Error,
+        error: io::Error,
     },
     /// The metrics registry.
     #[error("metrics cannot be registered: {0}")]
     Metrics(#[from] prometheus::Error),
+}
+
+fn bind_fix(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "set another address, or end what uses this one",
+        io::ErrorKind::NotFound => "make the socket's folder, or set another path",
+        io::ErrorKind::AddrNotAvailable => "set an address of this machine",
+        _ => "set another address",
+    }
 }
 
 /// The addresses that were bound.
@@ -104,7 +114,7 @@ impl Running {
 /// Starts everything. When it returns, both listeners are bound and the sidecar is ready.
 pub async fn start(start: Start) -> Result<Running, StartError> {
     let Start { source, loaded, routes, hints, stop, abort } = start;
-    let Loaded { snapshot: Some(snapshot), watched, .. } = loaded else { return Err(StartError::Config) };
+    let Loaded { snapshot: Some(snapshot), watched, quarantined, .. } = loaded else { return Err(StartError::Config) };
     let metrics = Arc::new(Metrics::new(snapshot.kinds.keys().map(AsRef::as_ref))?);
     let client = Arc::new(Client::new(&snapshot.settings.egress, routes.clone())?);
     let spool: Arc<dyn Spool> = Arc::new(open_spool(&snapshot.settings.spool, &metrics)?);
@@ -114,7 +124,14 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
         Addresses { ingest: ingest_listener.address().to_owned(), metrics: metrics_listener.address().to_owned() };
     let shutdown = snapshot.settings.shutdown;
 
-    let (publisher, live) = watch::channel(Arc::new(Live::new(snapshot, 1, client, &metrics)));
+    if !quarantined.is_empty() {
+        tracing::warn!(
+            ?quarantined,
+            "faulty webhooks are left out; what they owe is held until they are mended or removed"
+        );
+    }
+    let live = Live { quarantined, ..Live::new(snapshot, 1, client, &metrics) };
+    let (publisher, live) = watch::channel(Arc::new(live));
     metrics.reloaded(Reloaded::Published, Timestamp::now());
     let settled = Arc::new(Settled::default());
     let (closing, stop_dispatch, stop_serving) =
@@ -137,7 +154,7 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
         live,
         spool: Arc::clone(&spool),
         metrics: Arc::clone(&metrics),
-        settled,
+        settled: Arc::clone(&settled),
         closing: closing.clone(),
     });
     tasks.spawn(ingest_listener.serve(move |request| Arc::clone(&ingest).answer(request), stop_serving.clone()));
@@ -168,10 +185,16 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
             tracing::warn!("attempts in flight are given up; they stay in the spool");
             dispatch.abort();
         }
+        settled.close();
         stop_serving.cancel();
         tasks.close();
         let last = end.max(tokio::time::Instant::now() + CLOSE_RESERVE);
-        if tokio::time::timeout_at(last, tasks.wait()).await.is_err() {
+        let served = tokio::select! {
+            () = tasks.wait() => true,
+            () = tokio::time::sleep_until(last) => false,
+            () = abort.cancelled() => false,
+        };
+        if !served {
             tracing::warn!("some connections did not end in time");
         }
         spool.close().await;

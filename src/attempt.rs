@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use http_body_util::Full;
@@ -14,7 +14,7 @@ use crate::client::{Client, Limits, Response};
 use crate::delivery::{Failure, Outcome, Reason};
 use crate::event::Event;
 use crate::webhook::Webhook;
-use crate::webhook::judge::{ResponseParts, judge};
+use crate::webhook::judge::{Judgement, ResponseParts, judge};
 use crate::webhook::request::Request;
 
 /// What an attempt came to, and what is known of it.
@@ -31,54 +31,60 @@ pub struct Attempted {
     pub missing: Vec<String>,
 }
 
-/// Makes one attempt. It always ends: the webhook's `timeout` bounds it, and a panic is a failed attempt like others. Given
-/// back to the spool by a panic, the delivery would be attempted again at once, and so without end.
+/// Makes one attempt. It always ends: the webhook's `timeout` bounds it, and a panic on the way is a failure as others are.
 pub async fn attempt(client: &Client, webhook: &Webhook, event: &Event) -> Attempted {
     let begun = Instant::now();
-    let made = async {
+    let exchange = async {
         match webhook.render(event) {
             Ok(request) => send(client, webhook, request, begun).await,
             Err(failure) => failed(failure, begun, Vec::new()),
         }
     };
-    unless_it_panics(made).await.unwrap_or_else(|| {
-        let detail = "a fault of Outrigger itself: the attempt panicked, and standard error says where";
+    caught(exchange).await.unwrap_or_else(|| {
+        // Another version may do better: it is retried, with the backoff that a lease given back would not have.
+        let detail = "the attempt panicked, which is a fault of Outrigger; standard error has the place";
         failed(Failure::new(Reason::NetworkError, detail), begun, Vec::new())
     })
 }
 
-/// What a future comes to; `None` when it panics. It is dropped then, so nobody sees what it left half done.
-async fn unless_it_panics<T>(future: impl Future<Output = T>) -> Option<T> {
+/// What a future resolves to; `None` when it panics.
+async fn caught<T>(future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
-    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+    // What the panic left is dropped with the future and never looked at.
+    let poll = |context: &mut Context<'_>| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
         Ok(poll) => poll.map(Some),
         Err(_) => Poll::Ready(None),
-    })
-    .await
+    };
+    poll_fn(poll).await
 }
 
-/// Sends a rendered request and judges the response.
-pub async fn send(client: &Client, webhook: &Webhook, request: Request, begun: Instant) -> Attempted {
-    let Request { method, uri, headers, body, missing } = request;
+async fn send(client: &Client, webhook: &Webhook, mut request: Request, begun: Instant) -> Attempted {
+    let missing = std::mem::take(&mut request.missing);
+    match exchange(client, webhook, request).await {
+        Ok((response, judgement)) => Attempted {
+            outcome: judgement.outcome,
+            status: Some(response.status.as_u16()),
+            duration: begun.elapsed(),
+            validators: judgement.verdicts.into_iter().map(|(name, verdict)| (name, verdict.passed)).collect(),
+            missing,
+        },
+        Err(failure) => failed(failure, begun, missing),
+    }
+}
+
+/// Sends a rendered request and judges the response. The error is that there was none.
+pub async fn exchange(client: &Client, webhook: &Webhook, request: Request) -> Result<(Response, Judgement), Failure> {
+    let Request { method, uri, headers, body, .. } = request;
     let mut request = http::Request::new(Full::new(body));
     *request.method_mut() = method;
     *request.uri_mut() = uri;
     *request.headers_mut() = headers;
     let limits = Limits { timeout: webhook.timeout, response_bytes_max: webhook.response_bytes_max };
-    let response = match client.send(request, limits).await {
-        Ok(response) => response,
-        Err(failure) => return failed(failure, begun, missing),
-    };
-    let Response { status, headers, body, truncated } = response;
-    let parts = ResponseParts { status, headers: &headers, body: &body, truncated };
+    let response = client.send(request, limits).await?;
+    let Response { status, headers, body, truncated } = &response;
+    let parts = ResponseParts { status: *status, headers, body, truncated: *truncated };
     let judgement = judge(webhook, parts, Timestamp::now());
-    Attempted {
-        outcome: judgement.outcome,
-        status: Some(status.as_u16()),
-        duration: begun.elapsed(),
-        validators: judgement.verdicts.into_iter().map(|(name, verdict)| (name, verdict.passed)).collect(),
-        missing,
-    }
+    Ok((response, judgement))
 }
 
 fn failed(failure: Failure, begun: Instant, missing: Vec<String>) -> Attempted {
@@ -96,12 +102,12 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_panic_is_an_answer_even_behind_a_wait() {
-        assert_eq!(unless_it_panics(async { 7 }).await, Some(7));
+    async fn a_panic_is_caught_wherever_the_future_stands() {
+        assert_eq!(caught(async { 7 }).await, Some(7));
         let panics = async {
             tokio::task::yield_now().await;
-            panic!("on purpose");
+            panic!("as it should");
         };
-        assert_eq!(unless_it_panics(panics).await, None::<()>);
+        assert_eq!(caught::<()>(panics).await, None);
     }
 }

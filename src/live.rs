@@ -14,6 +14,8 @@ use crate::webhook::Status;
 pub struct Live {
     /// The compiled configuration.
     pub snapshot: Snapshot,
+    /// Webhooks whose files a cold start found faulty and left out: what they owe is held until they are mended or removed.
+    pub quarantined: Vec<Arc<str>>,
     /// Counts publications from 1.
     pub generation: u64,
     /// The client for this configuration's egress settings.
@@ -39,6 +41,12 @@ impl Live {
             .collect();
         let count = |status| snapshot.webhooks.values().filter(|webhook| webhook.status == status).count();
         metrics.set_config_webhooks(count(Status::Active), count(Status::Inactive), count(Status::Shadow));
-        Self { snapshot, generation, client, handles }
+        Self { snapshot, quarantined: Vec::new(), generation, client, handles }
+    }
+
+    /// Whether a file defines a webhook of this name, be it faulty.
+    #[must_use]
+    pub fn names(&self, webhook: &str) -> bool {
+        self.snapshot.webhooks.contains_key(webhook) || self.quarantined.iter().any(|name| **name == *webhook)
     }
 }

@@ -249,12 +249,17 @@ impl Metrics {
         fresh
     }
 
-    /// Takes a webhook's series away.
-    pub fn remove_webhook(&self, name: &str) {
-        let known = self.webhooks.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
-        if let Some(known) = known {
+    /// Takes a webhook's series away; `false` while somebody holds its handles, and counts by them or is about to.
+    pub fn remove_webhook(&self, name: &str) -> bool {
+        let mut webhooks = self.webhooks.lock().unwrap_or_else(PoisonError::into_inner);
+        // Handles are given out under this lock, so nobody takes one between the look and the removal.
+        if webhooks.get(name).is_some_and(|known| Arc::strong_count(known) > 1) {
+            return false;
+        }
+        if let Some(known) = webhooks.remove(name) {
             self.families.remove(name, known.validators.keys());
         }
+        true
     }
 
     /// Says how much lies in the spool for a webhook. Nothing is said of a webhook that has no series.
@@ -471,7 +476,11 @@ mod tests {
         }
         handles.failed(Reason::Timeout, Duration::from_secs(1));
         assert!(page(&metrics).contains("outrigger_attempt_failures_total{reason=\"timeout\",webhook=\"slack\"} 1"));
-        metrics.remove_webhook("slack");
+        assert!(!metrics.remove_webhook("slack"), "they are in use");
+        handles.failed(Reason::Timeout, Duration::from_secs(1));
+        assert!(page(&metrics).contains("outrigger_attempt_failures_total{reason=\"timeout\",webhook=\"slack\"} 2"));
+        drop(handles);
+        assert!(metrics.remove_webhook("slack"));
         assert!(!page(&metrics).contains("slack"));
     }
 

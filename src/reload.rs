@@ -81,7 +81,12 @@ impl Reload {
             // A folder that was replaced is watched before it is read: what changes after the look is the next hint.
             watch_folders(watcher.as_mut(), &mut folders, &self.watched);
             let source = self.source.clone();
-            let Ok(loaded) = tokio::task::spawn_blocking(move || load(&source)).await else {
+            let loaded = tokio::select! {
+                // A file system that hangs is no reason to stay.
+                () = stop.cancelled() => return,
+                loaded = tokio::task::spawn_blocking(move || load(&source)) => loaded,
+            };
+            let Ok(loaded) = loaded else {
                 tracing::error!("the configuration could not be loaded: the loader panicked; the one in force is kept");
                 self.metrics.reloaded(Reloaded::Refused, Timestamp::now());
                 continue;

@@ -428,3 +428,30 @@ fn an_attempt_in_flight_ends_on_the_definition_that_it_began_with() {
     assert_eq!(bodies.len(), 2, "{bodies:?}");
     assert!(bodies[0].contains("old") && bodies[1].contains("new"), "{bodies:?}");
 }
+
+#[test]
+fn what_a_quarantined_webhook_owes_is_held_until_it_is_mended() {
+    let target = receiver().respond(Answer::hang()).then(Answer::hang()).start();
+    let mut sidecar = sidecar()
+        .reaching(&target)
+        .setting("config.on_invalid_webhook = 'quarantine'")
+        .setting("config.removal_grace = '100ms'")
+        .webhook("faulty", &definition(&target, "faulty"))
+        .webhook("removed", &definition(&target, "removed"))
+        .webhook("stays", &format!("triggers = ['Manual']\n{}", definition(&target, "stays")))
+        .start();
+    assert_eq!(sidecar.post("/v1/events", EVENT).status, 202);
+    target.wait(2);
+    sidecar.kill9();
+    sidecar.written().write_webhook("faulty", "url = 'http://'\n");
+    fs::remove_file(sidecar.written().config().join("webhooks/removed.toml")).expect("a removal");
+    sidecar.restart();
+    assert!(sidecar.wait_log("faulty webhooks are left out").contains("faulty"));
+    let invoked = sidecar.post("/v1/webhooks/faulty/invoke", EVENT);
+    assert_eq!((invoked.status, invoked.body.contains("outrigger check")), (409, true), "{invoked:?}");
+    let line = sidecar.wait_log("deliveries of a removed webhook are dead letters");
+    assert!(line.contains(r#""webhook":"removed""#), "{line}");
+    sidecar.written().write_webhook("faulty", &definition(&target, "mended"));
+    let recorded = target.wait(3);
+    assert!(String::from_utf8_lossy(&recorded[2].body).contains("mended"), "{recorded:?}");
+}

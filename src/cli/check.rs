@@ -93,7 +93,7 @@ fn run(snapshot: &Snapshot, case: &TestCase) -> Result<Vec<String>, Box<Diagnost
     let Some(webhook) = snapshot.webhooks.get(&case.webhook) else { return Ok(Vec::new()) };
     let payload = event(webhook, case).map_err(|(problem, fix)| fault(problem, fix))?;
     let event = preview::event(&webhook.kind, payload.to_string())
-        .map_err(|error| fault(error.problem, "correct the test's event".to_owned()))?;
+        .map_err(|error| fault(error.to_string(), "correct the test's event".to_owned()))?;
     let refusals = refusals(webhook, &event);
     match (case.expect.delivered.unwrap_or(true), refusals.is_empty()) {
         (true, false) => Ok(vec![format!("expected it to be delivered, but {}", refusals.join("; "))]),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::cli::{Folder, NO};
-use crate::config::{Listen, Source, load};
+use crate::config::{Listen, Source, load_settings};
 
 /// Where metrics are served unless the configuration says otherwise.
 const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9460);
@@ -38,10 +38,11 @@ impl Healthcheck {
     }
 }
 
-/// `metrics.listen`. A fault in the files on disk is no fault of the sidecar that runs: the default stands in.
+/// `metrics.listen`. A fault in the files on disk is no fault of the sidecar that runs: webhooks are not looked at, and for a
+/// faulty outrigger.toml the default stands in.
 fn configured(folder: &Folder) -> Option<SocketAddr> {
     let source = Source { placeholders: true, ..Source::new(&folder.dir) };
-    match load(&source).snapshot.map(|snapshot| snapshot.settings.metrics) {
+    match load_settings(&source).map(|settings| settings.metrics) {
         Some(Listen::Tcp(address)) => Some(address),
         Some(Listen::Unix(_)) => None,
         None => Some(DEFAULT_ADDRESS),

@@ -63,7 +63,7 @@ impl Render {
         let raw = read_event(&self.event)?;
         let event = preview::event(kind, raw).map_err(|error| {
             let hint = if error.place.is_none() { "; is it of another --kind?" } else { "" };
-            format!("the event: {}{hint}", error.problem)
+            format!("the event: {error}{hint}")
         })?;
         let question = Question(&event);
         if let Some(webhook) = webhook {

@@ -117,10 +117,13 @@ pub(super) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     }
 }
 
-/// Logs go to standard error, one line an entry.
+/// Logs go to standard error, one line an entry. A line that cannot be written is lost: to complain about it there would be a
+/// panic in the middle of a delivery.
 pub(super) fn start_log(log: &Log) {
-    let builder =
-        tracing_subscriber::fmt().with_max_level(LevelFilter::from_level(log.level)).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_max_level(LevelFilter::from_level(log.level))
+        .with_writer(std::io::stderr)
+        .log_internal_errors(false);
     if log.json {
         builder.json().flatten_event(true).with_target(false).init();
     } else {

@@ -7,22 +7,22 @@ use std::time::Instant;
 use bytes::Bytes;
 use clap::Args;
 use http::{HeaderName, HeaderValue};
-use http_body_util::Full;
 use jiff::Timestamp;
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::attempt::exchange;
 use crate::cli::run::block_on;
 use crate::cli::{BAD_CONFIG, Folder, NO, USAGE};
 use crate::cli::{preview, render};
-use crate::client::{Client, Limits, Response, Routes};
+use crate::client::{Client, Response, Routes};
 use crate::config::{Snapshot, Source, load};
-use crate::delivery::{Failure, Outcome};
+use crate::delivery::{Failure, Outcome, Reason};
 use crate::event::{Event, EventId};
 use crate::kind::Kind;
 use crate::kind::decode::decode;
 use crate::webhook::Webhook;
-use crate::webhook::judge::{Judgement, ResponseParts, judge};
+use crate::webhook::judge::Judgement;
 use crate::webhook::request::Request;
 
 /// The header that tells receivers a test from a real event.
@@ -148,23 +148,11 @@ fn event_of(kind: &Kind, webhook: &Webhook, mock: Mock) -> Result<Event, String>
 
 async fn send(snapshot: &Snapshot, webhook: &Webhook, event: &Event) -> Result<(), Failure> {
     let client = Client::new(&snapshot.settings.egress, Routes::default())
-        .map_err(|error| Failure::new(crate::delivery::Reason::TlsError, error.to_string()))?;
-    let Request { method, uri, mut headers, body, .. } = webhook.render(event)?;
-    headers.insert(TEST_HEADER, HeaderValue::from_static("true"));
-    let mut request = http::Request::new(Full::new(body));
-    *request.method_mut() = method;
-    *request.uri_mut() = uri;
-    *request.headers_mut() = headers;
+        .map_err(|error| Failure::new(Reason::TlsError, error.to_string()))?;
+    let mut request = webhook.render(event)?;
+    request.headers.insert(TEST_HEADER, HeaderValue::from_static("true"));
     let begun = Instant::now();
-    let limits = Limits { timeout: webhook.timeout, response_bytes_max: webhook.response_bytes_max };
-    let response = client.send(request, limits).await?;
-    let parts = ResponseParts {
-        status: response.status,
-        headers: &response.headers,
-        body: &response.body,
-        truncated: response.truncated,
-    };
-    let judgement = judge(webhook, parts, Timestamp::now());
+    let (response, judgement) = exchange(&client, webhook, request).await?;
     show_response(&response, &judgement, begun.elapsed().as_millis());
     match judgement.outcome {
         Outcome::Accepted => Ok(()),

@@ -10,7 +10,7 @@ use super::document::{Document, Report};
 use super::overrides;
 use super::read;
 use super::references::References;
-use super::snapshot::{OnInvalidWebhook, Snapshot};
+use super::snapshot::{OnInvalidWebhook, Settings, Snapshot};
 use super::tests::TestCase;
 use crate::diagnostic::{Diagnostic, Level};
 use crate::webhook::Webhook;
@@ -82,14 +82,7 @@ pub fn load(source: &Source) -> Loaded {
     let mut references = References::new(source);
     let mut report = Report::default();
 
-    let sidecar = sidecar_file(source, &mut references, &mut report);
-    let flags = overrides::collect(source, &mut report);
-    let flag_values = overrides::values(&flags, &mut report);
-    let compiled = compile::sidecar(
-        &compile::SidecarFile { document: &sidecar, overrides: &flags, values: &flag_values, dir: &source.dir },
-        &mut references,
-        &mut report,
-    );
+    let compiled = sidecar(source, &mut references, &mut report);
     let sets_aside = source.cold_start
         && !report.refuses()
         && compiled.settings.as_ref().is_some_and(|set| set.on_invalid_webhook == OnInvalidWebhook::Quarantine);
@@ -133,6 +126,20 @@ pub fn load(source: &Source) -> Loaded {
         report.diagnostics.append(&mut own.diagnostics);
     }
     finish(report, test_report, compiled, webhooks, tests, references.watched, quarantined)
+}
+
+/// What `outrigger.toml` and what stands above it say, whatever the webhooks' files say. `None` when it is faulty.
+#[must_use]
+pub fn load_settings(source: &Source) -> Option<Settings> {
+    sidecar(source, &mut References::new(source), &mut Report::default()).settings
+}
+
+fn sidecar(source: &Source, references: &mut References<'_>, report: &mut Report) -> compile::Compiled {
+    let document = sidecar_file(source, references, report);
+    let flags = overrides::collect(source, report);
+    let values = overrides::values(&flags, report);
+    let file = compile::SidecarFile { document: &document, overrides: &flags, values: &values, dir: &source.dir };
+    compile::sidecar(&file, references, report)
 }
 
 fn finish(

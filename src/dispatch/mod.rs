@@ -5,13 +5,14 @@
 
 mod deliver;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -55,24 +56,23 @@ impl Dispatch {
     pub async fn run(self: Arc<Self>) {
         let attempts = TaskTracker::new();
         let mut tasks = JoinSet::new();
-        let mut running = BTreeSet::new();
+        let mut running: BTreeMap<Arc<str>, AbortHandle> = BTreeMap::new();
         let mut live = self.live.clone();
         while !self.stop.is_cancelled() {
+            running.retain(|_, task| !task.is_finished());
             for name in self.names(&live.borrow_and_update()) {
-                if running.insert(Arc::clone(&name)) {
-                    let (dispatch, attempts) = (Arc::clone(&self), attempts.clone());
-                    tasks.spawn(async move {
-                        dispatch.run_webhook(&name, &attempts).await;
-                        name
-                    });
-                }
+                running.entry(name).or_insert_with_key(|name| {
+                    let (dispatch, attempts, name) = (Arc::clone(&self), attempts.clone(), Arc::clone(name));
+                    tasks.spawn(async move { dispatch.run_webhook(&name, &attempts).await })
+                });
             }
             tokio::select! {
                 () = self.stop.cancelled() => {}
                 changed = live.changed() => if changed.is_err() { break },
-                // An event that was planned before its webhook went may be appended after it.
+                // An event that was planned before its webhook went may be appended after it, and a task that panicked is begun
+                // again here, so that it does not spin.
                 () = tokio::time::sleep(LOOK_INTERVAL) => {}
-                Some(Ok(name)) = tasks.join_next() => { running.remove(&name); }
+                Some(Ok(())) = tasks.join_next() => {}
             }
         }
         tasks.join_all().await;
@@ -101,7 +101,13 @@ impl Dispatch {
         loop {
             let live = Arc::clone(&reader.borrow_and_update());
             let Some(webhook) = live.snapshot.webhooks.get(name) else {
-                if self.bury_removed(name, &mut reader).await {
+                if live.names(name) {
+                    // Its file is there and faulty: nothing can be sent, and nothing is given up.
+                    tokio::select! {
+                        () = self.stop.cancelled() => return,
+                        changed = reader.changed() => if changed.is_err() { return },
+                    }
+                } else if self.bury_removed(name, &mut reader).await {
                     return;
                 }
                 continue;
@@ -137,19 +143,20 @@ impl Dispatch {
         }
     }
 
-    /// Waits until a removed webhook owes nothing, at most `config.removal_grace`; then makes dead letters of the rest.
-    /// `false` when the webhook came back.
+    /// Waits until a removed webhook owes nothing, and takes its series away. What it owes after `config.removal_grace` becomes
+    /// dead letters; what was in flight then, after another. `false` when the webhook came back.
     async fn bury_removed(&self, name: &Arc<str>, reader: &mut Reader) -> bool {
         let grace = reader.borrow().snapshot.settings.removal_grace;
         let over = tokio::time::sleep(grace);
         let mut over = std::pin::pin!(over);
-        // What was in flight when the file went may be all that it owed.
-        while self.pending(name) > 0 {
+        // What was in flight when the file went may be all that it owed. The series are kept for as long as a publication counts
+        // by them, be it the next one.
+        while self.pending(name) > 0 || !self.metrics.remove_webhook(name) {
             tokio::select! {
                 () = self.stop.cancelled() => return true,
                 () = over.as_mut() => {
                     self.bury_all(name).await;
-                    break;
+                    over.as_mut().reset(Instant::now() + grace.max(REMOVED_INTERVAL));
                 }
                 () = tokio::time::sleep(REMOVED_INTERVAL) => {}
                 changed = reader.changed() => {
@@ -162,11 +169,6 @@ impl Dispatch {
                 }
             }
         }
-        // It may have come back while its deliveries were buried: then its series are in use again.
-        if reader.borrow_and_update().snapshot.webhooks.contains_key(name) {
-            return false;
-        }
-        self.metrics.remove_webhook(name);
         true
     }
 

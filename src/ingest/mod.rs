@@ -198,6 +198,12 @@ fn target<'l>(live: &'l Live, route: &Route<'_>) -> Result<(&'l Arc<Kind>, Optio
         }),
         Route::Invoke(name) => {
             let webhook = live.snapshot.webhooks.get(*name).ok_or_else(|| {
+                if live.names(name) {
+                    return Problem::new(
+                        StatusCode::CONFLICT,
+                        "the webhook's file is faulty: `outrigger check` says why",
+                    );
+                }
                 Problem::new(StatusCode::NOT_FOUND, "there is no webhook of this name in the configuration in force")
             })?;
             let refusal = if webhook.status == Status::Inactive {
@@ -217,12 +223,12 @@ fn decode_all(kind: &Kind, manual: bool, format: Format, body: &[u8]) -> Result<
     let now = Timestamp::now();
     let one = |raw: &[u8]| {
         let id = EventId::new(Uuid::now_v7());
-        // A slice would keep the whole request, or the connection's buffer, in memory for as long as this event waits.
+        // An event may wait for long: it holds its own bytes, never the whole body or the connection's buffer around them.
         let raw = Bytes::copy_from_slice(raw);
         if manual { decode_manual(kind, raw, id, now) } else { decode(kind, raw, id, now) }
     };
     if format == Format::Object {
-        return Ok(vec![one(body).map_err(|error| decode_problem(&error, 0))?]);
+        return Ok(vec![one(body).map_err(|error| decode_problem(error, None))?]);
     }
     let mut events = Vec::new();
     for (number, line) in body.split(|byte| *byte == b'\n').enumerate() {
@@ -233,7 +239,7 @@ fn decode_all(kind: &Kind, manual: bool, format: Format, body: &[u8]) -> Result<
             let detail = format!("more than {EVENTS_MAX} events in one request; send the rest in another");
             return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
         }
-        events.push(one(line).map_err(|error| decode_problem(&error, number))?);
+        events.push(one(line).map_err(|error| decode_problem(error, Some(number)))?);
     }
     if events.is_empty() {
         return Err(Problem::new(StatusCode::BAD_REQUEST, "the body holds no event: send one JSON object a line"));
@@ -241,12 +247,16 @@ fn decode_all(kind: &Kind, manual: bool, format: Format, body: &[u8]) -> Result<
     Ok(events)
 }
 
-fn decode_problem(error: &DecodeError, lines_before: usize) -> Problem {
-    let problem = Problem::new(StatusCode::BAD_REQUEST, error.problem.clone());
-    match error.place {
-        Some((line, column)) => problem.with("line", line + lines_before).with("column", column),
-        None if lines_before > 0 => problem.with("line", lines_before + 1),
-        None => problem,
+/// A fault in an event; `lines_before` it in a body of lines.
+fn decode_problem(mut error: DecodeError, lines_before: Option<usize>) -> Problem {
+    if let (Some((line, _)), Some(before)) = (&mut error.place, lines_before) {
+        *line += before;
+    }
+    let problem = Problem::new(StatusCode::BAD_REQUEST, error.to_string());
+    match (error.place, lines_before) {
+        (Some((line, column)), _) => problem.with("line", line).with("column", column),
+        (None, Some(before)) => problem.with("line", before + 1),
+        (None, None) => problem,
     }
 }
 
@@ -266,4 +276,33 @@ fn body_problem(error: BodyError, bytes_max: usize) -> Problem {
 fn spool_problem(error: &SpoolError) -> Problem {
     let seconds = u32::try_from(error.retry_after().as_secs()).unwrap_or(u32::MAX).max(1);
     Problem::later(StatusCode::SERVICE_UNAVAILABLE, error.to_string(), seconds)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "unwrap is for tests")]
+mod tests {
+    use super::*;
+
+    fn decoded(format: Format, body: &Bytes) -> Result<Vec<Event>, Problem> {
+        let kinds = Kind::builtin();
+        decode_all(kinds.iter().find(|kind| &*kind.name == "request").unwrap(), false, format, body)
+    }
+
+    #[test]
+    fn an_event_holds_no_more_than_its_own_bytes() {
+        let lines = "{\"event_type\":\"Created\"}\n{\"event_type\":\"Granted\"}\n";
+        for (format, body) in [(Format::Lines, lines), (Format::Object, "{\"event_type\":\"Created\"}")] {
+            let body = Bytes::from(body.as_bytes().to_vec());
+            let events = decoded(format, &body).unwrap();
+            assert!(!events.is_empty() && events.iter().all(|event| event.raw.is_unique()), "{format:?}");
+            assert!(body.is_unique(), "{format:?}");
+        }
+    }
+
+    #[test]
+    fn a_fault_in_a_body_of_lines_is_told_with_its_line_there() {
+        let body = Bytes::from_static(b"{\"event_type\":\"Created\"}\n\n{\"event_type\": x}\n");
+        let place = Problem::new(StatusCode::BAD_REQUEST, "not JSON: expected value at line 3 column 16");
+        assert_eq!(decoded(Format::Lines, &body).unwrap_err(), place.with("line", 3).with("column", 16));
+    }
 }

@@ -13,9 +13,9 @@ use crate::kind::{Kind, MANUAL};
 
 /// Why bytes are no event of a kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{problem}")]
+#[error("{problem}{}", place.map(|(line, column)| format!(" at line {line} column {column}")).unwrap_or_default())]
 pub struct DecodeError {
-    /// What is wrong and how to mend it.
+    /// What is wrong and how to mend it, without its place.
     pub problem: String,
     /// Line and column from 1, where the text is no JSON.
     pub place: Option<(usize, usize)>,
@@ -62,7 +62,10 @@ fn parse(raw: &[u8]) -> Result<Value, DecodeError> {
 }
 
 fn no_json(error: &serde_json::Error) -> DecodeError {
-    DecodeError { problem: format!("not JSON: {error}"), place: Some((error.line(), error.column())) }
+    let (line, column, said) = (error.line(), error.column(), error.to_string());
+    // The place stands once, where it can be corrected for what comes before the text.
+    let said = said.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&said);
+    DecodeError { problem: format!("not JSON: {said}"), place: Some((line, column)) }
 }
 
 fn no_object(payload: &Value) -> DecodeError {

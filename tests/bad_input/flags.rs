@@ -63,6 +63,9 @@ fn a_port_that_is_taken_is_named_with_its_setting() {
         let ended = sidecar().webhook("hook", HOOK).write().run(&["run", flag, &address]);
         assert_eq!(ended.status.code(), Some(1), "{ended:?}");
         let message = format!("{setting} cannot listen on {address}: ");
-        assert!(ended.stderr.contains(&message) && ended.stderr.contains("set another address"), "{ended:?}");
+        assert!(ended.stderr.contains(&message) && ended.stderr.contains("end what uses this one"), "{ended:?}");
     }
+    let ended = sidecar().webhook("hook", HOOK).write().run(&["run", "--listen-ingest", "unix:nowhere/ingest.sock"]);
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("make the socket's folder") && !ended.stderr.contains("end what uses"), "{ended:?}");
 }

@@ -2,6 +2,7 @@
 
 mod check;
 mod faults;
+mod healthcheck;
 mod load;
 mod render;
 

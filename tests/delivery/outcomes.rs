@@ -2,15 +2,17 @@
 
 use std::io::Write as _;
 use std::net::TcpListener;
+use std::process::Command;
 use std::time::Duration;
 
 use outrigger::cli::demo::answer::Answer;
 use serde_json::json;
 
 use super::{created, hook, settle, settle_one};
+use crate::support::process::Process;
 use crate::support::sidecar::Sidecar;
 use crate::support::spool::left;
-use crate::support::{receiver, sidecar};
+use crate::support::{PATIENCE, eventually, http, receiver, sidecar};
 
 fn failures(sidecar: &Sidecar, webhook: &str, reason: &str) -> Option<f64> {
     sidecar.metric("outrigger_attempt_failures_total", &[("webhook", webhook), ("reason", reason)])
@@ -218,4 +220,23 @@ fn what_a_removed_webhook_still_owed_becomes_dead_letters_after_the_grace() {
     let reasons: Vec<_> = left.dead.iter().map(|dead| (&*dead.webhook, dead.reason.as_str())).collect();
     assert_eq!(reasons, [("doomed", "webhook_removed"); 2]);
     assert_eq!(left.pending(), 2, "what the other one owes waits on");
+}
+
+#[test]
+fn a_log_that_cannot_be_written_neither_stops_nor_repeats_a_delivery() {
+    let target = receiver().start();
+    let written = sidecar().reaching(&target).webhook("hook", &hook(&target.url("/"), "")).write();
+    let run = written.command(&["run"]);
+    let mut deaf = Command::new("sh");
+    deaf.args(["-c", "exec \"$0\" \"$@\" 2>/dev/full"]).arg(run.get_program()).args(run.get_args());
+    let mut process = Process::spawn(deaf.current_dir(written.dir()));
+    let ingest = eventually(PATIENCE, || {
+        process.lines().iter().find_map(|line| line.strip_prefix("ingest listens on http://")?.parse().ok())
+    });
+    let ingest = ingest.expect("it starts");
+    let answer = http::exchange(ingest, "POST", "/v1/events?wait=15s", &[], created("r-1").as_bytes());
+    assert_eq!(answer.expect("an answer").json()["events"][0]["deliveries"][0]["outcome"], "delivered");
+    process.signal("TERM");
+    assert!(process.wait(PATIENCE).success());
+    assert_eq!(target.count(), 1);
 }

@@ -1,12 +1,15 @@
 //! The end of a process, and the beginning of the next one on the same spool.
 
 use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::thread;
 use std::time::Duration;
 
 use outrigger::cli::demo::answer::Answer;
 
 use super::{created, hook};
-use crate::support::{PATIENCE, eventually, receiver, sidecar};
+use crate::support::{PATIENCE, eventually, http, receiver, sidecar};
 
 #[test]
 fn sigterm_ends_what_is_in_flight_and_the_next_process_delivers_the_rest() {
@@ -91,4 +94,40 @@ fn what_does_not_end_within_the_grace_stays_for_the_next_process() {
     assert!(opened.contains("\"pending\":1"), "a start says what it found: {opened}");
     target.wait(2);
     sidecar.wait_metric("outrigger_deliveries_total", &[("webhook", "hook"), ("outcome", "delivered")], 1.0);
+}
+
+#[test]
+fn who_waits_for_a_delivery_does_not_hold_up_the_end_and_hears_202() {
+    let target = receiver().otherwise(503).start();
+    let patient = format!("url = {:?}\nretry.initial = \"1h\"\nretry.max_interval = \"1h\"\n", target.url("/"));
+    let mut sidecar = sidecar().setting("shutdown.grace = \"2m\"").reaching(&target).webhook("hook", &patient).start();
+    let ingest = sidecar.address("ingest");
+    let waiting = thread::spawn(move || {
+        http::exchange(ingest, "POST", "/v1/events?wait=5m", &[], created("r-1").as_bytes()).expect("an answer")
+    });
+    sidecar.wait_metric("outrigger_attempts_total", &[("webhook", "hook"), ("outcome", "failed")], 1.0);
+    assert!(sidecar.terminate().success());
+    let answer = waiting.join().expect("no panic");
+    assert_eq!((answer.status, &answer.json()["events"][0]["deliveries"][0]), (202, &"hook".into()));
+}
+
+#[test]
+fn a_second_sigterm_does_not_wait_for_a_slow_sender_either() {
+    let target = receiver().start();
+    let mut sidecar = sidecar()
+        .setting("shutdown.grace = \"2m\"")
+        .reaching(&target)
+        .webhook("hook", &hook(&target.url("/"), ""))
+        .start();
+    let mut slow = TcpStream::connect(sidecar.address("ingest")).expect("a listener");
+    slow.write_all(b"POST /v1/events HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 50\r\n\r\n")
+        .expect("a head");
+    slow.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let mut asked = [0; 12];
+    slow.read_exact(&mut asked).expect("100: the body is being read");
+    assert_eq!(&asked, b"HTTP/1.1 100");
+    sidecar.signal("TERM");
+    sidecar.wait_log("shutdown.begun");
+    sidecar.signal("TERM");
+    assert!(sidecar.wait_end(PATIENCE).success());
 }
