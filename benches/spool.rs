@@ -1,8 +1,8 @@
 //! The spool against a bare loop that commits the same batches to `SQLite`: `cargo bench --bench spool`.
 //!
 //! 64 producers append 1 KB events one by one, each acknowledged after its commit; a holder leases and settles them all.
-//! The bare loop writes the same payloads in groups as large as the spool's were on average, and deletes them with the
-//! next group. Both are printed with the time of the spool's commits for each event.
+//! The bare loop commits the same rows in groups as large as the spool's were on average, and settles them with the next
+//! group. Both are printed with the time of the spool's commits for each event.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -75,25 +75,41 @@ fn through_the_spool(runtime: &Runtime, spool: &Arc<DiskSpool>, events: &[Arc<Ev
     })
 }
 
-/// The same events in one table, committed in groups; each group deletes the one before.
+/// The same rows, committed in groups by a loop that does nothing else: each group adds its events with a delivery each,
+/// settles the group before, and keeps the counter.
 fn through_bare_sqlite(events: &[Arc<Event>], group: usize) -> Duration {
     let directory = TempDir::new().expect("a directory");
     let connection = rusqlite::Connection::open(directory.path().join("bare.db")).expect("a database");
     let tables = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
-                  CREATE TABLE events (seq INTEGER PRIMARY KEY, payload BLOB NOT NULL)";
+                  CREATE TABLE webhooks (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, pending INTEGER NOT NULL);
+                  CREATE TABLE events (seq INTEGER PRIMARY KEY, id BLOB NOT NULL, kind TEXT NOT NULL, type TEXT NOT NULL,
+                    received_ms INTEGER NOT NULL, fanout INTEGER NOT NULL, payload BLOB NOT NULL);
+                  CREATE TABLE deliveries (webhook INTEGER NOT NULL, due INTEGER NOT NULL, seq INTEGER NOT NULL,
+                    attempts INTEGER NOT NULL, PRIMARY KEY (webhook, due, seq)) WITHOUT ROWID;
+                  CREATE INDEX deferred ON deliveries (webhook, seq) WHERE due > 0;
+                  INSERT INTO webhooks VALUES (1, 'bench', 0)";
     connection.execute_batch(tables).expect("tables");
-    let mut insert = connection.prepare("INSERT INTO events VALUES (?1, ?2)").expect("a statement");
-    let mut delete = connection.prepare("DELETE FROM events WHERE seq = ?1").expect("a statement");
+    let prepare = |sql| connection.prepare(sql).expect("a statement");
+    let mut add_event = prepare("INSERT INTO events VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6)");
+    let mut add_delivery = prepare("INSERT INTO deliveries VALUES (1, 0, ?1, 0)");
+    let mut drop_event = prepare("DELETE FROM events WHERE seq = ?1");
+    let mut drop_delivery = prepare("DELETE FROM deliveries WHERE webhook = 1 AND due = 0 AND seq = ?1");
+    let mut count = prepare("UPDATE webhooks SET pending = pending + ?1 WHERE id = 1");
     let started = Instant::now();
     let mut seq = 0_i64;
     for group in events.chunks(group) {
         connection.execute_batch("BEGIN IMMEDIATE").expect("begun");
-        let before = i64::try_from(group.len()).expect("small");
+        let size = i64::try_from(group.len()).expect("small");
         for event in group {
             seq += 1;
-            insert.execute((seq, &*event.raw)).expect("inserted");
-            delete.execute([seq - before]).expect("deleted");
+            let received_ms = event.received_at.as_millisecond();
+            let row = (seq, event.id.as_bytes(), &*event.kind, &*event.event_type, received_ms, &*event.raw);
+            add_event.execute(row).expect("added");
+            add_delivery.execute([seq]).expect("added");
+            drop_delivery.execute([seq - size]).expect("settled");
+            drop_event.execute([seq - size]).expect("settled");
         }
+        count.execute([size]).expect("counted");
         connection.execute_batch("COMMIT").expect("committed");
     }
     started.elapsed()

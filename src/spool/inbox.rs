@@ -66,6 +66,17 @@ pub(super) struct Waiting {
     /// Nothing comes after this.
     pub(super) closing: bool,
     orders_since: Option<Instant>,
+    /// The writer sleeps until so many appends wait.
+    wanted: usize,
+}
+
+/// What the next group waits for.
+#[derive(Clone, Copy)]
+pub(super) struct Gather {
+    /// So many appends,
+    pub(super) appends: usize,
+    /// or this time.
+    pub(super) until: Instant,
 }
 
 /// The way to the writer.
@@ -96,14 +107,18 @@ impl Inbox {
         // The writer gives the room back: a caller that goes away leaves its batch in the inbox.
         self.append_room.acquire_many(units).await.map_err(|_| SpoolError::Closed)?.forget();
         let (reply, answer) = oneshot::channel();
-        {
+        let enough = {
             let mut waiting = self.lock();
             if waiting.closing {
                 return Err(SpoolError::Closed);
             }
             waiting.appends.push(Append { events, bytes, units, reply });
+            waiting.appends.len() >= waiting.wanted
+        };
+        // Every wake-up of the writer costs a switch: while it gathers, only the last of a group wakes it.
+        if enough {
+            self.arrived.notify_one();
         }
-        self.arrived.notify_one();
         answer.await.unwrap_or(Err(SpoolError::Closed))
     }
 
@@ -167,14 +182,15 @@ impl Inbox {
     }
 
     /// For the writer: waits until something ought to be written or `idle` is over, and takes all there is. Appends alone
-    /// are no reason before `pace_until`.
-    pub(super) fn take(&self, idle: Duration, pace_until: Option<Instant>) -> Waiting {
+    /// are no reason before they are as many as `gather` says, or its time is over.
+    pub(super) fn take(&self, idle: Duration, gather: Option<Gather>) -> Waiting {
         let end = Instant::now() + idle;
         let mut waiting = self.lock();
         loop {
             let now = Instant::now();
             let settle_at = waiting.orders_since.map(|since| since + SETTLE_WAIT);
-            let append_at = pace_until.filter(|at| !waiting.appends.is_empty() && *at > now);
+            let gather = gather.filter(|gather| gather.until > now && waiting.appends.len() < gather.appends);
+            let append_at = gather.filter(|_| !waiting.appends.is_empty()).map(|gather| gather.until);
             let ready = waiting.closing
                 || (!waiting.appends.is_empty() && append_at.is_none())
                 || !waiting.burials.is_empty()
@@ -184,6 +200,8 @@ impl Inbox {
                 let closing = waiting.closing;
                 return Waiting { closing, ..mem::replace(&mut *waiting, Waiting { closing, ..Waiting::default() }) };
             }
+            // The first append wakes the writer, so that it sleeps no longer than `gather` says from then on.
+            waiting.wanted = gather.filter(|_| !waiting.appends.is_empty()).map_or(1, |gather| gather.appends);
             let until = [settle_at, append_at].into_iter().flatten().fold(end, Instant::min);
             let (guard, _) = self
                 .arrived

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 
 use super::disk::Shared;
-use super::inbox::{Append, Burial, Order};
+use super::inbox::{Append, Burial, Gather, Order};
 use super::ledger::{Change, Ledger, due_of};
 use super::queue::Queue;
 use super::schema::{self, PAGE_BYTES};
@@ -45,6 +45,8 @@ pub(super) struct Setup {
 /// How long appends gather while a webhook's queue in memory is full although its deliveries are made fast. Producers that
 /// outrun a fast target would make every event be read from the disk and parsed once more.
 const PACE: Duration = Duration::from_millis(10);
+/// How long a group waits for as many appends as the last one had.
+const REGATHER: Duration = Duration::from_micros(300);
 /// Fast is this many settlements of one webhook in one commit: a slow target paces nobody.
 const PACE_SETTLED_MIN: usize = 16;
 
@@ -57,8 +59,8 @@ struct Writer<'c> {
     /// Queues whose oldest pending event has to be looked up.
     stale: HashMap<i64, Arc<Queue>>,
     retry_at: Option<Instant>,
-    /// Appends gather until then: their deliveries are made fast, and memory is full of them.
-    pace_until: Option<Instant>,
+    /// What the next group waits for.
+    gather: Option<Gather>,
     /// The last commit failed, and that was logged.
     failing: bool,
     oldest_at: Instant,
@@ -93,7 +95,7 @@ pub(super) fn run(connection: &Connection, setup: Setup) {
         burials: VecDeque::new(),
         stale: HashMap::new(),
         retry_at: None,
-        pace_until: None,
+        gather: None,
         failing: false,
         oldest_at: now,
         retention_at: now,
@@ -103,7 +105,7 @@ pub(super) fn run(connection: &Connection, setup: Setup) {
     writer.measure();
     loop {
         writer.tend();
-        let waiting = writer.setup.shared.inbox.take(writer.idle(), writer.pace_until);
+        let waiting = writer.setup.shared.inbox.take(writer.idle(), writer.gather);
         writer.orders.extend(waiting.orders);
         writer.burials.extend(waiting.burials);
         if waiting.closing {
@@ -268,7 +270,9 @@ impl Writer<'_> {
             }
         }
         let overrun = touched.values().any(|touched| touched.settled >= PACE_SETTLED_MIN && touched.queue.is_behind());
-        self.pace_until = overrun.then(|| Instant::now() + PACE);
+        // Whoever was answered comes again at once when producers are busy: one group of all costs half of two that take turns.
+        let (appends_next, wait) = if overrun { (usize::MAX, PACE) } else { (appends.len(), REGATHER) };
+        self.gather = Some(Gather { appends: appends_next, until: Instant::now() + wait });
         for Touched { queue, wake, .. } in touched.into_values() {
             if queue.pending.load(Relaxed) == 0 {
                 queue.set_oldest(None);
