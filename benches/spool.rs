@@ -13,8 +13,9 @@ use bytes::Bytes;
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use jiff::Timestamp;
+use outrigger::delivery::Lane;
 use outrigger::event::{Event, EventId};
-use outrigger::spool::{Batch, DiskSpool, Options, Settlement, Spool};
+use outrigger::spool::{Batch, DiskSpool, Options, Owed, Settlement, Spool};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use uuid::Uuid;
@@ -61,7 +62,8 @@ fn through_the_spool(runtime: &Runtime, spool: &Arc<DiskSpool>, events: &[Arc<Ev
             let (spool, webhook, chunk) = (Arc::clone(spool), Arc::clone(&webhook), chunk.to_vec());
             producers.push(tokio::spawn(async move {
                 for event in chunk {
-                    let batch = Batch { events: vec![(event, vec![Arc::clone(&webhook)])] };
+                    let owed = Owed { webhook: Arc::clone(&webhook), lane: Some(Lane::of(event.id.as_bytes())) };
+                    let batch = Batch { events: vec![(event, vec![owed])], key: None };
                     spool.append(batch).await.expect("there is room");
                 }
             }));

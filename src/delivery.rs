@@ -13,6 +13,16 @@ pub fn delivery_id(event: EventId, webhook: &str) -> String {
     format!("{event}_{webhook}")
 }
 
+/// Reads a delivery's id; `None` for anything else.
+#[must_use]
+pub fn parse_delivery_id(id: &str) -> Option<(EventId, &str)> {
+    let (event, webhook) = id.split_at_checked(EVENT_ID_CHARS)?;
+    Some((EventId::parse(event)?, webhook.strip_prefix('_').filter(|webhook| !webhook.is_empty())?))
+}
+
+/// `evt_` and the digits of a UUID.
+const EVENT_ID_CHARS: usize = 36;
+
 /// Why an attempt or a delivery failed. The closed list: metric label, log field and stored text are [`Reason::as_str`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
@@ -155,6 +165,49 @@ impl Failure {
     }
 }
 
+/// What the last attempt of a delivery came to, as it is kept with the delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastOutcome {
+    /// The cause.
+    pub reason: Reason,
+    /// The response's status, when there was a response.
+    pub status: Option<u16>,
+    /// A sentence for people. It never holds a secret or a URL beyond its host.
+    pub detail: String,
+}
+
+impl From<&Failure> for LastOutcome {
+    fn from(failure: &Failure) -> Self {
+        Self { reason: failure.reason, status: failure.status, detail: failure.detail.clone() }
+    }
+}
+
+/// A sequence of one webhook's deliveries that go out one after the other: those of one access request, for example.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Lane(std::num::NonZeroI64);
+
+impl Lane {
+    /// The one lane of a webhook whose deliveries all stand in line.
+    pub const WHOLE: Self = Self(std::num::NonZeroI64::MIN);
+
+    /// The lane of a key: 64-bit FNV-1a (draft-eastlake-fnv), the same for ever, since it is stored. Two keys that share a lane
+    /// wait for each other and lose nothing.
+    #[must_use]
+    pub fn of(key: &[u8]) -> Self {
+        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+        for byte in key {
+            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+        std::num::NonZeroI64::new(hash.cast_signed()).map_or(Self::WHOLE, Self)
+    }
+
+    /// As it is stored.
+    #[must_use]
+    pub const fn get(self) -> i64 {
+        self.0.get()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,9 +223,22 @@ mod tests {
     }
 
     #[test]
+    fn a_lane_is_the_same_for_ever() {
+        // From the list of test vectors of the FNV draft.
+        assert_eq!(Lane::of(b"").get().cast_unsigned(), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(Lane::of(b"foobar").get().cast_unsigned(), 0x8594_4171_f739_67e8);
+    }
+
+    #[test]
     fn a_delivery_id_holds_no_dot() {
         let id = delivery_id(EventId::from_bytes([7; 16]), "okta-workflows");
         assert_eq!(id, "evt_07070707070707070707070707070707_okta-workflows");
         assert!(!id.contains('.'));
+        assert_eq!(parse_delivery_id(&id), Some((EventId::from_bytes([7; 16]), "okta-workflows")));
+        for nonsense in
+            ["", "evt_", "evt_07070707070707070707070707070707", "evt_07070707070707070707070707070707_", "å"]
+        {
+            assert_eq!(parse_delivery_id(nonsense), None, "{nonsense}");
+        }
     }
 }

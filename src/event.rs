@@ -83,6 +83,12 @@ impl Event {
         Self { id, kind, event_type, received_at, raw, parsed: OnceLock::new() }
     }
 
+    /// The tree, where it is kept.
+    #[must_use]
+    pub fn parsed(&self) -> Option<&Value> {
+        self.parsed.get()
+    }
+
     /// The payload as a tree; numbers keep the digits that came in. Only what a damaged disk gave back is no JSON.
     pub fn payload(&self) -> Result<Cow<'_, Value>, serde_json::Error> {
         match self.parsed.get() {

@@ -14,6 +14,7 @@ pub mod config;
 pub mod plan;
 
 pub mod client;
+pub mod gates;
 pub mod live;
 pub mod server;
 pub mod settled;

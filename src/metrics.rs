@@ -29,6 +29,8 @@ const COMMIT_BUCKETS: [f64; 10] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.
 pub enum Received {
     /// Durable for every webhook that wants it, and answered 202.
     Accepted,
+    /// Its idempotency key came before: answered as before, and nothing was kept.
+    Repeated,
     /// Answered with a 4xx.
     Invalid,
     /// The spool could not take it: answered 503.
@@ -36,11 +38,12 @@ pub enum Received {
 }
 
 impl Received {
-    const ALL: [Self; 3] = [Self::Accepted, Self::Invalid, Self::Unavailable];
+    const ALL: [Self; 4] = [Self::Accepted, Self::Repeated, Self::Invalid, Self::Unavailable];
 
     const fn as_str(self) -> &'static str {
         match self {
             Self::Accepted => "accepted",
+            Self::Repeated => "repeated",
             Self::Invalid => "invalid",
             Self::Unavailable => "unavailable",
         }

@@ -9,7 +9,7 @@ const FLOORS: [&[&str]; 6] = [
     &["cli"],
     &["app"],
     &["ingest", "dispatch", "attempt", "reload"],
-    &["client", "server", "spool", "live", "settled"],
+    &["client", "server", "spool", "live", "settled", "gates"],
     &["plan", "config", "webhook", "template", "kind"],
     &["event", "delivery", "diagnostic", "metrics", "secret"],
 ];

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::attempt::{Attempted, attempt};
-use crate::delivery::{Outcome, Reason, delivery_id};
+use crate::delivery::{LastOutcome, Outcome, Reason, delivery_id};
 use crate::dispatch::{Dispatch, handles};
 use crate::live::Live;
 use crate::settled::Report;
@@ -26,8 +26,14 @@ impl Dispatch {
             decide(&webhook.retry, &attempted.outcome, attempts, lease.event.received_at, now, fastrand::f64());
         let settlement = match decision {
             Decision::Done => Settlement::Delivered,
-            Decision::RetryAt(until) => Settlement::Defer { until, attempts },
-            Decision::Bury(reason) => Settlement::Bury { reason, detail: detail(&attempted), attempts, at: now },
+            Decision::RetryAt(until) => Settlement::Defer {
+                until,
+                attempts,
+                failing_since: lease.failing_since.or(Some(now)),
+                passed: false,
+                last: last(&attempted),
+            },
+            Decision::Bury(reason) => Settlement::Bury { reason, last: Some(last(&attempted)), attempts, at: now },
         };
         count(live, webhook, &lease, &attempted, &settlement, now);
         log(webhook, &lease, &attempted, &settlement, now);
@@ -38,7 +44,6 @@ impl Dispatch {
     /// Ends a delivery whose age ran out while it waited.
     async fn bury_expired(&self, live: &Live, webhook: &Webhook, lease: Lease) {
         let now = Timestamp::now();
-        let detail = "retry.max_age is over".to_owned();
         tracing::warn!(
             event_id = %lease.event.id, delivery_id = %delivery_id(lease.event.id, &webhook.name), webhook = %webhook.name,
             attempts = lease.attempts, reason = %Reason::Expired, "delivery.buried"
@@ -47,7 +52,7 @@ impl Dispatch {
             handles.buried(Reason::Expired, 1);
         }
         let attempts = lease.attempts;
-        let settlement = Settlement::Bury { reason: Reason::Expired, detail, attempts, at: now };
+        let settlement = Settlement::Bury { reason: Reason::Expired, last: None, attempts, at: now };
         if self.settled.is_awaited() {
             self.settled.report(Report {
                 event: lease.event.id,
@@ -69,7 +74,7 @@ impl Dispatch {
         let (dead, attempts) = match settlement {
             Settlement::Defer { .. } => return,
             Settlement::Delivered => (None, lease.attempts.saturating_add(1)),
-            Settlement::Bury { reason, detail, attempts, .. } => (Some((*reason, detail.clone())), *attempts),
+            Settlement::Bury { reason, attempts, .. } => (Some((*reason, last(attempted).detail)), *attempts),
         };
         self.settled.report(Report {
             event: lease.event.id,
@@ -131,10 +136,12 @@ fn log(webhook: &Webhook, lease: &Lease, attempted: &Attempted, settlement: &Set
     }
 }
 
-fn detail(attempted: &Attempted) -> String {
+fn last(attempted: &Attempted) -> LastOutcome {
     match &attempted.outcome {
-        Outcome::Accepted => String::new(),
-        Outcome::Failed(failure) => failure.detail.clone(),
+        Outcome::Accepted => {
+            LastOutcome { reason: Reason::NetworkError, status: attempted.status, detail: String::new() }
+        }
+        Outcome::Failed(failure) => failure.into(),
     }
 }
 

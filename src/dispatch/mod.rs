@@ -173,8 +173,7 @@ impl Dispatch {
     }
 
     async fn bury_all(&self, name: &Arc<str>) {
-        let detail = "the webhook's file is gone".to_owned();
-        match self.spool.bury_webhook(name, Reason::WebhookRemoved, detail).await {
+        match self.spool.bury(name, Reason::WebhookRemoved, None).await {
             Ok(0) => {}
             Ok(count) => {
                 tracing::warn!(webhook = %name, count, reason = %Reason::WebhookRemoved, "deliveries of a removed webhook are dead letters");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 use http_body_util::Full;
 use serde_json::{Value, json};
 
@@ -15,6 +15,21 @@ use crate::settled::{Report, Waiting};
 
 /// 202: every event with the webhooks that owe it a delivery.
 pub(super) fn accepted(planned: &[Planned]) -> Answer {
+    json_answer(StatusCode::ACCEPTED, receipt(planned))
+}
+
+/// The same 202 once more, for a key that came before.
+pub(super) fn repeated(receipt: Bytes) -> Answer {
+    let mut answer = json_answer(StatusCode::ACCEPTED, receipt);
+    answer.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    answer
+}
+
+/// Says that an answer was given before.
+const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
+/// What a sender is told of its events.
+pub(super) fn receipt(planned: &[Planned]) -> String {
     // Ids and webhook names hold no character that JSON escapes, so the text is put together as it is.
     let mut body = String::with_capacity(32 + planned.len() * 96);
     body.push_str("{\"events\":[");
@@ -22,14 +37,14 @@ pub(super) fn accepted(planned: &[Planned]) -> Answer {
         let comma = if number > 0 { "," } else { "" };
         // Writing to a String cannot fail.
         let _ = write!(body, "{comma}{{\"id\":\"{}\",\"deliveries\":[", planned.event.id);
-        for (number, webhook) in planned.wanted.iter().enumerate() {
+        for (number, owed) in planned.wanted.iter().enumerate() {
             let comma = if number > 0 { "," } else { "" };
-            let _ = write!(body, "{comma}\"{webhook}\"");
+            let _ = write!(body, "{comma}\"{}\"", owed.webhook);
         }
         body.push_str("]}");
     }
     body.push_str("]}\n");
-    json_answer(StatusCode::ACCEPTED, body)
+    body
 }
 
 /// 200 with every delivery's end, or 202 when the time is over before.
@@ -73,8 +88,8 @@ fn delivery(report: &Report) -> Value {
     delivery
 }
 
-fn json_answer(status: StatusCode, body: String) -> Answer {
-    let mut answer = Answer::new(Full::new(Bytes::from(body)));
+fn json_answer(status: StatusCode, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Answer::new(Full::new(body.into()));
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     answer

@@ -30,11 +30,11 @@ use crate::plan::plan;
 use crate::server::problem::Problem;
 use crate::server::{Answer, BodyError, read_body};
 use crate::settled::Settled;
-use crate::spool::{Batch, Spool, SpoolError};
+use crate::spool::{Appended, Batch, Key, Owed, Spool, SpoolError};
 use crate::webhook::{Status, Webhook};
 
-use answer::{accepted, collect_reports};
-use request::{Format, Route, body_format, is_authorized, wait_of};
+use answer::{accepted, collect_reports, receipt};
+use request::{Format, Route, body_format, content_of, is_authorized, key_of, wait_of};
 
 /// Events in one request.
 const EVENTS_MAX: usize = 10_000;
@@ -58,7 +58,7 @@ pub struct Ingest {
 /// One event on its way, with those that want it.
 struct Planned {
     event: Arc<Event>,
-    wanted: Vec<Arc<str>>,
+    wanted: Vec<Owed>,
     shadowed: Vec<Arc<Webhook>>,
 }
 
@@ -104,7 +104,10 @@ impl Ingest {
         let wait = wait_of(request.uri().query())?;
         let format = body_format(request.headers())?;
         let bytes_max = live.snapshot.settings.ingest.body_bytes_max;
+        let key = key_of(request.headers())?;
+        let path = request.uri().path().to_owned();
         let body = read_body(request.into_body(), bytes_max).await.map_err(|error| body_problem(error, bytes_max))?;
+        let content = if key.is_some() { content_of(&path, format, &body) } else { [0; 16] };
         let planned: Vec<Planned> = decode_all(kind, invoked.is_some(), format, &body)?
             .into_iter()
             .map(|event| self.plan(live, invoked, event))
@@ -126,10 +129,24 @@ impl Ingest {
             }
         };
         let events = planned.iter().filter(|planned| !planned.wanted.is_empty());
-        let batch =
-            Batch { events: events.map(|planned| (Arc::clone(&planned.event), planned.wanted.clone())).collect() };
-        if !batch.events.is_empty() {
-            self.spool.append(batch).await.map_err(|error| spool_problem(&error))?;
+        let events = events.map(|planned| (Arc::clone(&planned.event), planned.wanted.clone())).collect();
+        let window = live.snapshot.settings.ingest.idempotency_window;
+        let key = key.map(|id| Key { id, content, receipt: receipt(&planned).into(), window });
+        let batch = Batch { events, key };
+        if !batch.events.is_empty() || batch.key.is_some() {
+            match self.spool.append(batch).await.map_err(|error| spool_problem(&error))? {
+                Appended::New => {}
+                Appended::Repeat(receipt) => {
+                    self.metrics.received(&kind.name, Received::Repeated, planned.len() as u64);
+                    return Ok(answer::repeated(receipt));
+                }
+                Appended::Conflict => {
+                    return Err(Problem::new(
+                        StatusCode::UNPROCESSABLE_ENTITY,
+                        "this Idempotency-Key came before with another body; give every request that differs a key of its own",
+                    ));
+                }
+            }
         }
         self.metrics.received(&kind.name, Received::Accepted, planned.len() as u64);
         for planned in &planned {
@@ -146,7 +163,7 @@ impl Ingest {
         let event = Arc::new(event);
         if let Some(webhook) = invoked {
             let shadowed = webhook.status == Status::Shadow;
-            let wanted = if shadowed { Vec::new() } else { vec![Arc::clone(&webhook.name)] };
+            let wanted = if shadowed { Vec::new() } else { vec![owed(webhook, &event)] };
             return Planned { event, wanted, shadowed: if shadowed { vec![Arc::clone(webhook)] } else { Vec::new() } };
         }
         let plan = plan(&live.snapshot, &event);
@@ -162,10 +179,15 @@ impl Ingest {
             // Several will render it: parse once. It was decoded, so it can be parsed.
             let _ = event.keep_parsed();
         }
-        let wanted = plan.wanted.iter().map(|webhook| Arc::clone(&webhook.name)).collect();
+        let wanted = plan.wanted.iter().map(|webhook| owed(webhook, &event)).collect();
         let shadowed = plan.shadowed.into_iter().map(Arc::clone).collect();
         Planned { event, wanted, shadowed }
     }
+}
+
+/// What a webhook owes for an event.
+fn owed(webhook: &Webhook, event: &Event) -> Owed {
+    Owed { webhook: Arc::clone(&webhook.name), lane: webhook.ordering.lane(event) }
 }
 
 /// Renders an event for its shadow webhooks and records what it came to: a line in the log and a count.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aws_lc_rs::digest;
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
 use subtle::ConstantTimeEq;
@@ -67,6 +68,41 @@ pub(super) fn body_format(headers: &HeaderMap) -> Result<Format, Problem> {
     }
 }
 
+/// What an `Idempotency-Key` may have, in bytes.
+const KEY_BYTES_MAX: usize = 255;
+
+/// The hash of the request's `Idempotency-Key`, where it has one. Quotes around it, as a structured field has them
+/// (draft-ietf-httpapi-idempotency-key-header), are part of it.
+pub(super) fn key_of(headers: &HeaderMap) -> Result<Option<[u8; 16]>, Problem> {
+    let mut keys = headers.get_all("idempotency-key").iter();
+    let Some(key) = keys.next() else { return Ok(None) };
+    if keys.next().is_some() || key.is_empty() || key.len() > KEY_BYTES_MAX {
+        let detail = format!("give one Idempotency-Key of 1 to {KEY_BYTES_MAX} bytes, for example a UUID");
+        return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
+    }
+    Ok(Some(hash(&[key.as_bytes()])))
+}
+
+/// The hash of what came with a key: the same key with another of these is another request.
+pub(super) fn content_of(path: &str, format: Format, body: &[u8]) -> [u8; 16] {
+    let format: &[u8] = match format {
+        Format::Object => b" object ",
+        Format::Lines => b" lines ",
+    };
+    hash(&[path.as_bytes(), format, body])
+}
+
+/// The first half of SHA-256.
+fn hash(parts: &[&[u8]]) -> [u8; 16] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for part in parts {
+        context.update(part);
+    }
+    let mut half = [0; 16];
+    half.iter_mut().zip(context.finish().as_ref()).for_each(|(to, from)| *to = *from);
+    half
+}
+
 /// Whether the request carries the listener's token, compared in constant time. No token set lets everybody in.
 pub(super) fn is_authorized(headers: &HeaderMap, token: Option<&Secret>) -> bool {
     let Some(token) = token else { return true };
@@ -119,6 +155,31 @@ mod tests {
             assert!(!is_authorized(&sent(wrong), Some(&token)), "{wrong}");
         }
         assert!(!is_authorized(&HeaderMap::new(), Some(&token)));
+    }
+
+    #[test]
+    fn a_key_is_one_short_text_and_its_content_is_all_that_came_with_it() {
+        let sent = |values: &[&'static str]| -> HeaderMap {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append("idempotency-key", HeaderValue::from_static(value));
+            }
+            headers
+        };
+        assert_eq!(key_of(&sent(&[])), Ok(None));
+        assert_eq!(key_of(&sent(&["a"])), key_of(&sent(&["a"])));
+        assert_ne!(key_of(&sent(&["a"])), key_of(&sent(&["b"])));
+        let long: &'static str = String::leak("x".repeat(256));
+        for wrong in [&[""][..], &["a", "a"], &[long]] {
+            assert!(key_of(&sent(wrong)).is_err(), "{wrong:?}");
+        }
+        let contents = [
+            content_of("/v1/events", Format::Object, b"{}"),
+            content_of("/v1/events", Format::Lines, b"{}"),
+            content_of("/v1/events/oort", Format::Object, b"{}"),
+            content_of("/v1/events", Format::Object, b"{} "),
+        ];
+        assert_eq!(contents.iter().collect::<std::collections::BTreeSet<_>>().len(), contents.len());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod builtin;
 pub mod decode;
 mod path;
+pub mod pluck;
 pub mod value;
 
 use std::collections::{BTreeMap, BTreeSet};

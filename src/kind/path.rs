@@ -118,6 +118,13 @@ impl Path {
         }
     }
 
+    /// The names that the path goes through, when it consists of names alone (`data`, `id` in `$.data.id`).
+    #[must_use]
+    pub fn members(&self) -> Option<Vec<&str>> {
+        let Plan::Walk(steps) = &self.plan else { return None };
+        steps.iter().map(|step| if let Step::Name(name) = step { Some(&**name) } else { None }).collect()
+    }
+
     /// The name of the first member below the root (`data` in `$.data.id`), when the path begins with one.
     #[must_use]
     pub fn root_member(&self) -> Option<&str> {

@@ -47,8 +47,8 @@ pub(super) fn name(text: &str) -> Arc<str> {
 }
 
 pub(super) fn batch(numbers: impl IntoIterator<Item = u64>, webhooks: &[&str]) -> Batch {
-    let webhooks: Vec<Arc<str>> = webhooks.iter().map(|webhook| name(webhook)).collect();
-    Batch { events: numbers.into_iter().map(|n| (event(n), webhooks.clone())).collect() }
+    let owed: Vec<Owed> = webhooks.iter().map(|webhook| Owed { webhook: name(webhook), lane: None }).collect();
+    Batch { events: numbers.into_iter().map(|n| (event(n), owed.clone())).collect(), key: None }
 }
 
 pub(super) fn number(lease: &Lease) -> u64 {
@@ -90,12 +90,21 @@ pub(super) async fn counters_become(spool: &dyn Spool, webhook: &str, expect: (u
 }
 
 fn buried() -> Settlement {
-    let (reason, detail) = (Reason::ClientError, "400 Bad Request".to_owned());
-    Settlement::Bury { reason, detail, attempts: 3, at: Timestamp::now() }
+    let reason = Reason::ClientError;
+    Settlement::Bury { reason, last: Some(outcome(reason, 400)), attempts: 3, at: Timestamp::now() }
+}
+
+pub(super) fn outcome(reason: Reason, status: u16) -> LastOutcome {
+    LastOutcome { reason, status: Some(status), detail: "a.example answered so".to_owned() }
 }
 
 pub(super) fn deferred(after: Duration, attempts: u32) -> Settlement {
-    Settlement::Defer { until: Timestamp::now() + after, attempts }
+    deferred_to(Timestamp::now() + after, attempts)
+}
+
+pub(super) fn deferred_to(until: Timestamp, attempts: u32) -> Settlement {
+    let last = outcome(Reason::ServerError, 503);
+    Settlement::Defer { until, attempts, failing_since: None, passed: false, last }
 }
 
 /// A second connection to the database, to look inside or to make the disk fail.
@@ -238,13 +247,13 @@ async fn counters_and_rows_follow_each_settlement() {
     assert_eq!(spool.found(), Found { pending: 1, dead: 1, dropped: 0 });
     assert_eq!(counters(&spool, "a"), (1, 1));
     nothing_is_due(&spool, "a").await;
-    let letters = spool.dead_letters(DeadLetterQuery { limit: 10, before: None }).await.unwrap();
-    let [letter] = &letters[..] else { panic!("{letters:?}") };
+    let page = spool.dead_letters(DeadLetterQuery { limit: 10, ..DeadLetterQuery::default() }).await.unwrap();
+    let ([letter], None) = (&page.letters[..], page.next) else { panic!("{page:?}") };
     assert_eq!((letter.event, &*letter.webhook, letter.attempts), (event(2).id, "a", 3));
-    assert_eq!((letter.reason, &*letter.detail), (Reason::ClientError, "400 Bad Request"));
+    assert_eq!((letter.reason, &letter.last), (Reason::ClientError, &Some(outcome(Reason::ClientError, 400))));
     assert_eq!((letter.received_at, &*letter.event_type), (event(2).received_at, "RequestGranted"));
-    let next = spool.dead_letters(DeadLetterQuery { limit: 10, before: Some(letter.number) }).await.unwrap();
-    assert_eq!(next, []);
+    let query = DeadLetterQuery { behind: Some(letter.number), ..DeadLetterQuery::default() };
+    assert_eq!(spool.dead_letters(query).await.unwrap(), DeadLetterPage::default());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -278,7 +287,7 @@ async fn a_deferral_before_others_that_were_read_already_is_not_lost() {
         for lease in lease_all(&*spool, "a", 40).await {
             let back = (lease.event.payload().unwrap()["n"].as_i64().unwrap() * 7 + i64::from(round) * 13) % 50;
             let until = Timestamp::now() - back.milliseconds();
-            spool.settle(lease, Settlement::Defer { until, attempts: round }).await;
+            spool.settle(lease, deferred_to(until, round)).await;
         }
     }
     let leases = lease_all(&*spool, "a", 40).await;
@@ -292,7 +301,7 @@ async fn a_due_time_before_the_epoch_is_a_retry_and_due_at_once() {
     let spool = open(directory.path());
     spool.append(batch([1], &["a"])).await.unwrap();
     let first = lease(&*spool, "a", 1).await.pop().unwrap();
-    let settlement = Settlement::Defer { until: Timestamp::from_second(-300_000_000).unwrap(), attempts: 1 };
+    let settlement = deferred_to(Timestamp::from_second(-300_000_000).unwrap(), 1);
     spool.settle(first, settlement).await;
     assert_eq!(lease(&*spool, "a", 1).await[0].attempts, 1);
 }
@@ -343,7 +352,7 @@ async fn a_closed_spool_has_committed_what_was_queued_and_refuses_the_rest() {
     spool.close().await;
     assert_eq!(waiter.await.unwrap(), 0, "waiters end");
     assert_eq!(spool.append(batch([1], &["a"])).await, Err(SpoolError::Closed));
-    assert_eq!(spool.bury_webhook(&name("a"), Reason::WebhookRemoved, String::new()).await, Err(SpoolError::Closed));
+    assert_eq!(spool.bury(&name("a"), Reason::WebhookRemoved, None).await, Err(SpoolError::Closed));
     assert_eq!(lease(&*spool, "a", 1).await.len(), 0);
     drop(spool);
     let spool = open(directory.path());

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
-use super::contract::{LONG, batch, counters, lease, number, options};
+use super::contract::{LONG, batch, counters, deferred, lease, number, options};
 use super::*;
 
 /// Tells a child process of the test binary which directory to use.
@@ -64,8 +64,7 @@ async fn a_child_appends_until_it_is_killed() {
                 say(format!("settled {}", number(&lease)));
                 spool.settle(lease, Settlement::Delivered).await;
             } else {
-                let until = jiff::Timestamp::now() + Duration::from_hours(1);
-                spool.settle(lease, Settlement::Defer { until, attempts: 1 }).await;
+                spool.settle(lease, deferred(Duration::from_hours(1), 1)).await;
             }
         }
     }

@@ -11,17 +11,21 @@ use std::sync::{Arc, PoisonError, RwLock, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{Semaphore, oneshot, watch};
 
-use crate::delivery::Reason;
+use crate::delivery::{Lane, Reason};
+use crate::event::EventId;
 
 use super::inbox::{Inbox, Order};
+use super::keys::KEY_BYTES;
 use super::ledger::Ledger;
 use super::queue::{Memory, Queue};
 use super::reader::Ask;
-use super::{Backlog, Batch, DeadLetter, DeadLetterQuery, Lease, Settlement, Spool, SpoolError, Wait};
+use super::{Appended, Backlog, Batch, DEAD_LETTERS_MAX, DeadLetter, DeadLetterPage, DeadLetterQuery, Lease};
+use super::{Settlement, Spool, SpoolError, Wait};
 use super::{lock, reader, schema, writer};
 
 /// Deliveries of one webhook that wait in memory, unless [`Options::ready_max`] says otherwise.
@@ -109,6 +113,16 @@ pub enum OpenError {
         /// Its version.
         found: i64,
         /// The latest version known here.
+        known: i64,
+    },
+    /// A version before the first release wrote it.
+    #[error("{} has version {found} of the spool's tables, which no release has written, this program knows {known}; move it away and start again", path.display())]
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The version known here.
         known: i64,
     },
     /// The file is damaged.
@@ -309,24 +323,45 @@ impl Shared {
     }
 }
 
+/// No more than may be asked for at once.
+fn bounded(mut numbers: Vec<i64>) -> Vec<i64> {
+    numbers.truncate(DEAD_LETTERS_MAX);
+    numbers
+}
+
+impl DiskSpool {
+    /// Asks the reader, one question at a time, so that refills come between.
+    async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<Result<T, SpoolError>>) -> Ask) -> Result<T, SpoolError> {
+        let _turn = self.listing.acquire().await.map_err(|_| SpoolError::Closed)?;
+        let (reply, answer) = oneshot::channel();
+        self.reader.send(ask(reply)).map_err(|_| SpoolError::Closed)?;
+        answer.await.unwrap_or(Err(SpoolError::Closed))
+    }
+}
+
 impl Spool for DiskSpool {
-    fn append(&self, batch: Batch) -> Wait<'_, Result<(), SpoolError>> {
+    fn append(&self, batch: Batch) -> Wait<'_, Result<Appended, SpoolError>> {
         Box::pin(async move {
             let mut events = Vec::with_capacity(batch.events.len());
             let mut bytes = 0;
-            for (event, webhooks) in batch.events {
-                let mut queues: Vec<_> = webhooks.iter().map(|webhook| self.shared.queue(webhook)).collect();
-                queues.sort_unstable_by_key(|queue| queue.id);
-                queues.dedup_by_key(|queue| queue.id);
+            for (event, owed) in batch.events {
+                let mut queues: Vec<_> = owed
+                    .iter()
+                    .map(|owed| (self.shared.queue(&owed.webhook), owed.lane.map_or(0, Lane::get)))
+                    .collect();
+                queues.sort_unstable_by_key(|(queue, _)| queue.id);
+                queues.dedup_by_key(|(queue, _)| queue.id);
                 if !queues.is_empty() {
                     bytes += event.raw.len() as u64 + EVENT_BYTES + DELIVERY_BYTES * queues.len() as u64;
                     events.push((event, queues));
                 }
             }
-            if events.is_empty() {
-                return if self.shared.closed.load(SeqCst) { Err(SpoolError::Closed) } else { Ok(()) };
+            if let Some(key) = &batch.key {
+                bytes += KEY_BYTES + key.receipt.len() as u64;
+            } else if events.is_empty() {
+                return if self.shared.closed.load(SeqCst) { Err(SpoolError::Closed) } else { Ok(Appended::New) };
             }
-            self.shared.inbox.append(events, bytes).await
+            self.shared.inbox.append(events, batch.key, bytes).await
         })
     }
 
@@ -362,7 +397,9 @@ impl Spool for DiskSpool {
             }
             let queue = self.shared.queue(&lease.webhook);
             let claim = lease.settled();
-            self.shared.inbox.settle(Order { queue, claim, settlement, metered: true });
+            // Others of its lane may wait for it.
+            let urgent = claim.lane != 0 && queue.blocked.load(Relaxed);
+            self.shared.inbox.settle(Order { queue, claim, settlement, metered: true }, urgent);
         })
     }
 
@@ -385,18 +422,31 @@ impl Spool for DiskSpool {
         backlog
     }
 
-    fn bury_webhook(&self, webhook: &Arc<str>, reason: Reason, detail: String) -> Wait<'_, Result<u64, SpoolError>> {
+    fn bury(
+        &self,
+        webhook: &Arc<str>,
+        reason: Reason,
+        older_than: Option<Timestamp>,
+    ) -> Wait<'_, Result<u64, SpoolError>> {
         let queue = self.shared.queue(webhook);
-        Box::pin(self.shared.inbox.bury(queue, reason, detail))
+        Box::pin(self.shared.inbox.bury(queue, reason, older_than.map(Timestamp::as_millisecond)))
     }
 
-    fn dead_letters(&self, query: DeadLetterQuery) -> Wait<'_, Result<Vec<DeadLetter>, SpoolError>> {
-        Box::pin(async move {
-            let _turn = self.listing.acquire().await.map_err(|_| SpoolError::Closed)?;
-            let (reply, answer) = oneshot::channel();
-            self.reader.send(Ask::DeadLetters(query, reply)).map_err(|_| SpoolError::Closed)?;
-            answer.await.unwrap_or(Err(SpoolError::Closed))
-        })
+    fn dead_letters(&self, query: DeadLetterQuery) -> Wait<'_, Result<DeadLetterPage, SpoolError>> {
+        Box::pin(self.ask(|reply| Ask::DeadLetters(query, reply)))
+    }
+
+    fn dead_letter(&self, event: EventId, webhook: &str) -> Wait<'_, Result<Option<(DeadLetter, Bytes)>, SpoolError>> {
+        let webhook = webhook.to_owned();
+        Box::pin(self.ask(move |reply| Ask::DeadLetter(event, webhook, reply)))
+    }
+
+    fn replay(&self, numbers: Vec<i64>) -> Wait<'_, Result<u64, SpoolError>> {
+        Box::pin(self.shared.inbox.repair(bounded(numbers), true))
+    }
+
+    fn drop_dead_letters(&self, numbers: Vec<i64>) -> Wait<'_, Result<u64, SpoolError>> {
+        Box::pin(self.shared.inbox.repair(bounded(numbers), false))
     }
 
     fn bytes(&self) -> u64 {

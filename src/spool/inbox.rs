@@ -9,8 +9,8 @@ use tokio::sync::{Semaphore, oneshot};
 use crate::delivery::Reason;
 use crate::event::Event;
 
-use super::queue::{Key, Queue};
-use super::{Claim, Settlement, SpoolError};
+use super::queue::{Key as RowKey, Queue};
+use super::{Appended, Claim, Key, Settlement, SpoolError};
 
 /// A settlement waits this long for an append whose commit it can share.
 const SETTLE_WAIT: Duration = Duration::from_millis(20);
@@ -23,14 +23,16 @@ const APPEND_UNIT_BYTES: u64 = 1024;
 
 /// A batch that waits for its commit.
 pub(super) struct Append {
-    /// Each event with its queues, at least one and none twice.
-    pub(super) events: Vec<(Arc<Event>, Vec<Arc<Queue>>)>,
+    /// Each event with its queues and its lane in each, at least one and none twice.
+    pub(super) events: Vec<(Arc<Event>, Vec<(Arc<Queue>, i64)>)>,
+    /// What a repeat is known by.
+    pub(super) key: Option<Key>,
     /// What it will take of the disk, roughly.
     pub(super) bytes: u64,
     /// What it takes of the inbox.
     units: u32,
     /// Whom to tell.
-    reply: oneshot::Sender<Result<(), SpoolError>>,
+    reply: oneshot::Sender<Result<Appended, SpoolError>>,
 }
 
 /// A settlement that waits for its commit.
@@ -42,17 +44,31 @@ pub(super) struct Order {
     pub(super) metered: bool,
 }
 
-/// A removed webhook whose deliveries become dead letters, a step at a time.
+/// A webhook's deliveries that become dead letters, a step at a time.
 pub(super) struct Burial {
     pub(super) queue: Arc<Queue>,
     pub(super) reason: Reason,
-    pub(super) detail: String,
+    /// Only those whose age counts from before this.
+    pub(super) older_than_ms: Option<i64>,
     /// Rows up to here were looked at.
-    pub(super) cursor: Key,
+    pub(super) cursor: RowKey,
+    /// Those that were attempted or wait for their turn are looked at, behind the fresh ones.
+    pub(super) attempted: bool,
     /// No rows are left behind the cursor.
     pub(super) drained: bool,
     /// How many were buried.
     pub(super) count: u64,
+    /// How many there were when the rows were last gone through from the start.
+    pub(super) count_before: u64,
+    /// Whom to tell.
+    pub(super) reply: oneshot::Sender<Result<u64, SpoolError>>,
+}
+
+/// Dead letters that are to be something else.
+pub(super) struct Repair {
+    pub(super) numbers: Vec<i64>,
+    /// Pending deliveries, or else nothing at all.
+    pub(super) replay: bool,
     /// Whom to tell.
     pub(super) reply: oneshot::Sender<Result<u64, SpoolError>>,
 }
@@ -63,9 +79,12 @@ pub(super) struct Waiting {
     pub(super) appends: Vec<Append>,
     pub(super) orders: Vec<Order>,
     pub(super) burials: Vec<Burial>,
+    pub(super) repairs: Vec<Repair>,
     /// Nothing comes after this.
     pub(super) closing: bool,
     orders_since: Option<Instant>,
+    /// Somebody waits for a settlement among the orders.
+    urgent: bool,
     /// The writer sleeps until so many appends wait.
     wanted: usize,
 }
@@ -100,9 +119,10 @@ impl Inbox {
     /// Queues a batch when there is room for it and waits for what the writer says.
     pub(super) async fn append(
         &self,
-        events: Vec<(Arc<Event>, Vec<Arc<Queue>>)>,
+        events: Vec<(Arc<Event>, Vec<(Arc<Queue>, i64)>)>,
+        key: Option<Key>,
         bytes: u64,
-    ) -> Result<(), SpoolError> {
+    ) -> Result<Appended, SpoolError> {
         let units = u32::try_from(bytes / APPEND_UNIT_BYTES).unwrap_or(u32::MAX).clamp(1, APPEND_UNITS_MAX);
         // The writer gives the room back: a caller that goes away leaves its batch in the inbox.
         self.append_room.acquire_many(units).await.map_err(|_| SpoolError::Closed)?.forget();
@@ -112,7 +132,7 @@ impl Inbox {
             if waiting.closing {
                 return Err(SpoolError::Closed);
             }
-            waiting.appends.push(Append { events, bytes, units, reply });
+            waiting.appends.push(Append { events, key, bytes, units, reply });
             waiting.appends.len() >= waiting.wanted
         };
         // Every wake-up of the writer costs a switch: while it gathers, only the last of a group wakes it.
@@ -129,8 +149,8 @@ impl Inbox {
         true
     }
 
-    /// Queues a settlement. False when the spool is closed.
-    pub(super) fn settle(&self, order: Order) -> bool {
+    /// Queues a settlement; an urgent one waits for no append. False when the spool is closed.
+    pub(super) fn settle(&self, order: Order, urgent: bool) -> bool {
         let mut waiting = self.lock();
         if waiting.closing {
             return false;
@@ -139,30 +159,58 @@ impl Inbox {
         if first {
             waiting.orders_since = Some(Instant::now());
         }
+        let hurried = urgent && !mem::replace(&mut waiting.urgent, true);
         waiting.orders.push(order);
         drop(waiting);
-        if first {
+        if first || hurried {
             self.arrived.notify_one();
         }
         true
     }
 
     /// Queues the burial of a webhook's deliveries and waits for its end.
-    pub(super) async fn bury(&self, queue: Arc<Queue>, reason: Reason, detail: String) -> Result<u64, SpoolError> {
+    pub(super) async fn bury(
+        &self,
+        queue: Arc<Queue>,
+        reason: Reason,
+        older_than_ms: Option<i64>,
+    ) -> Result<u64, SpoolError> {
         let (reply, answer) = oneshot::channel();
-        {
-            let mut waiting = self.lock();
-            if waiting.closing {
-                return Err(SpoolError::Closed);
-            }
-            waiting.burials.push(Burial { queue, reason, detail, cursor: (0, 0), drained: false, count: 0, reply });
-        }
-        self.arrived.notify_one();
+        let burial = Burial {
+            queue,
+            reason,
+            older_than_ms,
+            cursor: (0, 0),
+            attempted: false,
+            drained: false,
+            count: 0,
+            count_before: 0,
+            reply,
+        };
+        self.ask(|waiting| waiting.burials.push(burial))?;
         answer.await.unwrap_or(Err(SpoolError::Closed))
     }
 
+    /// Queues what becomes of dead letters and waits until it is written.
+    pub(super) async fn repair(&self, numbers: Vec<i64>, replay: bool) -> Result<u64, SpoolError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(|waiting| waiting.repairs.push(Repair { numbers, replay, reply }))?;
+        answer.await.unwrap_or(Err(SpoolError::Closed))
+    }
+
+    fn ask(&self, queue: impl FnOnce(&mut Waiting)) -> Result<(), SpoolError> {
+        let mut waiting = self.lock();
+        if waiting.closing {
+            return Err(SpoolError::Closed);
+        }
+        queue(&mut waiting);
+        drop(waiting);
+        self.arrived.notify_one();
+        Ok(())
+    }
+
     /// Answers a batch and gives its room back.
-    pub(super) fn answer(&self, append: Append, result: Result<(), SpoolError>) {
+    pub(super) fn answer(&self, append: Append, result: Result<Appended, SpoolError>) {
         self.append_room.add_permits(append.units as usize);
         // Nobody listens any more when the caller's future was dropped.
         let _ = append.reply.send(result);
@@ -188,12 +236,14 @@ impl Inbox {
         let mut waiting = self.lock();
         loop {
             let now = Instant::now();
-            let settle_at = waiting.orders_since.map(|since| since + SETTLE_WAIT);
+            let settle_wait = if waiting.urgent { Duration::ZERO } else { SETTLE_WAIT };
+            let settle_at = waiting.orders_since.map(|since| since + settle_wait);
             let gather = gather.filter(|gather| gather.until > now && waiting.appends.len() < gather.appends);
             let append_at = gather.filter(|_| !waiting.appends.is_empty()).map(|gather| gather.until);
             let ready = waiting.closing
                 || (!waiting.appends.is_empty() && append_at.is_none())
                 || !waiting.burials.is_empty()
+                || !waiting.repairs.is_empty()
                 || settle_at.is_some_and(|at| at <= now)
                 || end <= now;
             if ready {

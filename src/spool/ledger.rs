@@ -1,11 +1,16 @@
 //! The writer's statements: what one append or one settlement changes in the database.
 
-use rusqlite::{Connection, OptionalExtension, Result, Statement, params};
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Result, Row, Statement, params};
 
+use crate::delivery::{LastOutcome, Reason};
 use crate::event::Event;
 
 use super::queue::Key;
 use super::{Claim, Settlement};
+
+/// The due time of a row that waits for another one of its lane: it never comes.
+pub(super) const BLOCKED: i64 = i64::MAX - 1;
 
 /// How a settlement changed the counters of its webhook.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,6 +26,12 @@ pub(super) struct Ledger<'c> {
     rollback: Statement<'c>,
     add_event: Statement<'c>,
     add_delivery: Statement<'c>,
+    lane_head: Statement<'c>,
+    make_due: Statement<'c>,
+    last: Statement<'c>,
+    take_dead: Statement<'c>,
+    fanout: Statement<'c>,
+    attempted: Statement<'c>,
     add_owed: Statement<'c>,
     drop_delivery: Statement<'c>,
     move_delivery: Statement<'c>,
@@ -48,18 +59,27 @@ impl<'c> Ledger<'c> {
             commit: prepare("COMMIT")?,
             rollback: prepare("ROLLBACK")?,
             add_event: prepare("INSERT INTO events VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?,
-            add_delivery: prepare("INSERT INTO deliveries VALUES (?1, 0, ?2, 0)")?,
+            add_delivery: prepare("INSERT INTO deliveries VALUES (?1, ?2, ?3, 0, ?4, ?5, 0, NULL)")?,
+            lane_head: prepare(
+                "SELECT due, seq FROM deliveries INDEXED BY lanes WHERE webhook = ?1 AND lane = ?2 AND lane <> 0 ORDER BY seq LIMIT 1",
+            )?,
+            make_due: prepare("UPDATE deliveries SET due = ?4 WHERE webhook = ?1 AND due = ?2 AND seq = ?3")?,
             add_owed: prepare("INSERT INTO owed VALUES (?1, ?2)")?,
             drop_delivery: prepare("DELETE FROM deliveries WHERE webhook = ?1 AND due = ?2 AND seq = ?3")?,
             move_delivery: prepare(
-                "UPDATE deliveries SET due = ?4, attempts = ?5 WHERE webhook = ?1 AND due = ?2 AND seq = ?3",
+                "UPDATE deliveries SET due = ?4, attempts = ?5, lane = ?6, failing_ms = ?7, last = ?8
+                 WHERE webhook = ?1 AND due = ?2 AND seq = ?3",
             )?,
+            last: prepare("SELECT last FROM deliveries WHERE webhook = ?1 AND due = ?2 AND seq = ?3")?,
             drop_event: prepare("DELETE FROM events WHERE seq = ?1")?,
             lessen_owed: prepare("UPDATE owed SET n = n - 1 WHERE seq = ?1 RETURNING n")?,
             drop_owed: prepare("DELETE FROM owed WHERE seq = ?1")?,
             add_dead: prepare(
-                "INSERT INTO dead (webhook, seq, died_ms, reason, detail, attempts) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                "INSERT INTO dead (webhook, seq, event, died_ms, reason, attempts, last)
+                 VALUES (?1, ?2, (SELECT id FROM events WHERE seq = ?2), ?3, ?4, ?5, ?6)",
             )?,
+            take_dead: prepare("DELETE FROM dead WHERE number = ?1 RETURNING webhook, seq")?,
+            fanout: prepare("SELECT fanout FROM events WHERE seq = ?1")?,
             drop_dead: prepare("DELETE FROM dead WHERE number = ?1")?,
             old_dead: prepare(
                 "SELECT d.number, d.webhook, d.seq, d.died_ms, coalesce(e.fanout, 1) FROM dead d
@@ -71,9 +91,14 @@ impl<'c> Ledger<'c> {
             )?,
             uncount_dead: prepare("UPDATE webhooks SET dead = dead - ?2 WHERE id = ?1")?,
             pending: prepare(
-                "SELECT d.due, d.seq, d.attempts, coalesce(e.fanout, 1) FROM deliveries d
+                "SELECT d.due, d.seq, d.attempts, coalesce(e.fanout, 1), d.lane, e.received_ms, d.since_ms FROM deliveries d
                  LEFT JOIN events e ON e.seq = d.seq
                  WHERE d.webhook = ?1 AND (d.due, d.seq) > (?2, ?3) ORDER BY d.due, d.seq LIMIT ?4",
+            )?,
+            attempted: prepare(
+                "SELECT d.due, d.seq, d.attempts, coalesce(e.fanout, 1), d.lane, e.received_ms, d.since_ms
+                 FROM deliveries d INDEXED BY deferred LEFT JOIN events e ON e.seq = d.seq
+                 WHERE d.webhook = ?1 AND d.due > 0 AND d.seq > ?2 ORDER BY d.seq LIMIT ?3",
             )?,
             oldest: prepare(
                 "SELECT seq, received_ms FROM events WHERE seq = (SELECT min(first) FROM (
@@ -120,14 +145,31 @@ impl<'c> Ledger<'c> {
         Ok(())
     }
 
-    /// Keeps that a webhook is owed an event.
-    pub(super) fn add_delivery(&mut self, webhook: i64, seq: i64) -> Result<()> {
-        self.add_delivery.execute([webhook, seq]).map(drop)
+    /// Keeps that a webhook is owed an event. Whether it is blocked: another delivery of its lane comes before it.
+    pub(super) fn add_delivery(&mut self, webhook: i64, seq: i64, lane: i64) -> Result<bool> {
+        let blocked = lane != 0 && self.lane_head(webhook, lane)?.is_some();
+        let due = if blocked { BLOCKED } else { 0 };
+        self.add_delivery.execute([webhook, due, seq, lane, 0])?;
+        Ok(blocked)
+    }
+
+    /// Makes the first delivery of a lane due, if it is blocked; its key then.
+    pub(super) fn release_lane(&mut self, webhook: i64, lane: i64, now_ms: i64) -> Result<Option<Key>> {
+        let Some((due, seq)) = self.lane_head(webhook, lane)?.filter(|(due, _)| *due == BLOCKED) else {
+            return Ok(None);
+        };
+        let due_next = now_ms.max(1);
+        self.make_due.execute([webhook, due, seq, due_next])?;
+        Ok(Some((due_next, seq)))
+    }
+
+    fn lane_head(&mut self, webhook: i64, lane: i64) -> Result<Option<Key>> {
+        self.lane_head.query_row([webhook, lane], |row| Ok((row.get(0)?, row.get(1)?))).optional()
     }
 
     /// Writes a settlement. A row that is not there any more changes nothing.
     pub(super) fn settle(&mut self, webhook: i64, claim: Claim, settlement: &Settlement) -> Result<Change> {
-        let Claim { due, seq, shared } = claim;
+        let Claim { due, seq, shared, .. } = claim;
         match settlement {
             Settlement::Delivered => {
                 if self.drop_delivery.execute([webhook, due, seq])? == 0 {
@@ -136,20 +178,52 @@ impl<'c> Ledger<'c> {
                 self.release(seq, shared)?;
                 Ok(Change { pending: -1, dead: 0 })
             }
-            Settlement::Defer { attempts, .. } => {
+            Settlement::Defer { attempts, failing_since, passed, last, .. } => {
                 let due_next = due_of(settlement).unwrap_or(due);
-                self.move_delivery.execute(params![webhook, due, seq, due_next, attempts])?;
+                let lane = if *passed { 0 } else { claim.lane };
+                let failing_ms = failing_since.map_or(0, Timestamp::as_millisecond);
+                let last = written(last);
+                self.move_delivery.execute(params![webhook, due, seq, due_next, attempts, lane, failing_ms, last])?;
                 Ok(Change::default())
             }
-            Settlement::Bury { reason, detail, attempts, at } => {
+            Settlement::Bury { reason, last, attempts, at } => {
+                let last = match last {
+                    Some(last) => Some(written(last)),
+                    None => self.last.query_row([webhook, due, seq], |row| row.get(0)).optional()?.flatten(),
+                };
                 if self.drop_delivery.execute([webhook, due, seq])? == 0 {
                     return Ok(Change::default());
                 }
                 let died_ms = at.as_millisecond();
-                self.add_dead.execute(params![webhook, seq, died_ms, reason.as_str(), detail, attempts])?;
+                self.add_dead.execute(params![webhook, seq, died_ms, reason.as_str(), attempts, last])?;
                 Ok(Change { pending: -1, dead: 1 })
             }
         }
+    }
+
+    /// Makes a pending delivery of a dead letter: its webhook and its new key. `None` when there is no such letter.
+    pub(super) fn replay(&mut self, number: i64, now_ms: i64) -> Result<Option<(i64, Key)>> {
+        let Some((webhook, seq)) = self.take_dead(number)? else { return Ok(None) };
+        let due = now_ms.max(1);
+        self.add_delivery.execute([webhook, due, seq, 0, due])?;
+        Ok(Some((webhook, (due, seq))))
+    }
+
+    /// Forgets a dead letter; its webhook. `None` when there is no such letter.
+    pub(super) fn forget(&mut self, number: i64) -> Result<Option<i64>> {
+        let Some((webhook, seq)) = self.take_dead(number)? else { return Ok(None) };
+        let fanout: Option<i64> = self.fanout.query_row([seq], |row| row.get(0)).optional()?;
+        self.release(seq, fanout.is_some_and(|fanout| fanout > 1))?;
+        Ok(Some(webhook))
+    }
+
+    fn take_dead(&mut self, number: i64) -> Result<Option<(i64, i64)>> {
+        let mut rows = self.take_dead.query([number])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let taken = (row.get(0)?, row.get(1)?);
+        // The statement is stepped to its end, or the row would come back.
+        rows.next()?;
+        Ok(Some(taken))
     }
 
     /// Adds to the kept counters of a webhook, which is made when it is new.
@@ -162,14 +236,14 @@ impl<'c> Ledger<'c> {
         self.uncount_dead.execute(params![webhook, dropped]).map(drop)
     }
 
-    /// The rows of a webhook behind `cursor`: each with its attempts.
-    pub(super) fn pending(&mut self, webhook: i64, cursor: Key, limit: i64) -> Result<Vec<(Claim, u32)>> {
-        self.pending
-            .query_map(params![webhook, cursor.0, cursor.1, limit], |row| {
-                let claim = Claim { due: row.get(0)?, seq: row.get(1)?, shared: row.get::<_, i64>(3)? > 1 };
-                Ok((claim, row.get(2)?))
-            })?
-            .collect()
+    /// The rows of a webhook behind `cursor` in the order of their keys.
+    pub(super) fn pending(&mut self, webhook: i64, cursor: Key, limit: i64) -> Result<Vec<Pending>> {
+        self.pending.query_map(params![webhook, cursor.0, cursor.1, limit], pending)?.collect()
+    }
+
+    /// Those that are not fresh, behind a number in the order of their numbers.
+    pub(super) fn attempted(&mut self, webhook: i64, behind: i64, limit: i64) -> Result<Vec<Pending>> {
+        self.attempted.query_map([webhook, behind, limit], pending)?.collect()
     }
 
     /// The oldest pending event of a webhook: its number, and when it was taken in.
@@ -220,10 +294,46 @@ impl<'c> Ledger<'c> {
     }
 }
 
+/// A pending row, and when its age began to count.
+pub(super) struct Pending {
+    pub(super) claim: Claim,
+    pub(super) since_ms: i64,
+}
+
+fn pending(row: &Row<'_>) -> Result<Pending> {
+    let claim = Claim {
+        due: row.get(0)?,
+        seq: row.get(1)?,
+        attempts: row.get(2)?,
+        shared: row.get::<_, i64>(3)? > 1,
+        lane: row.get(4)?,
+        since_ms: row.get(6)?,
+        failing_ms: 0,
+    };
+    let since_ms = if claim.since_ms == 0 { row.get::<_, Option<i64>>(5)?.unwrap_or(0) } else { claim.since_ms };
+    Ok(Pending { claim, since_ms })
+}
+
+/// An outcome as it is stored: reason, status and sentence, with `-` for no status.
+fn written(last: &LastOutcome) -> String {
+    match last.status {
+        Some(status) => format!("{} {status} {}", last.reason, last.detail),
+        None => format!("{} - {}", last.reason, last.detail),
+    }
+}
+
+/// Reads what [`written`] writes; `None` for what only a damaged or newer spool holds.
+pub(super) fn read(last: &str) -> Option<LastOutcome> {
+    let mut parts = last.splitn(3, ' ');
+    let reason = Reason::parse(parts.next()?)?;
+    let status = parts.next()?.parse().ok();
+    Some(LastOutcome { reason, status, detail: parts.next()?.to_owned() })
+}
+
 /// When a deferred row is due, as stored: never 0, which means that it was never attempted.
 pub(super) fn due_of(settlement: &Settlement) -> Option<i64> {
     match settlement {
-        Settlement::Defer { until, .. } => Some(until.as_millisecond().max(1)),
+        Settlement::Defer { until, .. } => Some(until.as_millisecond().clamp(1, BLOCKED - 1)),
         Settlement::Delivered | Settlement::Bury { .. } => None,
     }
 }

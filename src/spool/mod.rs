@@ -13,6 +13,10 @@
 //! - [`Spool::lease`] hands out what is due: first what was given back, else roughly in the order of arrival and of due
 //!   times. It may wait for ever; an empty answer means that the spool is closed. Any number of callers may wait on one
 //!   webhook. A delivery is leased once at a time.
+//! - The deliveries of one [`Lane`] are leased one after the other in the order of their appends: the next when the one before
+//!   was delivered, became a dead letter, or left the lane ([`Settlement::Defer`] with `passed`). The order holds over
+//!   deferrals and openings. What is replayed stands outside.
+//! - A batch with a [`Key`] is kept once within the key's window, at most a million keys are known, the oldest are forgotten first.
 //! - Dropping a [`Lease`], also by a panic, gives the delivery back to the front of its queue.
 //! - [`Spool::settle`] consumes the lease, so settling twice does not compile. It resolves when the settlement is queued.
 //!   The settlements of one delivery are written in their order; one that cannot be written is kept and tried again, and
@@ -38,7 +42,8 @@
 //! | after `settle(Defer)`, after its commit | it is pending and due at `until` |
 //! | after `settle(Bury)`, before its commit | it is pending |
 //! | after `settle(Bury)`, after its commit | it is a dead letter |
-//! | in `bury_webhook` | some of its deliveries are dead letters, the others are pending; calling it again goes on |
+//! | in `bury` | some of the deliveries are dead letters, the others are pending; calling it again goes on |
+//! | in `replay` or `drop_dead_letters` | all of the letters named were replayed or dropped, or none |
 //! | while old dead letters are dropped | some are gone, the others go later |
 //! | while opening | opening again starts afresh: the schema is made in one transaction |
 //! | while closing | as without closing |
@@ -53,6 +58,7 @@ mod contract;
 mod crash;
 mod disk;
 mod inbox;
+mod keys;
 mod ledger;
 mod lock;
 mod queue;
@@ -67,9 +73,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 
-use crate::delivery::Reason;
+use crate::delivery::{Lane, LastOutcome, Reason};
 use crate::event::{Event, EventId};
 
 pub use disk::{DiskSpool, Found, OpenError, Options};
@@ -85,8 +92,8 @@ const RETRY_AFTER_UNAVAILABLE: Duration = Duration::from_secs(5);
 
 /// The durable queue. The module's documentation is its contract.
 pub trait Spool: Send + Sync + 'static {
-    /// Keeps all of a batch, durably, or nothing of it.
-    fn append(&self, batch: Batch) -> Wait<'_, Result<(), SpoolError>>;
+    /// Keeps all of a batch, durably, or nothing of it. With a key that is known nothing is kept.
+    fn append(&self, batch: Batch) -> Wait<'_, Result<Appended, SpoolError>>;
 
     /// Waits until at least one delivery of the webhook is due, then leases up to `max` of them. Resolves with nothing
     /// only when the spool is closed or `max` is 0.
@@ -100,12 +107,27 @@ pub trait Spool: Send + Sync + 'static {
     /// store, in the order of their names.
     fn backlog(&self) -> Vec<Backlog>;
 
-    /// Makes dead letters of all pending deliveries of a removed webhook that are not leased, in bounded steps, and says
-    /// how many. What is appended or given back meanwhile may stay pending.
-    fn bury_webhook(&self, webhook: &Arc<str>, reason: Reason, detail: String) -> Wait<'_, Result<u64, SpoolError>>;
+    /// Makes dead letters of a webhook's pending deliveries that are not leased, in bounded steps, and says how many: of all,
+    /// or of those alone whose age counts from before a time. What is appended or given back meanwhile may stay pending.
+    fn bury(
+        &self,
+        webhook: &Arc<str>,
+        reason: Reason,
+        older_than: Option<Timestamp>,
+    ) -> Wait<'_, Result<u64, SpoolError>>;
 
-    /// A page of dead letters, the latest first.
-    fn dead_letters(&self, query: DeadLetterQuery) -> Wait<'_, Result<Vec<DeadLetter>, SpoolError>>;
+    /// A page of dead letters.
+    fn dead_letters(&self, query: DeadLetterQuery) -> Wait<'_, Result<DeadLetterPage, SpoolError>>;
+
+    /// One dead letter with the payload of its event.
+    fn dead_letter(&self, event: EventId, webhook: &str) -> Wait<'_, Result<Option<(DeadLetter, Bytes)>, SpoolError>>;
+
+    /// Makes pending deliveries of dead letters, named by [`DeadLetter::number`]; at most [`DEAD_LETTERS_MAX`] at once. They are
+    /// due at once, have no attempts, their age counts from now and they stand outside every lane. How many there were.
+    fn replay(&self, numbers: Vec<i64>) -> Wait<'_, Result<u64, SpoolError>>;
+
+    /// Forgets dead letters, named by [`DeadLetter::number`]; at most [`DEAD_LETTERS_MAX`] at once. How many there were.
+    fn drop_dead_letters(&self, numbers: Vec<i64>) -> Wait<'_, Result<u64, SpoolError>>;
 
     /// What the spool takes of the disk, as it is compared with its limit.
     fn bytes(&self) -> u64;
@@ -117,8 +139,43 @@ pub trait Spool: Send + Sync + 'static {
 /// What is appended together.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
-    /// Each event with the webhooks that want it. An event that no webhook wants is not kept.
-    pub events: Vec<(Arc<Event>, Vec<Arc<str>>)>,
+    /// Each event with what is owed for it. An event that no webhook wants is not kept.
+    pub events: Vec<(Arc<Event>, Vec<Owed>)>,
+    /// What a repeat of this batch is known by.
+    pub key: Option<Key>,
+}
+
+/// A delivery to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owed {
+    /// The webhook that owes it.
+    pub webhook: Arc<str>,
+    /// The lane in which it waits for those before it; `None` waits for nobody.
+    pub lane: Option<Lane>,
+}
+
+/// The idempotency key of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// A hash of the key that the sender gave.
+    pub id: [u8; 16],
+    /// A hash of what was sent with it.
+    pub content: [u8; 16],
+    /// What a repeat is answered.
+    pub receipt: Bytes,
+    /// How long it is known.
+    pub window: Duration,
+}
+
+/// What an append came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Appended {
+    /// The batch is kept.
+    New,
+    /// The key came before with the same content: this was the receipt. Nothing was kept.
+    Repeat(Bytes),
+    /// The key came before with other content. Nothing was kept.
+    Conflict,
 }
 
 /// A delivery that its holder alone may attempt.
@@ -127,15 +184,21 @@ pub struct Lease {
     pub event: Arc<Event>,
     /// The webhook that owes it.
     pub webhook: Arc<str>,
-    /// Attempts made so far.
+    /// Attempts made so far, of those that count.
     pub attempts: u32,
+    /// When its age began to count: when its event was taken in, or when it was replayed.
+    pub since: Timestamp,
+    /// When the first of the failures in a row was that it is in, for its lane.
+    pub failing_since: Option<Timestamp>,
     claim: Claim,
     home: Option<Arc<dyn Home>>,
 }
 
 impl Lease {
-    fn new(event: Arc<Event>, webhook: Arc<str>, attempts: u32, claim: Claim, home: Arc<dyn Home>) -> Self {
-        Self { event, webhook, attempts, claim, home: Some(home) }
+    fn new(event: Arc<Event>, webhook: Arc<str>, claim: Claim, home: Arc<dyn Home>) -> Self {
+        let since = if claim.since_ms == 0 { event.received_at } else { at(claim.since_ms) };
+        let failing_since = (claim.failing_ms != 0).then(|| at(claim.failing_ms));
+        Self { event, webhook, attempts: claim.attempts, since, failing_since, claim, home: Some(home) }
     }
 
     /// Takes the lease apart for its settlement: nothing is given back any more.
@@ -148,7 +211,7 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(home) = mem::take(&mut self.home) {
-            home.give_back(Arc::clone(&self.event), self.attempts, self.claim);
+            home.give_back(Arc::clone(&self.event), self.claim);
         }
     }
 }
@@ -163,8 +226,8 @@ impl fmt::Debug for Lease {
     }
 }
 
-/// Where a delivery is kept in its spool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A delivery's row in its spool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Claim {
     /// When it was due, as stored.
     due: i64,
@@ -172,11 +235,24 @@ struct Claim {
     seq: i64,
     /// Other webhooks were owed the same event.
     shared: bool,
+    /// Its lane; 0 is none.
+    lane: i64,
+    /// Attempts that count.
+    attempts: u32,
+    /// When its age began to count, in milliseconds; 0 is when its event was taken in.
+    since_ms: i64,
+    /// When it began to fail, in milliseconds; 0 is not at all.
+    failing_ms: i64,
 }
 
 /// The queue that a lease goes back to.
 trait Home: Send + Sync {
-    fn give_back(&self, event: Arc<Event>, attempts: u32, claim: Claim);
+    fn give_back(&self, event: Arc<Event>, claim: Claim);
+}
+
+/// The time of stored milliseconds; out of range only in a damaged file.
+fn at(ms: i64) -> Timestamp {
+    Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
 /// How a lease ends.
@@ -188,16 +264,22 @@ pub enum Settlement {
     Defer {
         /// Not before this.
         until: Timestamp,
-        /// Attempts made so far.
+        /// Attempts made so far, of those that count.
         attempts: u32,
+        /// What becomes of [`Lease::failing_since`].
+        failing_since: Option<Timestamp>,
+        /// It leaves its lane: the next one waits for it no more.
+        passed: bool,
+        /// What the attempt came to.
+        last: LastOutcome,
     },
     /// It is given up on and becomes a dead letter.
     Bury {
         /// Why.
         reason: Reason,
-        /// A sentence for people, without secrets.
-        detail: String,
-        /// Attempts made.
+        /// What the last attempt came to; `None` keeps what was stored with an earlier one.
+        last: Option<LastOutcome>,
+        /// Attempts made, of those that count.
         attempts: u32,
         /// When it was given up on.
         at: Timestamp,
@@ -217,13 +299,40 @@ pub struct Backlog {
     pub oldest_pending: Option<Timestamp>,
 }
 
+/// At most so many dead letters are listed, replayed or dropped at once.
+pub const DEAD_LETTERS_MAX: usize = 1000;
+
 /// Which dead letters to list.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetterQuery {
-    /// At most this many, and never more than a thousand.
+    /// At most this many, and never more than [`DEAD_LETTERS_MAX`].
     pub limit: usize,
-    /// Only those before this [`DeadLetter::number`]: the next page.
-    pub before: Option<i64>,
+    /// Only those of this webhook.
+    pub webhook: Option<Arc<str>>,
+    /// Only those that were given up on for this reason.
+    pub reason: Option<Reason>,
+    /// Only those that were given up on at this time or later.
+    pub since: Option<Timestamp>,
+    /// The oldest first, else the latest.
+    pub oldest_first: bool,
+    /// Only those behind this [`DeadLetter::number`] in the order of the list: the next page.
+    pub behind: Option<i64>,
+}
+
+impl Default for DeadLetterQuery {
+    /// The latest of all.
+    fn default() -> Self {
+        Self { limit: DEAD_LETTERS_MAX, webhook: None, reason: None, since: None, oldest_first: false, behind: None }
+    }
+}
+
+/// A part of the list of dead letters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeadLetterPage {
+    /// Those that were asked for; fewer than the limit, or none, is no sign of the end.
+    pub letters: Vec<DeadLetter>,
+    /// Where the next page begins; `None` at the end of the list.
+    pub next: Option<i64>,
 }
 
 /// A delivery that was given up on.
@@ -243,9 +352,9 @@ pub struct DeadLetter {
     pub webhook: Arc<str>,
     /// Why it was given up on.
     pub reason: Reason,
-    /// A sentence for people.
-    pub detail: String,
-    /// Attempts made.
+    /// What the last attempt came to, when there was one.
+    pub last: Option<LastOutcome>,
+    /// Attempts made, of those that count.
     pub attempts: u32,
     /// When it was given up on, to the millisecond.
     pub died_at: Timestamp,

@@ -5,6 +5,8 @@
 //!
 //! - Fresh rows (due 0) are numbered in the order of their commits. The writer hands a fresh one over directly when
 //!   nothing unread lies before it and there is room; else only `tail` moves, and the queue is *behind*.
+//! - A row that waits for another one of its lane is *blocked*: its due time never comes. When its turn comes the writer makes
+//!   it due, as it does with a deferred one.
 //! - Deferred rows are read from `later` on, once `next_due` has come. A commit that defers lowers both.
 //!
 //! A refill works on a snapshot of the database while the writer goes on. It takes `later` and `next_due` out when it
@@ -12,7 +14,7 @@
 //! were settled meanwhile are remembered in `gone`, so that its older snapshot does not bring them back.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -58,6 +60,8 @@ pub(super) struct Queue {
     pub(super) oldest_seq: AtomicI64,
     /// When that was taken in, in milliseconds; 0 when there is none.
     pub(super) oldest_ms: AtomicI64,
+    /// Some row may be blocked; where none is, nobody's turn has to be looked for.
+    pub(super) blocked: AtomicBool,
     state: Mutex<State>,
     wake: Notify,
     memory: Arc<Memory>,
@@ -82,7 +86,6 @@ struct State {
 
 struct Entry {
     event: Arc<Event>,
-    attempts: u32,
     claim: Claim,
     /// It was leased before: it stands before what was not, in the order of the keys.
     returned: bool,
@@ -113,7 +116,7 @@ pub(super) struct Plan {
 #[derive(Default)]
 pub(super) struct Refill {
     /// The rows in the order of their delivery.
-    pub(super) rows: Vec<(Arc<Event>, u32, Claim)>,
+    pub(super) rows: Vec<(Arc<Event>, Claim)>,
     /// The last fresh row read.
     pub(super) fresh: Option<i64>,
     /// No fresh row lies behind it.
@@ -134,6 +137,7 @@ impl Queue {
             dead: AtomicU64::new(0),
             oldest_seq: AtomicI64::new(0),
             oldest_ms: AtomicI64::new(0),
+            blocked: AtomicBool::new(false),
             state: Mutex::new(State {
                 ready: VecDeque::new(),
                 ready_bytes: 0,
@@ -156,6 +160,7 @@ impl Queue {
         self.pending.store(pending, Relaxed);
         self.dead.store(dead, Relaxed);
         if pending > 0 {
+            self.blocked.store(true, Relaxed);
             let mut state = self.state();
             state.tail = seq_last;
             state.next_due = Some(0);
@@ -186,7 +191,7 @@ impl Queue {
         let mut leases = Vec::with_capacity(count);
         for entry in state.ready.drain(..count) {
             let home: Arc<dyn Home> = Arc::clone(self) as Arc<dyn Home>;
-            leases.push(Lease::new(entry.event, Arc::clone(&self.webhook), entry.attempts, entry.claim, home));
+            leases.push(Lease::new(entry.event, Arc::clone(&self.webhook), entry.claim, home));
         }
         let taken_bytes = leases.iter().map(|lease| weight(&lease.event)).sum();
         self.lighten(&mut state, taken_bytes);
@@ -211,14 +216,14 @@ impl Queue {
     }
 
     /// The writer committed a fresh row.
-    pub(super) fn push_fresh(&self, event: &Arc<Event>, seq: i64, shared: bool) {
+    pub(super) fn push_fresh(&self, event: &Arc<Event>, seq: i64, shared: bool, lane: i64) {
         let mut state = self.state();
         let caught_up = state.fresh >= state.tail;
         state.tail = state.tail.max(seq);
         if seq > state.fresh && caught_up && self.has_room(&state) {
             state.fresh = seq;
-            let claim = Claim { due: 0, seq, shared };
-            self.push(&mut state, Entry { event: Arc::clone(event), attempts: 0, claim, returned: false });
+            let claim = Claim { seq, shared, lane, ..Claim::default() };
+            self.push(&mut state, Entry { event: Arc::clone(event), claim, returned: false });
         }
     }
 
@@ -231,9 +236,13 @@ impl Queue {
             state.gone.insert(key);
         }
         if let Some(due) = deferred {
-            state.later = state.later.min((due, claim.seq - 1));
-            state.next_due = Some(state.next_due.map_or(due, |next| next.min(due)));
+            state.expect((due, claim.seq));
         }
+    }
+
+    /// The writer made a row due that nobody in memory knows.
+    pub(super) fn made_due(&self, key: Key) {
+        self.state().expect(key);
     }
 
     /// Keeps a row from being leased, so that it can be settled without a lease. False when it is leased already or was
@@ -279,10 +288,10 @@ impl Queue {
         state.refilling = false;
         let failed = refill.is_none();
         let refill = refill.unwrap_or_else(|| Refill { next_due: plan.next_due, ..Refill::default() });
-        for (event, attempts, claim) in refill.rows {
+        for (event, claim) in refill.rows {
             let key = (claim.due, claim.seq);
             if !state.known.contains(&key) && !state.gone.contains(&key) {
-                self.push(&mut state, Entry { event, attempts, claim, returned: false });
+                self.push(&mut state, Entry { event, claim, returned: false });
             }
         }
         state.gone = HashSet::new();
@@ -330,9 +339,17 @@ impl Queue {
     }
 }
 
+impl State {
+    /// Sees to it that a row is read when it is due.
+    fn expect(&mut self, (due, seq): Key) {
+        self.later = self.later.min((due, seq - 1));
+        self.next_due = Some(self.next_due.map_or(due, |next| next.min(due)));
+    }
+}
+
 impl Home for Queue {
-    fn give_back(&self, event: Arc<Event>, attempts: u32, claim: Claim) {
-        let entry = Entry { event, attempts, claim, returned: true };
+    fn give_back(&self, event: Arc<Event>, claim: Claim) {
+        let entry = Entry { event, claim, returned: true };
         let mut state = self.state();
         let bytes = weight(&entry.event);
         state.ready_bytes += bytes;
@@ -361,8 +378,8 @@ mod tests {
     use super::super::contract::{event, number};
     use super::*;
 
-    fn row(due: i64, seq: u64) -> (Arc<Event>, u32, Claim) {
-        (event(seq), 0, Claim { due, seq: i64::try_from(seq).unwrap(), shared: false })
+    fn row(due: i64, seq: u64) -> (Arc<Event>, Claim) {
+        (event(seq), Claim { due, seq: i64::try_from(seq).unwrap(), ..Claim::default() })
     }
 
     /// A queue whose refill is running, and the lease of its row 1.
@@ -432,7 +449,7 @@ mod tests {
         let large = Arc::new(large);
         for queue in &queues {
             for seq in 1..1000 {
-                queue.push_fresh(&large, seq, false);
+                queue.push_fresh(&large, seq, false, 0);
             }
         }
         assert!(memory.0.load(Relaxed) <= READY_BYTES_MAX + READY_BYTES_WEBHOOK_MAX);
@@ -447,7 +464,7 @@ mod tests {
         let held = |event: &Arc<Event>| {
             let memory: Arc<Memory> = Arc::default();
             let queue = Arc::new(Queue::new(1, "a".into(), Arc::clone(&memory), 8));
-            queue.push_fresh(event, 1, false);
+            queue.push_fresh(event, 1, false, 0);
             let held = memory.0.load(Relaxed);
             let taken = queue.take(1, 0);
             assert_eq!((taken.leases.len(), memory.0.load(Relaxed)), (1, 0));

@@ -5,7 +5,8 @@ use std::sync::mpsc::Receiver;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use rusqlite::{Connection, Result, Row, params};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 use tokio::sync::oneshot;
 
 use crate::delivery::Reason;
@@ -13,29 +14,26 @@ use crate::event::{Event, EventId};
 
 use super::disk::Shared;
 use super::inbox::Order;
+use super::ledger;
 use super::queue::{Key, Plan, Queue, Refill};
-use super::{Claim, DeadLetter, DeadLetterQuery, Settlement, SpoolError};
+use super::{Claim, DEAD_LETTERS_MAX, DeadLetter, DeadLetterPage, DeadLetterQuery, Settlement, SpoolError, at};
 
-/// A page of dead letters is never longer.
-const DEAD_LETTERS_MAX: i64 = 1000;
+/// Dead letters that one question looks at: refills wait no longer than that takes.
+const DEAD_LETTERS_SCANNED_MAX: i64 = 10_000;
+
+/// Whom to tell.
+type Reply<T> = oneshot::Sender<std::result::Result<T, SpoolError>>;
 
 /// What the reader is asked.
 pub(super) enum Ask {
     /// Load what lies on disk for a queue that was marked as refilling.
     Refill(Arc<Queue>),
     /// List dead letters.
-    DeadLetters(DeadLetterQuery, oneshot::Sender<std::result::Result<Vec<DeadLetter>, SpoolError>>),
+    DeadLetters(DeadLetterQuery, Reply<DeadLetterPage>),
+    /// One dead letter with its event's payload.
+    DeadLetter(EventId, String, Reply<Option<(DeadLetter, Bytes)>>),
     /// The spool is gone.
     End,
-}
-
-/// A row of `deliveries` with its event.
-struct Stored {
-    claim: Claim,
-    attempts: u32,
-    bytes: usize,
-    /// `None` when the event is lost: only a damaged disk does this.
-    event: Option<Event>,
 }
 
 /// Answers until it is told to end.
@@ -51,13 +49,17 @@ pub(super) fn run(connection: &Connection, asks: &Receiver<Ask>, shared: &Shared
                 queue.end_refill(&plan, result.ok());
             }
             Ask::DeadLetters(query, reply) => {
-                let letters = dead_letters(connection, query);
-                // Nobody listens any more when the caller's future was dropped.
-                let _ = reply.send(letters.map_err(|error| SpoolError::Unavailable(error.to_string())));
+                tell(reply, dead_letters(connection, &query));
             }
+            Ask::DeadLetter(event, webhook, reply) => tell(reply, dead_letter(connection, event, &webhook)),
             Ask::End => return,
         }
     }
+}
+
+fn tell<T>(reply: Reply<T>, result: Result<T>) {
+    // Nobody listens any more when the caller's future was dropped.
+    let _ = reply.send(result.map_err(|error| SpoolError::Unavailable(error.to_string())));
 }
 
 /// Reads due deferred rows first, which are older, and leaves fresh ones half of the room.
@@ -102,72 +104,116 @@ fn refill(connection: &Connection, shared: &Shared, queue: &Arc<Queue>, plan: &P
 
 /// The rows of a webhook behind a key, up to a due time.
 const ROWS_BEHIND: &str = "
-SELECT d.due, d.seq, d.attempts, e.id, e.kind, e.type, e.received_ms, e.fanout, e.payload
+SELECT d.due, d.seq, d.attempts, d.lane, d.since_ms, d.failing_ms, e.id, e.kind, e.type, e.received_ms, e.fanout, e.payload
 FROM deliveries d LEFT JOIN events e ON e.seq = d.seq
 WHERE d.webhook = ?1 AND (d.due, d.seq) > (?2, ?3) AND d.due <= ?4 ORDER BY d.due, d.seq";
 
 /// Loads one row. One whose event is lost is settled at once: it would come back for ever.
 fn load(shared: &Shared, queue: &Arc<Queue>, row: &Row<'_>, refill: &mut Refill) -> Result<usize> {
-    let Stored { claim, attempts, bytes, event } = stored(row)?;
-    if let Some(event) = event {
-        refill.rows.push((Arc::new(event), attempts, claim));
-        return Ok(bytes);
+    let mut claim = Claim {
+        due: row.get(0)?,
+        seq: row.get(1)?,
+        attempts: row.get(2)?,
+        lane: row.get(3)?,
+        since_ms: row.get(4)?,
+        failing_ms: row.get(5)?,
+        shared: false,
+    };
+    if row.get_ref(6)? == ValueRef::Null {
+        tracing::error!(webhook = %queue.webhook, seq = claim.seq, "dropped a delivery whose event is lost");
+        if queue.claim((claim.due, claim.seq)) {
+            let order = Order { queue: Arc::clone(queue), claim, settlement: Settlement::Delivered, metered: false };
+            shared.inbox.settle(order, claim.lane != 0);
+        }
+        return Ok(0);
     }
-    tracing::error!(webhook = %queue.webhook, seq = claim.seq, "dropped a delivery whose event is lost");
-    if queue.claim((claim.due, claim.seq)) {
-        let settlement = Settlement::Delivered;
-        shared.inbox.settle(Order { queue: Arc::clone(queue), claim, settlement, metered: false });
-    }
+    claim.shared = row.get::<_, i64>(10)? > 1;
+    let raw = Bytes::copy_from_slice(row.get_ref(11)?.as_blob()?);
+    let bytes = raw.len();
+    let event = Event::new(
+        EventId::from_bytes(row.get(6)?),
+        Arc::from(row.get_ref(7)?.as_str()?),
+        Arc::from(row.get_ref(8)?.as_str()?),
+        at(row.get(9)?),
+        raw,
+    );
+    refill.rows.push((Arc::new(event), claim));
     Ok(bytes)
 }
 
-fn stored(row: &Row<'_>) -> Result<Stored> {
-    let (due, seq, attempts) = (row.get(0)?, row.get(1)?, row.get(2)?);
-    let Some(id) = row.get::<_, Option<[u8; 16]>>(3)? else {
-        let claim = Claim { due, seq, shared: false };
-        return Ok(Stored { claim, attempts, bytes: 0, event: None });
+/// What is told of a dead letter.
+const LETTER: &str = "d.number, e.id, e.kind, e.type, e.received_ms, w.name, d.reason, d.last, d.attempts, d.died_ms";
+
+fn dead_letters(connection: &Connection, query: &DeadLetterQuery) -> Result<DeadLetterPage> {
+    let webhook: Option<i64> = match &query.webhook {
+        None => None,
+        Some(name) => {
+            let known = connection
+                .prepare_cached("SELECT id FROM webhooks WHERE name = ?1")?
+                .query_row([&**name], |row| row.get(0))
+                .optional()?;
+            // A webhook that the spool does not know has none.
+            let Some(id) = known else { return Ok(DeadLetterPage::default()) };
+            Some(id)
+        }
     };
-    let claim = Claim { due, seq, shared: row.get::<_, i64>(7)? > 1 };
-    let raw = Bytes::copy_from_slice(row.get_ref(8)?.as_blob()?);
-    let bytes = raw.len();
-    let event = Event::new(
-        EventId::from_bytes(id),
-        Arc::from(row.get_ref(4)?.as_str()?),
-        Arc::from(row.get_ref(5)?.as_str()?),
-        at(row.get(6)?),
-        raw,
+    let (compare, order) = if query.oldest_first { (">", "ASC") } else { ("<", "DESC") };
+    let of_webhook = if webhook.is_some() { "AND webhook = ?3" } else { "AND ?3 IS NULL" };
+    // The inner query bounds what is looked at, the outer one picks.
+    let sql = format!(
+        "SELECT {LETTER} FROM (
+           SELECT * FROM dead WHERE number {compare} ?1 {of_webhook} ORDER BY number {order} LIMIT ?2
+         ) d LEFT JOIN events e ON e.seq = d.seq LEFT JOIN webhooks w ON w.id = d.webhook ORDER BY d.number {order}"
     );
-    Ok(Stored { claim, attempts, bytes, event: Some(event) })
+    let behind = query.behind.unwrap_or(if query.oldest_first { i64::MIN } else { i64::MAX });
+    let limit = query.limit.min(DEAD_LETTERS_MAX);
+    let since_ms = query.since.map_or(i64::MIN, Timestamp::as_millisecond);
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(params![behind, DEAD_LETTERS_SCANNED_MAX, webhook])?;
+    let (mut page, mut scanned) = (DeadLetterPage::default(), 0);
+    while let Some(row) = rows.next()? {
+        if page.letters.len() == limit {
+            return Ok(page);
+        }
+        scanned += 1;
+        page.next = Some(row.get(0)?);
+        let reason_fits =
+            query.reason.is_none_or(|reason| row.get_ref(6).is_ok_and(|text| text.as_str() == Ok(reason.as_str())));
+        if reason_fits && row.get::<_, i64>(9)? >= since_ms && row.get_ref(1)? != ValueRef::Null {
+            page.letters.push(letter(row)?);
+        }
+    }
+    if scanned < DEAD_LETTERS_SCANNED_MAX {
+        page.next = None;
+    }
+    Ok(page)
 }
 
-fn dead_letters(connection: &Connection, query: DeadLetterQuery) -> Result<Vec<DeadLetter>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT d.number, e.id, e.kind, e.type, e.received_ms, w.name, d.reason, d.detail, d.attempts, d.died_ms
-         FROM dead d JOIN events e ON e.seq = d.seq JOIN webhooks w ON w.id = d.webhook
-         WHERE d.number < ?1 ORDER BY d.number DESC LIMIT ?2",
-    )?;
-    let before = query.before.unwrap_or(i64::MAX);
-    let limit = i64::try_from(query.limit).unwrap_or(i64::MAX).min(DEAD_LETTERS_MAX);
-    statement
-        .query_map(params![before, limit], |row| {
-            Ok(DeadLetter {
-                number: row.get(0)?,
-                event: EventId::from_bytes(row.get(1)?),
-                kind: row.get(2)?,
-                event_type: row.get(3)?,
-                received_at: at(row.get(4)?),
-                webhook: row.get(5)?,
-                // A spelling that this version does not know was written by a newer one.
-                reason: Reason::parse(row.get_ref(6)?.as_str()?).unwrap_or(Reason::ClientError),
-                detail: row.get(7)?,
-                attempts: row.get(8)?,
-                died_at: at(row.get(9)?),
-            })
-        })?
-        .collect()
+fn dead_letter(connection: &Connection, event: EventId, webhook: &str) -> Result<Option<(DeadLetter, Bytes)>> {
+    let sql = format!(
+        "SELECT {LETTER}, e.payload FROM dead d JOIN events e ON e.seq = d.seq JOIN webhooks w ON w.id = d.webhook
+         WHERE d.event = ?1 AND w.name = ?2 LIMIT 1"
+    );
+    connection
+        .prepare_cached(&sql)?
+        .query_row(params![event.as_bytes().as_slice(), webhook], |row| {
+            Ok((letter(row)?, Bytes::copy_from_slice(row.get_ref(10)?.as_blob()?)))
+        })
+        .optional()
 }
 
-/// The time of stored milliseconds; out of range only in a damaged file.
-fn at(ms: i64) -> Timestamp {
-    Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH)
+fn letter(row: &Row<'_>) -> Result<DeadLetter> {
+    Ok(DeadLetter {
+        number: row.get(0)?,
+        event: EventId::from_bytes(row.get(1)?),
+        kind: row.get(2)?,
+        event_type: row.get(3)?,
+        received_at: at(row.get(4)?),
+        webhook: row.get(5)?,
+        // A spelling that this version does not know was written by a newer one.
+        reason: Reason::parse(row.get_ref(6)?.as_str()?).unwrap_or(Reason::ClientError),
+        last: row.get_ref(7)?.as_str_or_null()?.and_then(ledger::read),
+        attempts: row.get(8)?,
+        died_at: at(row.get(9)?),
+    })
 }

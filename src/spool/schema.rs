@@ -4,9 +4,10 @@
 //! |---|---|
 //! | `webhooks` | each webhook's number and its kept counters |
 //! | `events` | each event that a delivery or a dead letter needs; `fanout` says how many it had at first |
-//! | `deliveries` | what is pending; `due` is 0 before the first attempt, else wall-clock milliseconds |
+//! | `deliveries` | what is pending; `due` is 0 before the first attempt, else wall-clock milliseconds, and never for what waits for the one before it in its lane |
 //! | `owed` | for an event of more than one webhook: how many deliveries and dead letters still need it |
-//! | `dead` | dead letters, numbered in the order in which they died |
+//! | `dead` | dead letters, numbered in the order in which they died; no number is given twice |
+//! | `key_sets`, `keys_N` | idempotency keys, in sets of which the oldest is dropped whole |
 //!
 //! Pages that are freed are used again; the file itself does not shrink and does not grow past the spool's limit.
 
@@ -22,7 +23,7 @@ pub(super) const DATABASE: &str = "spool.db";
 /// Marks a database as ours: "OUTR".
 const APPLICATION_ID: i64 = 0x4F55_5452;
 /// The version of the tables below.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 /// How long to wait for somebody else who looks into the file, for example the `sqlite3` shell.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 /// `SQLite`'s page size, and so the unit of its log.
@@ -47,14 +48,21 @@ CREATE TABLE events (
   fanout INTEGER NOT NULL, payload BLOB NOT NULL
 ) STRICT;
 CREATE TABLE deliveries (
-  webhook INTEGER NOT NULL, due INTEGER NOT NULL, seq INTEGER NOT NULL, attempts INTEGER NOT NULL,
+  webhook INTEGER NOT NULL, due INTEGER NOT NULL, seq INTEGER NOT NULL, attempts INTEGER NOT NULL, lane INTEGER NOT NULL,
+  since_ms INTEGER NOT NULL, failing_ms INTEGER NOT NULL, last TEXT,
   PRIMARY KEY (webhook, due, seq)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX deferred ON deliveries (webhook, seq) WHERE due > 0;
+CREATE INDEX lanes ON deliveries (webhook, lane, seq) WHERE lane <> 0;
 CREATE TABLE owed (seq INTEGER PRIMARY KEY, n INTEGER NOT NULL) STRICT;
 CREATE TABLE dead (
-  number INTEGER PRIMARY KEY, webhook INTEGER NOT NULL, seq INTEGER NOT NULL, died_ms INTEGER NOT NULL,
-  reason TEXT NOT NULL, detail TEXT NOT NULL, attempts INTEGER NOT NULL
+  number INTEGER PRIMARY KEY AUTOINCREMENT, webhook INTEGER NOT NULL, seq INTEGER NOT NULL, event BLOB, died_ms INTEGER NOT NULL,
+  reason TEXT NOT NULL, attempts INTEGER NOT NULL, last TEXT
+) STRICT;
+CREATE INDEX dead_events ON dead (event, webhook);
+CREATE INDEX dead_webhooks ON dead (webhook);
+CREATE TABLE key_sets (
+  number INTEGER PRIMARY KEY, opened_ms INTEGER NOT NULL, window_ms INTEGER NOT NULL, keys INTEGER NOT NULL
 ) STRICT;
 ";
 
@@ -76,6 +84,9 @@ pub(super) fn open_writer(directory: &Path, bytes_max: u64) -> Result<Connection
     }
     if version > SCHEMA_VERSION {
         return Err(OpenError::Newer { path, found: version, known: SCHEMA_VERSION });
+    }
+    if !empty && version < SCHEMA_VERSION {
+        return Err(OpenError::Older { path, found: version, known: SCHEMA_VERSION });
     }
 
     let log_pages = (bytes_max / LOG_SHARE / PAGE_BYTES).clamp(CHECKPOINT_PAGES_MIN, CHECKPOINT_PAGES_MAX);

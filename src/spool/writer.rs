@@ -3,7 +3,7 @@
 //! When a commit fails, the appends of its transaction are answered with an error and nothing of them is kept. The
 //! settlements are kept and tried again; their number is bounded, because their places in the inbox stay taken.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -12,12 +12,15 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use rusqlite::Connection;
 
+use crate::event::Event;
+
 use super::disk::Shared;
-use super::inbox::{Append, Burial, Gather, Order};
-use super::ledger::{Change, Ledger, due_of};
-use super::queue::Queue;
+use super::inbox::{Append, Burial, Gather, Order, Repair};
+use super::keys::Keys;
+use super::ledger::{Change, Ledger, Pending, due_of};
+use super::queue::{Key, Queue};
 use super::schema::{self, PAGE_BYTES};
-use super::{Settlement, SpoolError};
+use super::{Appended, Settlement, SpoolError};
 
 /// Rows that one step of a burial looks at.
 const BURIAL_STEP: i64 = 256;
@@ -51,7 +54,9 @@ const REGATHER: Duration = Duration::from_micros(300);
 const PACE_SETTLED_MIN: usize = 16;
 
 struct Writer<'c> {
+    connection: &'c Connection,
     ledger: Ledger<'c>,
+    keys: Keys,
     setup: Setup,
     /// Settlements that are not committed yet, in their order.
     orders: Vec<Order>,
@@ -78,19 +83,43 @@ struct Touched {
 
 type Touches = HashMap<i64, Touched>;
 
+/// What a transaction came to.
+#[derive(Default)]
+struct Written {
+    /// The number of the first event that was kept.
+    seq_first: i64,
+    touched: Touches,
+    /// For each append.
+    answers: Vec<Appended>,
+    /// Deliveries that wait for another one of their lane: the number of the webhook, and of the event.
+    blocked: HashSet<(i64, i64)>,
+    /// Deliveries whose turn has come.
+    released: Vec<(Arc<Queue>, Key)>,
+}
+
+/// What a repair came to.
+#[derive(Default)]
+struct Repaired {
+    touched: Touches,
+    made_due: Vec<(Arc<Queue>, Key)>,
+    count: u64,
+}
+
 /// Runs until the spool is closed and everything that was queued is written.
 pub(super) fn run(connection: &Connection, setup: Setup) {
     let _ended = Ended(Arc::clone(&setup.shared));
     let now = Instant::now();
-    let ledger = match Ledger::new(connection) {
-        Ok(ledger) => ledger,
+    let (ledger, keys) = match Ledger::new(connection).and_then(|ledger| Ok((ledger, Keys::read(connection)?))) {
+        Ok(prepared) => prepared,
         Err(error) => {
             tracing::error!(%error, "the spool's writer cannot start");
             return;
         }
     };
     let mut writer = Writer {
+        connection,
         ledger,
+        keys,
         orders: Vec::new(),
         burials: VecDeque::new(),
         stale: HashMap::new(),
@@ -115,6 +144,11 @@ pub(super) fn run(connection: &Connection, setup: Setup) {
         writer.step_burial();
         writer.write(waiting.appends);
         writer.end_burial();
+        for repair in waiting.repairs {
+            let result = writer.repair(&repair);
+            // Nobody listens any more when the caller's future was dropped.
+            let _ = repair.reply.send(result.map_err(|error| SpoolError::Unavailable(error.to_string())));
+        }
         if waiting.closing {
             break;
         }
@@ -149,7 +183,7 @@ impl Writer<'_> {
             return;
         }
         let error = match self.commit(&appends) {
-            Ok((seq_first, touched)) => return self.publish(appends, seq_first, touched),
+            Ok(written) => return self.publish(appends, written),
             Err(error) => error,
         };
         if !self.failing {
@@ -161,8 +195,8 @@ impl Writer<'_> {
             self.setup.shared.inbox.answer(append, Err(SpoolError::Unavailable(error.to_string())));
         }
         // The appends may be what there is no room for: settlements make room.
-        if settle_alone && let Ok((seq_first, touched)) = self.commit(&[]) {
-            return self.publish(Vec::new(), seq_first, touched);
+        if settle_alone && let Ok(written) = self.commit(&[]) {
+            return self.publish(Vec::new(), written);
         }
         self.retry_at = (!self.orders.is_empty()).then(|| Instant::now() + RETRY_EVERY);
     }
@@ -196,58 +230,97 @@ impl Writer<'_> {
     }
 
     /// One transaction. All of it is undone when it fails.
-    fn commit(&mut self, appends: &[Append]) -> rusqlite::Result<(i64, Touches)> {
+    fn commit(&mut self, appends: &[Append]) -> rusqlite::Result<Written> {
         let started = Instant::now();
-        let seq_first = self.setup.seq_last + 1;
+        let seq_before = self.setup.seq_last;
         let result = self.ledger.begin().and_then(|()| {
-            let touched = self.change(appends)?;
+            let written = self.change(appends)?;
             self.ledger.commit()?;
-            Ok(touched)
+            Ok(written)
         });
         match result {
-            Ok(touched) => {
+            Ok(written) => {
                 (self.setup.commit_seen)(started.elapsed());
                 self.retry_at = None;
                 if self.failing {
                     self.failing = false;
                     tracing::info!("the spool can be written again");
                 }
-                Ok((seq_first, touched))
+                Ok(written)
             }
             Err(error) => {
                 self.ledger.rollback();
-                self.setup.seq_last = seq_first - 1;
+                self.setup.seq_last = seq_before;
+                if appends.iter().any(|append| append.key.is_some()) {
+                    // What was kept there of keys was undone; without the sets none is recognised, which a sender can bear.
+                    match Keys::read(self.connection) {
+                        Ok(keys) => self.keys = keys,
+                        Err(error) => tracing::warn!(%error, "the idempotency keys could not be read again"),
+                    }
+                }
                 Err(error)
             }
         }
     }
 
-    fn change(&mut self, appends: &[Append]) -> rusqlite::Result<Touches> {
-        let mut touched = Touches::new();
+    fn change(&mut self, appends: &[Append]) -> rusqlite::Result<Written> {
+        let mut written = Written { seq_first: self.setup.seq_last + 1, ..Written::default() };
+        let now_ms = Timestamp::now().as_millisecond();
         for order in &self.orders {
             let change = self.ledger.settle(order.queue.id, order.claim, &order.settlement)?;
             let deferred = matches!(order.settlement, Settlement::Defer { .. });
-            touch(&mut touched, &order.queue, change, deferred).settled += 1;
-        }
-        for (event, queues) in appends.iter().flat_map(|append| &append.events) {
-            self.setup.seq_last += 1;
-            let seq = self.setup.seq_last;
-            self.ledger.add_event(seq, event, i64::try_from(queues.len()).unwrap_or(i64::MAX))?;
-            for queue in queues {
-                self.ledger.add_delivery(queue.id, seq)?;
-                touch(&mut touched, queue, Change { pending: 1, dead: 0 }, true);
+            touch(&mut written.touched, &order.queue, change, deferred).settled += 1;
+            if order.claim.lane != 0
+                && order.queue.blocked.load(Relaxed)
+                && let Some(key) = self.ledger.release_lane(order.queue.id, order.claim.lane, now_ms)?
+            {
+                touch(&mut written.touched, &order.queue, Change::default(), true);
+                written.released.push((Arc::clone(&order.queue), key));
             }
         }
-        for Touched { queue, change, .. } in touched.values() {
+        for append in appends {
+            let appended = match &append.key {
+                Some(key) => self.keys.keep(self.connection, key, now_ms)?,
+                None => Appended::New,
+            };
+            if appended == Appended::New {
+                for (event, owed) in &append.events {
+                    self.add_event(event, owed, &mut written)?;
+                }
+            }
+            written.answers.push(appended);
+        }
+        for Touched { queue, change, .. } in written.touched.values() {
             if *change != Change::default() {
                 self.ledger.count(queue.id, &queue.webhook, *change)?;
             }
         }
-        Ok(touched)
+        Ok(written)
+    }
+
+    fn add_event(
+        &mut self,
+        event: &Arc<Event>,
+        owed: &[(Arc<Queue>, i64)],
+        written: &mut Written,
+    ) -> rusqlite::Result<()> {
+        self.setup.seq_last += 1;
+        let seq = self.setup.seq_last;
+        self.ledger.add_event(seq, event, i64::try_from(owed.len()).unwrap_or(i64::MAX))?;
+        for (queue, lane) in owed {
+            if self.ledger.add_delivery(queue.id, seq, *lane)? {
+                // Told at once: a settlement in between has to look for whose turn it is.
+                queue.blocked.store(true, Relaxed);
+                written.blocked.insert((queue.id, seq));
+            }
+            touch(&mut written.touched, queue, Change { pending: 1, dead: 0 }, true);
+        }
+        Ok(())
     }
 
     /// Tells the queues, the counters and the senders what is durable now.
-    fn publish(&mut self, appends: Vec<Append>, seq_first: i64, touched: Touches) {
+    fn publish(&mut self, appends: Vec<Append>, written: Written) {
+        let Written { seq_first, touched, answers, blocked, released } = written;
         let mut metered = 0;
         for order in self.orders.drain(..) {
             metered += usize::from(order.metered);
@@ -257,16 +330,22 @@ impl Writer<'_> {
                 self.stale.insert(order.queue.id, order.queue);
             }
         }
+        for (queue, key) in released {
+            queue.made_due(key);
+        }
         for Touched { queue, change, .. } in touched.values() {
             add(&queue.pending, change.pending);
             add(&queue.dead, change.dead);
         }
-        for ((event, queues), seq) in appends.iter().flat_map(|append| &append.events).zip(seq_first..) {
-            for queue in queues {
+        let kept = appends.iter().zip(&answers).filter(|(_, answer)| **answer == Appended::New);
+        for ((event, owed), seq) in kept.flat_map(|(append, _)| &append.events).zip(seq_first..) {
+            for (queue, lane) in owed {
                 if queue.oldest_ms.load(Relaxed) == 0 {
                     queue.set_oldest(Some((seq, event.received_at.as_millisecond())));
                 }
-                queue.push_fresh(event, seq, queues.len() > 1);
+                if blocked.is_empty() || !blocked.contains(&(queue.id, seq)) {
+                    queue.push_fresh(event, seq, owed.len() > 1, *lane);
+                }
             }
         }
         let overrun = touched.values().any(|touched| touched.settled >= PACE_SETTLED_MIN && touched.queue.is_behind());
@@ -276,6 +355,7 @@ impl Writer<'_> {
         for Touched { queue, wake, .. } in touched.into_values() {
             if queue.pending.load(Relaxed) == 0 {
                 queue.set_oldest(None);
+                queue.blocked.store(false, Relaxed);
                 self.stale.remove(&queue.id);
             }
             if wake {
@@ -285,9 +365,60 @@ impl Writer<'_> {
         self.measure();
         let inbox = &self.setup.shared.inbox;
         inbox.settled(metered);
-        for append in appends {
-            inbox.answer(append, Ok(()));
+        for (append, answer) in appends.into_iter().zip(answers) {
+            inbox.answer(append, Ok(answer));
         }
+    }
+
+    /// Makes something else of dead letters, in a transaction of its own. How many there were.
+    fn repair(&mut self, repair: &Repair) -> rusqlite::Result<u64> {
+        let queues: HashMap<i64, Arc<Queue>> =
+            self.setup.shared.queues().into_iter().map(|queue| (queue.id, queue)).collect();
+        let now_ms = Timestamp::now().as_millisecond();
+        self.ledger.begin()?;
+        let result = self.change_dead(repair, &queues, now_ms).and_then(|repaired| {
+            self.ledger.commit()?;
+            Ok(repaired)
+        });
+        let Repaired { touched, made_due, count } = result.inspect_err(|_| self.ledger.rollback())?;
+        for (queue, key) in made_due {
+            queue.made_due(key);
+        }
+        for Touched { queue, change, .. } in touched.into_values() {
+            add(&queue.pending, change.pending);
+            add(&queue.dead, change.dead);
+            self.stale.insert(queue.id, Arc::clone(&queue));
+            queue.wake();
+        }
+        self.measure();
+        Ok(count)
+    }
+
+    fn change_dead(
+        &mut self,
+        repair: &Repair,
+        queues: &HashMap<i64, Arc<Queue>>,
+        now_ms: i64,
+    ) -> rusqlite::Result<Repaired> {
+        let mut repaired = Repaired::default();
+        for number in &repair.numbers {
+            let (webhook, key) = if repair.replay {
+                self.ledger.replay(*number, now_ms)?.map(|(webhook, key)| (webhook, Some(key)))
+            } else {
+                self.ledger.forget(*number)?.map(|webhook| (webhook, None))
+            }
+            .unwrap_or_default();
+            // Every webhook with something in store has its queue; a number that is not there has no webhook.
+            let Some(queue) = queues.get(&webhook) else { continue };
+            repaired.count += 1;
+            let change = Change { pending: i64::from(repair.replay), dead: -1 };
+            touch(&mut repaired.touched, queue, change, true);
+            repaired.made_due.extend(key.map(|key| (Arc::clone(queue), key)));
+        }
+        for Touched { queue, change, .. } in repaired.touched.values() {
+            self.ledger.count(queue.id, &queue.webhook, *change)?;
+        }
+        Ok(repaired)
     }
 
     /// Turns the next rows of the first burial into orders.
@@ -297,7 +428,12 @@ impl Writer<'_> {
             return;
         }
         let Some(burial) = self.burials.front_mut() else { return };
-        let rows = match self.ledger.pending(burial.queue.id, burial.cursor, BURIAL_STEP) {
+        let id = burial.queue.id;
+        let rows = match burial.older_than_ms {
+            Some(_) if burial.attempted => self.ledger.attempted(id, burial.cursor.1, BURIAL_STEP),
+            _ => self.ledger.pending(id, burial.cursor, BURIAL_STEP),
+        };
+        let rows = match rows {
             Ok(rows) => rows,
             Err(error) => {
                 if let Some(burial) = self.burials.pop_front() {
@@ -306,16 +442,44 @@ impl Writer<'_> {
                 return;
             }
         };
-        burial.drained = i64::try_from(rows.len()).is_ok_and(|rows| rows < BURIAL_STEP);
+        let mut ended = i64::try_from(rows.len()).is_ok_and(|rows| rows < BURIAL_STEP);
         let at = Timestamp::now();
-        for (claim, attempts) in rows {
+        for Pending { claim, since_ms } in rows {
+            if let Some(older_than_ms) = burial.older_than_ms {
+                if !burial.attempted && claim.due > 0 {
+                    // The rest is gone through in the order of arrival.
+                    ended = true;
+                    break;
+                }
+                if since_ms >= older_than_ms {
+                    // What was replayed is younger than its place says.
+                    if claim.since_ms != 0 {
+                        burial.cursor = (claim.due, claim.seq);
+                        continue;
+                    }
+                    ended = true;
+                    break;
+                }
+            }
             burial.cursor = (claim.due, claim.seq);
             if burial.queue.claim(burial.cursor) {
                 burial.count += 1;
-                let settlement =
-                    Settlement::Bury { reason: burial.reason, detail: burial.detail.clone(), attempts, at };
+                let attempts = claim.attempts;
+                let settlement = Settlement::Bury { reason: burial.reason, last: None, attempts, at };
                 self.orders.push(Order { queue: Arc::clone(&burial.queue), claim, settlement, metered: false });
             }
+        }
+        if !ended {
+            return;
+        }
+        burial.cursor = (0, 0);
+        if burial.older_than_ms.is_some() && !burial.attempted {
+            burial.attempted = true;
+        } else if burial.older_than_ms.is_none() && burial.count > burial.count_before {
+            // What was buried may have let others of its lane go, to before where this has looked.
+            burial.count_before = burial.count;
+        } else {
+            burial.drained = true;
         }
     }
 
@@ -342,6 +506,9 @@ impl Writer<'_> {
         }
         if self.retention_at <= now {
             self.retention_at = now + RETENTION_EVERY;
+            if let Err(error) = self.keys.drop_old(self.connection, Timestamp::now().as_millisecond()) {
+                tracing::warn!(%error, "old idempotency keys could not be dropped");
+            }
             match drop_old_dead(&mut self.ledger, self.setup.dead_letter_retention, RETENTION_STEP) {
                 Ok(dropped) => {
                     let count: i64 = dropped.values().sum();

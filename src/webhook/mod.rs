@@ -2,6 +2,7 @@
 
 pub mod filter;
 pub mod judge;
+pub mod ordering;
 pub mod request;
 pub mod retry;
 pub mod validator;
@@ -18,6 +19,7 @@ use crate::secret::Secret;
 use crate::template::Template;
 
 use filter::Filter;
+use ordering::Ordering;
 use retry::Policy;
 use validator::Validator;
 
@@ -56,6 +58,8 @@ pub struct Webhook {
     pub filters: Vec<Filter>,
     /// All must pass.
     pub validators: Vec<Validator>,
+    /// Which deliveries wait for each other.
+    pub ordering: Ordering,
     /// When a failed delivery is tried again.
     pub retry: Policy,
     /// Attempts at the same time, at least 1.

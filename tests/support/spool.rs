@@ -6,9 +6,6 @@ use outrigger::spool::{Backlog, DeadLetter, DeadLetterQuery, DiskSpool, Options,
 
 use super::receiver::RUNTIME;
 
-/// Dead letters in one page.
-const PAGE: usize = 500;
-
 /// All that is left in a spool.
 #[derive(Debug)]
 pub(crate) struct Left {
@@ -28,12 +25,12 @@ impl Left {
 pub(crate) fn left(directory: &Path) -> Left {
     let spool = DiskSpool::open(Options::new(directory)).unwrap_or_else(|error| panic!("{error}"));
     RUNTIME.block_on(async {
-        let (mut dead, mut before) = (Vec::new(), None);
+        let (mut dead, mut query) = (Vec::new(), DeadLetterQuery::default());
         loop {
-            let page = spool.dead_letters(DeadLetterQuery { limit: PAGE, before }).await.expect("they can be read");
-            let Some(last) = page.last() else { break };
-            before = Some(last.number);
-            dead.extend(page);
+            let page = spool.dead_letters(query.clone()).await.expect("they can be read");
+            dead.extend(page.letters);
+            let Some(next) = page.next else { break };
+            query.behind = Some(next);
         }
         let backlog = spool.backlog();
         spool.close().await;

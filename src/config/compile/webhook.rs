@@ -16,6 +16,7 @@ use crate::config::tests::TestCase;
 use crate::diagnostic::nearest;
 use crate::kind::Kind;
 use crate::template::Format;
+use crate::webhook::ordering::Ordering;
 use crate::webhook::{Status, Triggers, Webhook};
 
 /// The kind of a file that names none.
@@ -98,6 +99,7 @@ pub(in crate::config) fn webhook(
         timeout,
         filters,
         validators,
+        ordering: Ordering::None,
         retry,
         concurrency: usize::try_from(limits.concurrency).unwrap_or(usize::MAX),
         response_bytes_max: usize::try_from(limits.response_bytes_max).unwrap_or(usize::MAX),
