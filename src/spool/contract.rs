@@ -108,7 +108,7 @@ pub(super) fn deferred_to(until: Timestamp, attempts: u32) -> Settlement {
 }
 
 /// A second connection to the database, to look inside or to make the disk fail.
-fn inside(directory: &Path) -> Connection {
+pub(super) fn inside(directory: &Path) -> Connection {
     let connection = Connection::open(directory.join("spool/spool.db")).unwrap();
     connection.busy_timeout(LONG).unwrap();
     connection

@@ -9,6 +9,7 @@ use tokio::sync::{Semaphore, oneshot};
 use crate::delivery::Reason;
 use crate::event::Event;
 
+use super::ledger::{Aged, Sort};
 use super::queue::{Key as RowKey, Queue};
 use super::{Appended, Claim, Key, Settlement, SpoolError};
 
@@ -48,20 +49,25 @@ pub(super) struct Order {
 pub(super) struct Burial {
     pub(super) queue: Arc<Queue>,
     pub(super) reason: Reason,
-    /// Only those whose age counts from before this.
-    pub(super) older_than_ms: Option<i64>,
-    /// Rows up to here were looked at.
-    pub(super) cursor: RowKey,
-    /// Those that were attempted or wait for their turn are looked at, behind the fresh ones.
-    pub(super) attempted: bool,
-    /// No rows are left behind the cursor.
+    /// Which of them.
+    pub(super) doomed: Doomed,
+    /// No rows are left to look at.
     pub(super) drained: bool,
     /// How many were buried.
     pub(super) count: u64,
-    /// How many there were when the rows were last gone through from the start.
-    pub(super) count_before: u64,
+    /// How many rows were taken since they are gone through from the start.
+    pub(super) claimed: u64,
     /// Whom to tell.
     pub(super) reply: oneshot::Sender<Result<u64, SpoolError>>,
+}
+
+/// Which deliveries become dead letters, and up to where they were looked at.
+#[derive(Clone, Copy)]
+pub(super) enum Doomed {
+    /// All.
+    All { cursor: RowKey },
+    /// Those whose age counts from before a time.
+    Older { older_than_ms: i64, sort: Sort, cursor: Aged },
 }
 
 /// Dead letters that are to be something else.
@@ -179,12 +185,14 @@ impl Inbox {
         let burial = Burial {
             queue,
             reason,
-            older_than_ms,
-            cursor: (0, 0),
-            attempted: false,
+            doomed: older_than_ms.map_or(Doomed::All { cursor: (0, 0) }, |older_than_ms| Doomed::Older {
+                older_than_ms,
+                sort: Sort::Fresh,
+                cursor: Aged::default(),
+            }),
             drained: false,
             count: 0,
-            count_before: 0,
+            claimed: 0,
             reply,
         };
         self.ask(|waiting| waiting.burials.push(burial))?;

@@ -109,3 +109,87 @@ impl Keys {
 fn drop_set(connection: &Connection, number: i64) -> Result<()> {
     connection.execute_batch(&format!("DROP TABLE keys_{number}; DELETE FROM key_sets WHERE number = {number}"))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "unwrap is for tests")]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+
+    use super::*;
+
+    const WINDOW_MS: i64 = 7_000;
+
+    fn connection() -> Connection {
+        let connection = Connection::open_in_memory().unwrap();
+        let table =
+            "CREATE TABLE key_sets (number INTEGER PRIMARY KEY, opened_ms INTEGER, window_ms INTEGER, keys INTEGER)";
+        connection.execute_batch(table).unwrap();
+        connection
+    }
+
+    fn key(n: u64) -> Key {
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&n.to_be_bytes());
+        Key { id, content: [1; 16], receipt: Bytes::new(), window: Duration::from_millis(WINDOW_MS.unsigned_abs()) }
+    }
+
+    fn is_known(keys: &mut Keys, connection: &Connection, n: u64, now_ms: i64) -> bool {
+        keys.keep(connection, &key(n), now_ms).unwrap() != Appended::New
+    }
+
+    fn tables(connection: &Connection) -> i64 {
+        let sql = "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'keys\\_%' ESCAPE '\\' AND type = 'table'";
+        connection.query_row(sql, [], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn a_key_is_known_for_its_window_and_not_longer_and_its_set_is_dropped() {
+        let connection = connection();
+        let mut keys = Keys::read(&connection).unwrap();
+        for second in 0..40_i64 {
+            let now_ms = 1_000_000 + second * 500;
+            assert!(!is_known(&mut keys, &connection, second.unsigned_abs(), now_ms));
+            let oldest = (second - 13).max(0);
+            assert!(
+                is_known(&mut keys, &connection, oldest.unsigned_abs(), now_ms),
+                "after {} ms",
+                (second - oldest) * 500
+            );
+            assert!(keys.0.len() <= SETS_MAX);
+            // What was read again is the same.
+            if second % 5 == 0 {
+                keys = Keys::read(&connection).unwrap();
+            }
+        }
+        let later_ms = 1_000_000 + 39 * 500 + WINDOW_MS;
+        assert!(!is_known(&mut keys, &connection, 39, later_ms));
+        keys.drop_old(&connection, later_ms + 3 * WINDOW_MS).unwrap();
+        assert_eq!((keys.0.len(), tables(&connection)), (0, 0));
+    }
+
+    #[test]
+    fn there_are_never_more_than_a_million_and_the_latest_are_known() {
+        let connection = connection();
+        let mut keys = Keys::read(&connection).unwrap();
+        for n in 0..20 {
+            // A set is filled by what is written of it.
+            assert!(!is_known(&mut keys, &connection, n, 5));
+            keys.0.last_mut().unwrap().keys = SET_KEYS_MAX;
+        }
+        assert_eq!((keys.0.len(), tables(&connection)), (SETS_MAX, 8));
+        assert!(is_known(&mut keys, &connection, 19, 5) && is_known(&mut keys, &connection, 12, 5));
+        assert!(!is_known(&mut keys, &connection, 11, 5), "the oldest are forgotten first");
+        assert_eq!(SETS_MAX as i64 * SET_KEYS_MAX, 1_000_000);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_loses_no_key() {
+        let connection = connection();
+        let mut keys = Keys::read(&connection).unwrap();
+        assert!(!is_known(&mut keys, &connection, 1, 1_000_000));
+        assert!(!is_known(&mut keys, &connection, 2, 900_000));
+        assert!(is_known(&mut keys, &connection, 1, 900_001) && is_known(&mut keys, &connection, 2, 900_001));
+    }
+}

@@ -31,7 +31,9 @@ pub(super) struct Ledger<'c> {
     last: Statement<'c>,
     take_dead: Statement<'c>,
     fanout: Statement<'c>,
-    attempted: Statement<'c>,
+    aged_fresh: Statement<'c>,
+    aged_deferred: Statement<'c>,
+    aged_replayed: Statement<'c>,
     add_owed: Statement<'c>,
     drop_delivery: Statement<'c>,
     move_delivery: Statement<'c>,
@@ -44,7 +46,6 @@ pub(super) struct Ledger<'c> {
     count: Statement<'c>,
     uncount_dead: Statement<'c>,
     pending: Statement<'c>,
-    oldest: Statement<'c>,
     pages: Statement<'c>,
     pages_free: Statement<'c>,
     checkpoint: Statement<'c>,
@@ -95,18 +96,13 @@ impl<'c> Ledger<'c> {
                  LEFT JOIN events e ON e.seq = d.seq
                  WHERE d.webhook = ?1 AND (d.due, d.seq) > (?2, ?3) ORDER BY d.due, d.seq LIMIT ?4",
             )?,
-            attempted: prepare(
-                "SELECT d.due, d.seq, d.attempts, coalesce(e.fanout, 1), d.lane, e.received_ms, d.since_ms
-                 FROM deliveries d INDEXED BY deferred LEFT JOIN events e ON e.seq = d.seq
-                 WHERE d.webhook = ?1 AND d.due > 0 AND d.seq > ?2 ORDER BY d.seq LIMIT ?3",
-            )?,
-            oldest: prepare(
-                "SELECT seq, received_ms FROM events WHERE seq = (SELECT min(first) FROM (
-                   SELECT (SELECT seq FROM deliveries WHERE webhook = ?1 AND due = 0 ORDER BY seq LIMIT 1) AS first
-                   UNION ALL
-                   SELECT (SELECT seq FROM deliveries INDEXED BY deferred WHERE webhook = ?1 AND due > 0
-                           ORDER BY seq LIMIT 1)))",
-            )?,
+            aged_fresh: prepare(&aged("d.due = 0 AND d.seq > ?2 AND ?3 = ?3", "", "d.seq"))?,
+            aged_deferred: prepare(&aged("d.due > 0 AND d.since_ms = 0 AND d.seq > ?2 AND ?3 = ?3", "deferred", "d.seq"))?,
+            aged_replayed: prepare(&aged(
+                "d.since_ms > 0 AND (d.since_ms, d.seq) > (?3, ?2)",
+                "replayed",
+                "d.since_ms, d.seq",
+            ))?,
             pages: prepare("PRAGMA page_count")?,
             pages_free: prepare("PRAGMA freelist_count")?,
             checkpoint: prepare("PRAGMA wal_checkpoint(TRUNCATE)")?,
@@ -241,14 +237,27 @@ impl<'c> Ledger<'c> {
         self.pending.query_map(params![webhook, cursor.0, cursor.1, limit], pending)?.collect()
     }
 
-    /// Those that are not fresh, behind a number in the order of their numbers.
-    pub(super) fn attempted(&mut self, webhook: i64, behind: i64, limit: i64) -> Result<Vec<Pending>> {
-        self.attempted.query_map([webhook, behind, limit], pending)?.collect()
+    /// The rows of one sort in the order in which their age began to count, behind `cursor`: that of the last one seen.
+    pub(super) fn aged(&mut self, webhook: i64, sort: Sort, cursor: Aged, limit: i64) -> Result<Vec<Pending>> {
+        let statement = match sort {
+            Sort::Fresh => &mut self.aged_fresh,
+            Sort::Deferred => &mut self.aged_deferred,
+            Sort::Replayed => &mut self.aged_replayed,
+        };
+        statement.query_map(params![webhook, cursor.seq, cursor.since_ms, limit], pending)?.collect()
     }
 
-    /// The oldest pending event of a webhook: its number, and when it was taken in.
+    /// The oldest pending delivery of a webhook: the number of its event, and since when its age counts.
     pub(super) fn oldest(&mut self, webhook: i64) -> Result<Option<(i64, i64)>> {
-        self.oldest.query_row([webhook], |row| Ok((row.get(0)?, row.get(1)?))).optional()
+        let mut oldest: Option<(i64, i64)> = None;
+        for sort in Sort::ALL {
+            for Pending { claim, since_ms } in self.aged(webhook, sort, Aged::default(), 1)? {
+                if oldest.is_none_or(|(_, oldest_ms)| since_ms < oldest_ms) {
+                    oldest = Some((claim.seq, since_ms));
+                }
+            }
+        }
+        Ok(oldest)
     }
 
     /// Drops up to `limit` dead letters that died before `before_ms`; the webhook of each.
@@ -292,6 +301,42 @@ impl<'c> Ledger<'c> {
         }
         self.drop_event.execute([seq]).map(drop)
     }
+}
+
+/// Pending rows by what makes their order: each sort has an index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sort {
+    /// Never attempted, in the order of arrival.
+    Fresh,
+    /// Attempted, or waiting for their turn, in the order of arrival.
+    Deferred,
+    /// Replayed, in the order of their replays.
+    Replayed,
+}
+
+impl Sort {
+    pub(super) const ALL: [Self; 3] = [Self::Fresh, Self::Deferred, Self::Replayed];
+
+    /// The next one, until there is none.
+    pub(super) fn next(self) -> Option<Self> {
+        Self::ALL.into_iter().skip_while(|sort| *sort != self).nth(1)
+    }
+}
+
+/// A place in the order of a [`Sort`].
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Aged {
+    pub(super) since_ms: i64,
+    pub(super) seq: i64,
+}
+
+fn aged(place: &str, index: &str, order: &str) -> String {
+    let index = if index.is_empty() { String::new() } else { format!("INDEXED BY {index}") };
+    format!(
+        "SELECT d.due, d.seq, d.attempts, coalesce(e.fanout, 1), d.lane, e.received_ms, d.since_ms
+         FROM deliveries d {index} LEFT JOIN events e ON e.seq = d.seq
+         WHERE d.webhook = ?1 AND {place} ORDER BY {order} LIMIT ?4"
+    )
 }
 
 /// A pending row, and when its age began to count.

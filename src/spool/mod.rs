@@ -60,7 +60,11 @@ mod disk;
 mod inbox;
 mod keys;
 mod ledger;
+#[cfg(test)]
+mod letters;
 mod lock;
+#[cfg(test)]
+mod order;
 mod queue;
 mod reader;
 mod schema;
@@ -295,7 +299,7 @@ pub struct Backlog {
     pub pending: u64,
     /// Dead letters that are kept.
     pub dead: u64,
-    /// When the oldest pending event was taken in. It may lag a second behind the settlements.
+    /// Since when the age of the oldest pending delivery counts. It may lag a second behind the settlements.
     pub oldest_pending: Option<Timestamp>,
 }
 

@@ -52,7 +52,8 @@ CREATE TABLE deliveries (
   since_ms INTEGER NOT NULL, failing_ms INTEGER NOT NULL, last TEXT,
   PRIMARY KEY (webhook, due, seq)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX deferred ON deliveries (webhook, seq) WHERE due > 0;
+CREATE INDEX deferred ON deliveries (webhook, seq) WHERE due > 0 AND since_ms = 0;
+CREATE INDEX replayed ON deliveries (webhook, since_ms, seq) WHERE since_ms > 0;
 CREATE INDEX lanes ON deliveries (webhook, lane, seq) WHERE lane <> 0;
 CREATE TABLE owed (seq INTEGER PRIMARY KEY, n INTEGER NOT NULL) STRICT;
 CREATE TABLE dead (

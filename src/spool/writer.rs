@@ -15,9 +15,9 @@ use rusqlite::Connection;
 use crate::event::Event;
 
 use super::disk::Shared;
-use super::inbox::{Append, Burial, Gather, Order, Repair};
+use super::inbox::{Append, Burial, Doomed, Gather, Order, Repair};
 use super::keys::Keys;
-use super::ledger::{Change, Ledger, Pending, due_of};
+use super::ledger::{Aged, BLOCKED, Change, Ledger, Pending, due_of};
 use super::queue::{Key, Queue};
 use super::schema::{self, PAGE_BYTES};
 use super::{Appended, Settlement, SpoolError};
@@ -89,6 +89,8 @@ struct Written {
     /// The number of the first event that was kept.
     seq_first: i64,
     touched: Touches,
+    /// Dead letters that the first burial made.
+    buried: u64,
     /// For each append.
     answers: Vec<Appended>,
     /// Deliveries that wait for another one of their lane: the number of the webhook, and of the event.
@@ -270,6 +272,7 @@ impl Writer<'_> {
             let change = self.ledger.settle(order.queue.id, order.claim, &order.settlement)?;
             let deferred = matches!(order.settlement, Settlement::Defer { .. });
             touch(&mut written.touched, &order.queue, change, deferred).settled += 1;
+            written.buried += u64::from(!order.metered && change.dead > 0);
             if order.claim.lane != 0
                 && order.queue.blocked.load(Relaxed)
                 && let Some(key) = self.ledger.release_lane(order.queue.id, order.claim.lane, now_ms)?
@@ -320,7 +323,10 @@ impl Writer<'_> {
 
     /// Tells the queues, the counters and the senders what is durable now.
     fn publish(&mut self, appends: Vec<Append>, written: Written) {
-        let Written { seq_first, touched, answers, blocked, released } = written;
+        let Written { seq_first, touched, buried, answers, blocked, released } = written;
+        if let Some(burial) = self.burials.front_mut() {
+            burial.count += buried;
+        }
         let mut metered = 0;
         for order in self.orders.drain(..) {
             metered += usize::from(order.metered);
@@ -429,9 +435,9 @@ impl Writer<'_> {
         }
         let Some(burial) = self.burials.front_mut() else { return };
         let id = burial.queue.id;
-        let rows = match burial.older_than_ms {
-            Some(_) if burial.attempted => self.ledger.attempted(id, burial.cursor.1, BURIAL_STEP),
-            _ => self.ledger.pending(id, burial.cursor, BURIAL_STEP),
+        let rows = match burial.doomed {
+            Doomed::All { cursor } => self.ledger.pending(id, cursor, BURIAL_STEP),
+            Doomed::Older { sort, cursor, .. } => self.ledger.aged(id, sort, cursor, BURIAL_STEP),
         };
         let rows = match rows {
             Ok(rows) => rows,
@@ -444,42 +450,40 @@ impl Writer<'_> {
         };
         let mut ended = i64::try_from(rows.len()).is_ok_and(|rows| rows < BURIAL_STEP);
         let at = Timestamp::now();
+        let first = self.orders.len();
         for Pending { claim, since_ms } in rows {
-            if let Some(older_than_ms) = burial.older_than_ms {
-                if !burial.attempted && claim.due > 0 {
-                    // The rest is gone through in the order of arrival.
+            match &mut burial.doomed {
+                Doomed::All { cursor } => *cursor = (claim.due, claim.seq),
+                Doomed::Older { older_than_ms, .. } if since_ms >= *older_than_ms => {
                     ended = true;
                     break;
                 }
-                if since_ms >= older_than_ms {
-                    // What was replayed is younger than its place says.
-                    if claim.since_ms != 0 {
-                        burial.cursor = (claim.due, claim.seq);
-                        continue;
-                    }
-                    ended = true;
-                    break;
-                }
+                Doomed::Older { cursor, .. } => *cursor = Aged { since_ms, seq: claim.seq },
             }
-            burial.cursor = (claim.due, claim.seq);
-            if burial.queue.claim(burial.cursor) {
-                burial.count += 1;
-                let attempts = claim.attempts;
-                let settlement = Settlement::Bury { reason: burial.reason, last: None, attempts, at };
+            if burial.queue.claim((claim.due, claim.seq)) {
+                burial.claimed += 1;
+                let settlement = Settlement::Bury { reason: burial.reason, last: None, attempts: claim.attempts, at };
                 self.orders.push(Order { queue: Arc::clone(&burial.queue), claim, settlement, metered: false });
             }
+        }
+        // What is blocked goes first: the one before it would make it due, and it would not be where it was found.
+        if let Some(orders) = self.orders.get_mut(first..) {
+            orders.sort_by_key(|order| order.claim.due != BLOCKED);
         }
         if !ended {
             return;
         }
-        burial.cursor = (0, 0);
-        if burial.older_than_ms.is_some() && !burial.attempted {
-            burial.attempted = true;
-        } else if burial.older_than_ms.is_none() && burial.count > burial.count_before {
+        match &mut burial.doomed {
             // What was buried may have let others of its lane go, to before where this has looked.
-            burial.count_before = burial.count;
-        } else {
-            burial.drained = true;
+            Doomed::All { cursor } if burial.claimed > 0 => {
+                *cursor = (0, 0);
+                burial.claimed = 0;
+            }
+            Doomed::All { .. } => burial.drained = true,
+            Doomed::Older { sort, cursor, .. } => match sort.next() {
+                Some(next) => (*sort, *cursor) = (next, Aged::default()),
+                None => burial.drained = true,
+            },
         }
     }
 
