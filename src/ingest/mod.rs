@@ -104,7 +104,9 @@ impl Ingest {
         let wait = wait_of(request.uri().query())?;
         let format = body_format(request.headers())?;
         let bytes_max = live.snapshot.settings.ingest.body_bytes_max;
-        let key = key_of(request.headers())?;
+        let window = live.snapshot.settings.ingest.idempotency_window;
+        // No window knows no keys.
+        let key = if window.is_zero() { None } else { key_of(request.headers())? };
         let path = request.uri().path().to_owned();
         let body = read_body(request.into_body(), bytes_max).await.map_err(|error| body_problem(error, bytes_max))?;
         let content = if key.is_some() { content_of(&path, format, &body) } else { [0; 16] };
@@ -130,7 +132,6 @@ impl Ingest {
         };
         let events = planned.iter().filter(|planned| !planned.wanted.is_empty());
         let events = events.map(|planned| (Arc::clone(&planned.event), planned.wanted.clone())).collect();
-        let window = live.snapshot.settings.ingest.idempotency_window;
         let key = key.map(|id| Key { id, content, receipt: receipt(&planned).into(), window });
         let batch = Batch { events, key };
         if !batch.events.is_empty() || batch.key.is_some() {

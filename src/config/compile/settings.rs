@@ -121,8 +121,6 @@ impl<'f, 't: 'f> Sections<'f, 't, '_, '_> {
         let body_bytes_max = table.size(report, "max_body", MAX_BODY).unwrap_or(1024 * 1024);
         let idempotency_window =
             table.duration(report, "idempotency_window", IDEMPOTENCY_WINDOW).unwrap_or(IDEMPOTENCY_WINDOW_DEFAULT);
-        let differs = idempotency_window != IDEMPOTENCY_WINDOW_DEFAULT;
-        warn_without_effect(report, &table, "idempotency_window", differs);
         Ingest { listen, token, body_bytes_max: bytes(body_bytes_max), idempotency_window }
     }
 
