@@ -64,6 +64,8 @@ mod ledger;
 mod letters;
 mod lock;
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod order;
 mod queue;
 mod reader;
