@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::io;
 
+use hyper_util::client::legacy;
+
 use crate::delivery::{Failure, Reason};
 
 use super::connect::ConnectError;
@@ -41,7 +43,10 @@ fn known(host: &str, error: &(dyn Error + 'static)) -> Option<Failure> {
         return from_hyper(host, error);
     }
     if let Some(error) = error.downcast_ref::<h2::Error>() {
-        return (error.is_remote() || error.is_io()).then(|| closed_early(host));
+        return match error.get_io() {
+            Some(error) => from_io(host, error),
+            None => error.is_remote().then(|| closed_early(host)),
+        };
     }
     error.downcast_ref::<io::Error>().and_then(|error| from_io(host, error))
 }
@@ -67,11 +72,7 @@ fn from_io(host: &str, error: &io::Error) -> Option<Failure> {
         return Some(Failure::new(Reason::TlsError, format!("{host} {}", tls::explain(cause))));
     }
     match error.kind() {
-        io::ErrorKind::ConnectionReset
-        | io::ErrorKind::ConnectionAborted
-        | io::ErrorKind::BrokenPipe
-        | io::ErrorKind::NotConnected
-        | io::ErrorKind::UnexpectedEof => Some(closed_early(host)),
+        kind if is_end(kind) => Some(closed_early(host)),
         io::ErrorKind::TimedOut => {
             Some(Failure::new(Reason::Timeout, format!("{host} stopped answering on an open connection")))
         }
@@ -80,6 +81,39 @@ fn from_io(host: &str, error: &io::Error) -> Option<Failure> {
         }
         _ => None,
     }
+}
+
+/// Whether an error of the pool says that the connection ended, or that the receiver did not take the request up, so that it may
+/// be sent again on another. What ran into a limit of time does not count, nor what failed before there was a connection.
+pub(super) fn is_connection_end(error: &legacy::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<hyper::Error>() {
+            if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
+                return true;
+            }
+        } else if let Some(error) = error.downcast_ref::<h2::Error>() {
+            // A GOAWAY ends as errors those streams alone that it says were not processed.
+            let refused = error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM);
+            return error.get_io().map_or(error.is_remote() && refused, |error| is_end(error.kind()));
+        } else if let Some(error) = error.downcast_ref::<io::Error>() {
+            return is_end(error.kind());
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// What a socket says when the other side has closed or reset the connection.
+fn is_end(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::NotConnected
+            | io::ErrorKind::UnexpectedEof
+    )
 }
 
 fn closed_early(host: &str) -> Failure {
