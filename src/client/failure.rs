@@ -43,10 +43,7 @@ fn known(host: &str, error: &(dyn Error + 'static)) -> Option<Failure> {
         return from_hyper(host, error);
     }
     if let Some(error) = error.downcast_ref::<h2::Error>() {
-        return match error.get_io() {
-            Some(error) => from_io(host, error),
-            None => error.is_remote().then(|| closed_early(host)),
-        };
+        return from_h2(host, error);
     }
     error.downcast_ref::<io::Error>().and_then(|error| from_io(host, error))
 }
@@ -65,6 +62,17 @@ fn from_hyper(host: &str, error: &hyper::Error) -> Option<Failure> {
         return Some(closed_early(host));
     }
     None
+}
+
+fn from_h2(host: &str, error: &h2::Error) -> Option<Failure> {
+    match (error.get_io(), error.reason()) {
+        (Some(error), _) => from_io(host, error),
+        (None, Some(reason)) if error.is_remote() => {
+            let detail = format!("{host} ended the exchange before its answer was complete (HTTP/2 {reason:?})");
+            Some(Failure::new(Reason::ConnectionReset, detail))
+        }
+        _ => None,
+    }
 }
 
 fn from_io(host: &str, error: &io::Error) -> Option<Failure> {
@@ -116,7 +124,8 @@ fn is_end(kind: io::ErrorKind) -> bool {
     )
 }
 
-fn closed_early(host: &str) -> Failure {
+/// The failure of an exchange whose connection ended in the middle.
+pub(super) fn closed_early(host: &str) -> Failure {
     Failure::new(Reason::ConnectionReset, format!("{host} closed the connection before its answer was complete"))
 }
 

@@ -9,7 +9,7 @@ mod tls;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Request, StatusCode, Version};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use hyper_util::client::legacy;
@@ -22,7 +22,7 @@ use crate::delivery::{Failure, Reason};
 pub use connect::Routes;
 
 use connect::Connector;
-use failure::{Phase, classify, is_connection_end};
+use failure::{Phase, classify, closed_early, is_connection_end};
 use guard::Guard;
 use socket::Record;
 
@@ -151,7 +151,7 @@ impl Client {
             answered => answered,
         };
         let (head, body) = answered.map_err(|error| classify(host, Phase::Head, &error))?.into_parts();
-        let (body, truncated) = read(host, body, bytes_max).await?;
+        let (body, truncated) = read(host, head.version, body, bytes_max).await?;
         if let Some(record) = head.extensions.get::<Record>() {
             record.complete();
         }
@@ -173,7 +173,7 @@ fn was_stale(error: &legacy::Error) -> bool {
 }
 
 /// Reads a body up to the limit. What lies beyond is never read: dropping the body closes its stream or connection.
-async fn read(host: &str, mut body: Incoming, bytes_max: usize) -> Result<(Bytes, bool), Failure> {
+async fn read(host: &str, version: Version, mut body: Incoming, bytes_max: usize) -> Result<(Bytes, bool), Failure> {
     let mut read = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| classify(host, Phase::Body, &error))?;
@@ -187,6 +187,10 @@ async fn read(host: &str, mut body: Incoming, bytes_max: usize) -> Result<(Bytes
             return Ok((data, false));
         }
         read.extend_from_slice(&data);
+    }
+    // A stream that is reset without an error ends the reading, although the receiver did not say that this was all.
+    if version == Version::HTTP_2 && !body.is_end_stream() {
+        return Err(closed_early(host));
     }
     Ok((read.freeze(), false))
 }

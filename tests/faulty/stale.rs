@@ -31,9 +31,7 @@ const ENDS: [(&str, bool, Trouble); 8] = [
     ("gone away in error", true, |seen| {
         vec![Step::Write(frames::go_away(seen.stream - 1, INTERNAL_ERROR)), Step::Close]
     }),
-    ("gone away and closed", true, |seen| {
-        vec![Step::Write(frames::go_away(seen.stream, NO_ERROR)), Step::Close]
-    }),
+    ("gone away and closed", true, |seen| vec![Step::Write(frames::go_away(seen.stream, NO_ERROR)), Step::Close]),
     ("refused", true, |seen| vec![Step::Write(frames::reset(seen.stream, REFUSED_STREAM))]),
 ];
 
@@ -108,8 +106,7 @@ fn what_has_begun_to_be_answered_was_processed_or_only_ran_out_of_time_is_not_re
         ),
     ];
     for (name, http2, trouble, reason) in cases {
-        let raw =
-            Raw::start(greeting(http2), move |seen| if seen.number == 1 { well(seen) } else { trouble(seen) });
+        let raw = Raw::start(greeting(http2), move |seen| if seen.number == 1 { well(seen) } else { trouble(seen) });
         let client = client();
         RUNTIME.block_on(post(&client, &raw.url("/"), AMPLE)).expect(name);
         let failure = RUNTIME.block_on(post(&client, &raw.url("/"), SHORT)).expect_err(name);

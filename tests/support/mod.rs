@@ -9,6 +9,7 @@
 //! ```
 #![allow(dead_code, reason = "a language is there before all of its sentences are")]
 
+pub(crate) mod certificates;
 pub(crate) mod frames;
 pub(crate) mod http;
 pub(crate) mod process;

@@ -209,11 +209,8 @@ async fn converse(mut stream: TlsStream<TcpStream>, shared: &Shared, connection:
             (0, read_request(&mut stream).await?)
         };
         let seen = Seen { connection, number, stream: stream_id, head };
-        let steps = if shared.healed.load(Ordering::SeqCst) {
-            vec![Step::Write(WELL.to_vec())]
-        } else {
-            (shared.reply)(&seen)
-        };
+        let steps =
+            if shared.healed.load(Ordering::SeqCst) { vec![Step::Write(WELL.to_vec())] } else { (shared.reply)(&seen) };
         shared.seen.lock().expect("nobody panics with it").push(seen);
         for step in steps {
             perform(&mut stream, step, &shared.written).await?;
@@ -231,7 +228,8 @@ async fn read_request(stream: &mut TlsStream<TcpStream>) -> Option<String> {
     }
     let head = String::from_utf8(head).ok()?;
     let length = head.lines().filter_map(|line| line.split_once(": "));
-    let length = length.filter(|(name, _)| name.eq_ignore_ascii_case("content-length")).find_map(|(_, n)| n.parse().ok());
+    let length =
+        length.filter(|(name, _)| name.eq_ignore_ascii_case("content-length")).find_map(|(_, n)| n.parse().ok());
     let length = length.unwrap_or(0);
     assert!(length <= REQUEST_BYTES_MAX, "a request is small");
     stream.read_exact(&mut vec![0; length]).await.ok()?;
