@@ -19,9 +19,6 @@ use super::receiver::{AUTHORITY, RUNTIME};
 const DRIP_INTERVAL: Duration = Duration::from_secs(1);
 /// The longest head and body of a request that are read.
 const REQUEST_BYTES_MAX: usize = 1024 * 1024;
-/// What is answered once it is healed.
-const WELL: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n{\"ok\":true}";
-
 /// How a connection is received.
 #[derive(Clone)]
 pub(crate) enum Greeting {
@@ -55,6 +52,14 @@ impl Greeting {
     }
 }
 
+/// 200 with the text `ok`, in the version of HTTP in which it was asked for.
+pub(crate) fn well(seen: &Seen) -> Step {
+    Step::Write(match seen.stream {
+        0 => b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".to_vec(),
+        stream => [frames::headers(stream, 200, &[], false), frames::data(stream, b"ok", true)].concat(),
+    })
+}
+
 /// A piece of an answer. When an answer's steps are over, the next request is waited for.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
@@ -63,7 +68,9 @@ pub(crate) enum Step {
     Drip(Vec<u8>),
     /// These bytes again and again.
     Endless(Vec<u8>),
-    /// The connection is closed without a word of TLS.
+    /// The connection is closed as it should be: no more is written, and what still comes is read.
+    Leave,
+    /// It is closed without a word of TLS.
     Close,
     /// It is reset.
     Reset,
@@ -141,7 +148,7 @@ impl Raw {
         format!("https://{}{path}", self.addr)
     }
 
-    /// From now on new connections and requests are received and answered as they should be, over HTTP/1.1.
+    /// From now on new connections and requests are received and answered as they should be.
     pub(crate) fn heal(&self) {
         self.shared.healed.store(true, Ordering::SeqCst);
     }
@@ -209,8 +216,7 @@ async fn converse(mut stream: TlsStream<TcpStream>, shared: &Shared, connection:
             (0, read_request(&mut stream).await?)
         };
         let seen = Seen { connection, number, stream: stream_id, head };
-        let steps =
-            if shared.healed.load(Ordering::SeqCst) { vec![Step::Write(WELL.to_vec())] } else { (shared.reply)(&seen) };
+        let steps = if shared.healed.load(Ordering::SeqCst) { vec![well(&seen)] } else { (shared.reply)(&seen) };
         shared.seen.lock().expect("nobody panics with it").push(seen);
         for step in steps {
             perform(&mut stream, step, &shared.written).await?;
@@ -258,6 +264,11 @@ async fn perform(stream: &mut TlsStream<TcpStream>, step: Step, written: &Atomic
             stream.write_all(&bytes).await.ok()?;
             wrote(&bytes);
         },
+        Step::Leave => {
+            stream.shutdown().await.ok()?;
+            let _ = tokio::io::copy(stream, &mut tokio::io::sink()).await;
+            None
+        }
         Step::Close => None,
         Step::Reset => {
             stream.get_ref().0.set_zero_linger().ok()?;
