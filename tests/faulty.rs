@@ -2,6 +2,7 @@
 
 mod exchanges;
 mod reports;
+mod sharing;
 mod stale;
 mod statuses;
 

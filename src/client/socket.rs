@@ -64,8 +64,11 @@ pub(super) struct TlsSocket {
 
 impl TlsSocket {
     pub(super) fn new(stream: TlsStream<TcpStream>) -> Self {
-        let stall = Stall { limit: WRITE_STALL_TIMEOUT, timer: None };
-        Self { stream, record: Record::default(), stall }
+        Self::with_limit(stream, WRITE_STALL_TIMEOUT)
+    }
+
+    fn with_limit(stream: TlsStream<TcpStream>, limit: Duration) -> Self {
+        Self { stream, record: Record::default(), stall: Stall { limit, timer: None } }
     }
 }
 
@@ -129,7 +132,49 @@ impl Stall {
 mod tests {
     use std::future::poll_fn;
 
+    use bytes::Bytes;
+    use http_body_util::Full;
+    use hyper_util::rt::TokioIo;
+    use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+    use tokio::net::TcpListener;
+    use tokio::time::timeout;
+    use tokio_rustls::{TlsAcceptor, TlsConnector, server};
+
+    use super::super::tls;
     use super::*;
+
+    /// Far more than it takes.
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// Both ends of a connection.
+    async fn connection() -> (TlsStream<TcpStream>, server::TlsStream<TcpStream>) {
+        let made = rcgen::generate_simple_self_signed(["deaf.example".to_owned()]).unwrap();
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let server = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let server =
+            server.unwrap().with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let dialled = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        let client = TlsConnector::from(tls::client_config(Some(&made.cert.pem())).unwrap());
+        let server = TlsAcceptor::from(Arc::new(server));
+        let name = "deaf.example".try_into().unwrap();
+        tokio::try_join!(client.connect(name, dialled), server.accept(accepted)).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_is_left_of_an_exchange_with_a_receiver_that_reads_nothing_does_not_stay() {
+        let (stream, _deaf) = connection().await;
+        let socket = TokioIo::new(TlsSocket::with_limit(stream, Duration::from_millis(200)));
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(socket).await.unwrap();
+        let connection = tokio::spawn(connection);
+        // More than the buffers of two sockets take.
+        let body = Full::new(Bytes::from(vec![7; 32 * 1024 * 1024]));
+        let exchange = sender.send_request(http::Request::post("/").body(body).unwrap());
+        assert!(timeout(Duration::from_millis(50), exchange).await.is_err(), "nobody answers");
+        assert!(timeout(PATIENCE, connection).await.is_ok(), "the connection waits for ever to be closed");
+    }
 
     #[test]
     fn a_record_tells_a_used_connection_from_a_fresh_one_and_silence_from_an_answer_begun() {
