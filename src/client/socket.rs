@@ -17,7 +17,7 @@ use tokio_rustls::client::TlsStream;
 
 /// A receiver that takes no byte for so long is given up. An exchange has its own limit; this one ends what is left of a
 /// connection after its exchange was given up, which would otherwise wait for ever to say goodbye.
-const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(60);
+const WRITE_STALL_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// What a connection has done so far. Its users find it in each response and each error of that connection.
 #[derive(Clone, Debug, Default)]

@@ -47,7 +47,9 @@ fn a_fault_is_counted_by_its_reason_and_what_comes_after_it_is_delivered() {
         let failed = sidecar.metric("outrigger_attempts_total", &[("webhook", name), ("outcome", "failed")]);
         assert_eq!(failed, Some(1.0), "{name}");
     }
-    faults.iter().for_each(|(_, _, raw)| raw.heal());
+    for (_, _, raw) in &faults {
+        raw.heal();
+    }
     let answer = sidecar.post("/v1/events?wait=15s", EVENT);
     assert_eq!(answer.status, 200, "{answer:?}\n{}", sidecar.log());
     for (name, ..) in &faults {

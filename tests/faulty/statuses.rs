@@ -167,7 +167,7 @@ fn retry_after_is_understood_in_both_forms_and_nonsense_is_no_wait() {
     ];
     let raw = Raw::start(Greeting::http1(), |seen: &Seen| {
         let (values, _) = CASES[usize::from(asked(seen.target()))];
-        let lines: String = values.iter().map(|value| format!("Retry-After: {value}\r\n")).collect();
+        let lines = values.iter().map(|value| format!("Retry-After: {value}\r\n")).collect::<Vec<_>>().concat();
         vec![Step::Write(format!("HTTP/1.1 429 Slow\r\n{lines}content-length: 0\r\n\r\n").into_bytes())]
     });
     let (client, webhooks) = (client(), webhooks());

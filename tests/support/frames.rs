@@ -17,7 +17,7 @@ const END_HEADERS: u8 = 4;
 /// `:status` in the static table, as a literal that is not indexed.
 const STATUS: u8 = 8;
 
-/// The codes of RST_STREAM and GOAWAY.
+/// The codes of a reset stream and of a connection's end.
 pub(crate) const NO_ERROR: u32 = 0;
 pub(crate) const INTERNAL_ERROR: u32 = 2;
 pub(crate) const REFUSED_STREAM: u32 = 7;
