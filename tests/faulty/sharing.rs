@@ -1,31 +1,37 @@
 //! Over HTTP/2 many exchanges share a connection: what is wrong with some of them must not touch the others.
 
+use std::error::Error;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use http::Response;
 use outrigger::cli::demo::answer::Answer;
-use outrigger::client::{Client, Response};
+use outrigger::client::{Client, Response as Answered};
 use outrigger::delivery::{Failure, Reason};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 
 use super::{AMPLE, RESPONSE_BYTES_MAX, SHORT, client, post};
-use crate::support::frames;
-use crate::support::raw::{Greeting, Raw, Step, well};
-use crate::support::receiver::RUNTIME;
-use crate::support::{PATIENCE, eventually, receiver};
+use crate::support::receiver::{AUTHORITY, RUNTIME};
+use crate::support::{PATIENCE, receiver};
 
 /// Exchanges on one connection: their unread bodies would fill its window twice.
 const SHARING: usize = 32;
-/// A body that nearly fills the window of its stream, in frames of the largest size.
-const FRAMES: [usize; 4] = [16 * 1024, 16 * 1024, 16 * 1024, 12 * 1024];
+/// A body that nearly fills the window of its stream.
+const BODY: Bytes = Bytes::from_static(&[b'x'; 60 * 1024]);
 
-type Exchange = JoinHandle<Result<Response, Failure>>;
+type Exchange = JoinHandle<Result<Answered, Failure>>;
 
 fn begin(client: &Client, url: String) -> Exchange {
     let client = client.clone();
     RUNTIME.spawn(async move { post(&client, &url, AMPLE).await })
 }
 
-fn end(exchange: Exchange) -> Result<Response, Failure> {
+fn end(exchange: Exchange) -> Result<Answered, Failure> {
     RUNTIME.block_on(exchange).expect("no panic")
 }
 
@@ -50,28 +56,43 @@ fn bodies_that_are_cut_take_nothing_from_the_connection() {
     assert!(seen.iter().all(|seen| seen.http2 && seen.connection == 1), "all went over one connection");
 }
 
+/// An HTTP/2 receiver that keeps to the windows: it completes its first answer and the one after those that share, and leaves all
+/// others without their end. Tells how many requests came.
+async fn stall(listener: TcpListener, tls: TlsAcceptor, came: watch::Sender<usize>) -> Result<(), Box<dyn Error>> {
+    let (stream, _) = listener.accept().await?;
+    let mut connection = h2::server::handshake(tls.accept(stream).await?).await?;
+    let mut unended = Vec::new();
+    while let Some(request) = connection.accept().await {
+        let (_, mut respond) = request?;
+        came.send_modify(|count| *count += 1);
+        let number = *came.borrow();
+        let mut body = respond.send_response(Response::new(()), false)?;
+        body.send_data(BODY, number == 1 || number == SHARING + 2)?;
+        unended.push(body);
+    }
+    Ok(())
+}
+
 #[test]
 fn bodies_that_stall_take_nothing_from_the_connection() {
-    let raw = Raw::start(Greeting::http2(), |seen| {
-        let last = seen.number == SHARING + 2;
-        if seen.number == 1 {
-            return vec![well(seen)];
-        }
-        let head = frames::headers(seen.stream, 200, &[], false);
-        let body = FRAMES.iter().enumerate().map(|(number, length)| {
-            frames::data(seen.stream, &vec![b'x'; *length], last && number + 1 == FRAMES.len())
-        });
-        vec![Step::Write([vec![head], body.collect()].concat().concat())]
-    });
+    let listener = RUNTIME.block_on(TcpListener::bind("127.0.0.1:0")).expect("a free port");
+    let url = format!("https://{}/", listener.local_addr().expect("it is bound"));
+    let tls = AUTHORITY.server_config(&["127.0.0.1"], &["h2"]).expect("a name");
+    let (came, mut seen) = watch::channel(0);
+    // There is a single connection: nothing accepts a second one.
+    let receiver = RUNTIME
+        .spawn(async { stall(listener, TlsAcceptor::from(Arc::new(tls)), came).await.map_err(|e| e.to_string()) });
     let client = client();
-    RUNTIME.block_on(post(&client, &raw.url("/"), AMPLE)).expect("an answer");
-    let stalled: Vec<Exchange> = (0..SHARING).map(|_| begin(&client, raw.url("/"))).collect();
-    assert!(eventually(PATIENCE, || (raw.seen().len() > SHARING).then_some(())).is_some(), "they are under way");
-    let response = RUNTIME.block_on(post(&client, &raw.url("/"), AMPLE)).expect("an answer");
-    assert_eq!(response.body.len(), FRAMES.iter().sum::<usize>());
+    RUNTIME.block_on(post(&client, &url, AMPLE)).expect("an answer");
+    let stalled: Vec<Exchange> = (0..SHARING).map(|_| begin(&client, url.clone())).collect();
+    let under_way =
+        async { timeout(PATIENCE, seen.wait_for(|count| *count > SHARING)).await.is_ok_and(|seen| seen.is_ok()) };
+    assert!(RUNTIME.block_on(under_way));
+    let response = RUNTIME.block_on(post(&client, &url, AMPLE)).expect("an answer");
+    assert_eq!(response.body, BODY);
     assert!(stalled.iter().all(|exchange| !exchange.is_finished()), "the others wait on");
-    assert_eq!(raw.connections(), 1);
     stalled.iter().for_each(JoinHandle::abort);
+    receiver.abort();
 }
 
 #[test]
