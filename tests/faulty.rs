@@ -25,6 +25,9 @@ const AMPLE: Limits = Limits { timeout: PATIENCE, response_bytes_max: RESPONSE_B
 /// For exchanges that only their limit ends.
 const SHORT: Limits = Limits { timeout: Duration::from_millis(700), response_bytes_max: RESPONSE_BYTES_MAX };
 
+/// The same where a connection must be made within it.
+const LONGER: Limits = Limits { timeout: Duration::from_secs(2), response_bytes_max: RESPONSE_BYTES_MAX };
+
 /// A client that may reach 127.0.0.1 and trusts the receivers' authority, and this one beside it.
 fn client_trusting(other: &str) -> Client {
     let egress = Egress {

@@ -34,8 +34,9 @@ fn a_fault_is_counted_by_its_reason_and_what_comes_after_it_is_delivered() {
     ];
     let ports: Vec<u16> = faults.iter().map(|(_, _, raw)| raw.port()).collect();
     let mut sidecar = sidecar().setting(&format!("egress.allow_ports = {ports:?}"));
-    for (name, _, raw) in &faults {
-        let file = format!("url = '{}'\ntimeout = '1s'\nretry.max_attempts = 1", raw.url("/x"));
+    for (name, reason, raw) in &faults {
+        let timeout = if *reason == "timeout" { "1s" } else { "15s" };
+        let file = format!("url = '{}'\ntimeout = '{timeout}'\nretry.max_attempts = 1", raw.url("/x"));
         sidecar = sidecar.webhook(name, &file);
     }
     let sidecar = sidecar.start();

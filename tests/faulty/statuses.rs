@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
-use outrigger::client::{Limits, Response};
+use outrigger::client::Response;
 use outrigger::config::{Source, load};
 use outrigger::delivery::{Failure, Outcome, Reason};
 use outrigger::webhook::Webhook;
 use outrigger::webhook::judge::{ResponseParts, judge};
 
-use super::{AMPLE, client, post};
-use crate::support::raw::{Greeting, Raw, Seen, Step};
+use super::{AMPLE, LONGER, client, post};
+use crate::support::frames;
+use crate::support::raw::{Greeting, Raw, Seen, Step, well};
 use crate::support::receiver::RUNTIME;
 use crate::support::{receiver, sidecar};
 
@@ -35,8 +36,6 @@ const REASONS: [(RangeInclusive<u16>, Option<Reason>); 14] = [
     (500..=599, Some(Reason::ServerError)),
     (600..=999, Some(Reason::ServerError)),
 ];
-/// For answers that never come.
-const INTERIM: Limits = Limits { timeout: Duration::from_secs(2), response_bytes_max: 1024 };
 
 fn expected(status: u16, templated: bool) -> Option<Reason> {
     if templated && status == 404 {
@@ -124,23 +123,27 @@ fn every_final_status_has_its_reason_over_both_versions_of_http() {
 
 #[test]
 fn an_interim_status_is_no_answer_and_what_follows_it_is_waited_for() {
-    let raw = Raw::start(Greeting::http1(), |seen: &Seen| {
-        vec![Step::Write(format!("HTTP/1.1 {} Wait\r\nretry-after: 1\r\n\r\n", asked(seen.target())).into_bytes())]
+    // Protocols are not switched over HTTP/2.
+    let statuses: Vec<u16> = (100..=199).filter(|status| *status != 101).collect();
+    let given = statuses.clone();
+    let raw = Raw::start(Greeting::http2(), move |seen: &Seen| match seen.number {
+        1 => vec![well(seen)],
+        number => vec![Step::Write(frames::headers(seen.stream, given[number - 2], &[("retry-after", "1")], false))],
     });
     let client = client();
-    let statuses: Vec<u16> = (100..=199).filter(|status| *status != 101).collect();
+    RUNTIME.block_on(post(&client, &raw.url("/"), AMPLE)).expect("an answer");
     let waiting: Vec<_> = statuses
         .iter()
-        .map(|status| {
-            let (client, url) = (client.clone(), raw.url(&format!("/{status}")));
-            RUNTIME.spawn(async move { post(&client, &url, INTERIM).await })
+        .map(|_| {
+            let (client, url) = (client.clone(), raw.url("/"));
+            RUNTIME.spawn(async move { post(&client, &url, LONGER).await })
         })
         .collect();
-    for (status, exchange) in statuses.iter().zip(waiting) {
+    for exchange in waiting {
         let failure = RUNTIME.block_on(exchange).expect("no panic").expect_err("there is no answer");
-        assert_eq!((failure.reason, failure.status), (Reason::Timeout, None), "{status}: {failure:?}");
+        assert_eq!((failure.reason, failure.status), (Reason::Timeout, None), "{failure:?}");
     }
-    assert_eq!(raw.seen().len(), statuses.len());
+    assert_eq!((raw.seen().len(), raw.connections()), (statuses.len() + 1, 1));
 }
 
 #[test]
