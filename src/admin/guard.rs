@@ -125,7 +125,8 @@ mod tests {
         const HERE: &str = "host: 127.0.0.1:8461";
         const MARK: &str = "outrigger-request: 1";
         const TOKEN: &str = "authorization: Bearer t";
-        let cases: &[(&str, &[&str], Reach, Option<&str>, u16)] = &[
+        type Case<'c> = (&'c str, &'c [&'c str], Reach, Option<&'c str>, u16);
+        let cases: &[Case<'_>] = &[
             ("GET", &[HERE], Reach::Loopback, None, 0),
             ("HEAD", &[HERE], Reach::Loopback, None, 0),
             ("POST", &[HERE, MARK], Reach::Loopback, None, 0),

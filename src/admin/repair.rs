@@ -121,16 +121,13 @@ async fn chosen(
     cursor: Option<Cursor>,
     dry_run: bool,
 ) -> Result<Step, Problem> {
-    let (behind, end, since) = match cursor {
-        Some(cursor) => {
-            let since = cursor.since_ms.and_then(|since| Timestamp::from_millisecond(since).ok());
-            (Some(cursor.behind), cursor.end, since)
-        }
-        None => {
-            let newest = page(store, DeadLetterQuery { limit: 1, ..DeadLetterQuery::default() }).await?;
-            let Some(newest) = newest.letters.first() else { return Ok(Step::default()) };
-            (None, newest.number, filter.since)
-        }
+    let (behind, end, since) = if let Some(cursor) = cursor {
+        let since = cursor.since_ms.and_then(|since| Timestamp::from_millisecond(since).ok());
+        (Some(cursor.behind), cursor.end, since)
+    } else {
+        let newest = page(store, DeadLetterQuery { limit: 1, ..DeadLetterQuery::default() }).await?;
+        let Some(newest) = newest.letters.first() else { return Ok(Step::default()) };
+        (None, newest.number, filter.since)
     };
     let query = DeadLetterQuery {
         limit: STEP_LETTERS_MAX,

@@ -1,6 +1,7 @@
 //! `outrigger dead-letters`: what was given up on, and what to do with it.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
 use clap::{Args, ValueEnum};
@@ -31,6 +32,7 @@ const PAGE_MAX: usize = 500;
     outrigger dead-letters drop --since 2026-11-22T10:00:00Z --yes\n\n\
     A replayed delivery keeps its id and is rendered with the definition in force.\n\
     Exits 0 when all is done, 1 when nothing matched, an id is unknown or the sidecar refused, 2 for usage.")]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(in crate::cli) struct DeadLetters {
     /// What to do
     #[arg(value_enum, value_name = "ACTION", default_value = "list", hide_default_value = true)]
@@ -267,9 +269,7 @@ impl DeadLetters {
         let code = if would == 0 || !missing.is_empty() { NO } else { FINE };
         let mut err = String::new();
         for id in missing {
-            err.push_str(&format!(
-                "`{id}` is no dead letter: it was delivered, is pending, or was replayed or dropped\n"
-            ));
+            let _ = writeln!(err, "`{id}` is no dead letter: it was delivered, is pending, or was replayed or dropped");
         }
         if self.json {
             let out = json!({
@@ -287,7 +287,7 @@ impl DeadLetters {
         };
         let mut out = format!("{verb} {}", count_letters(would));
         for (webhook, count) in skipped {
-            out.push_str(&format!("; {count} skipped: webhook `{webhook}` is not configured"));
+            let _ = write!(out, "; {count} skipped: webhook `{webhook}` is not configured");
         }
         out.push('\n');
         Answer { out, err, code }
