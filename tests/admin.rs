@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::support::http::{self, HttpAnswer};
 use crate::support::process::Ended;
 use crate::support::receiver::Target;
-use crate::support::sidecar::Sidecar;
+use crate::support::sidecar::{Sidecar, Written};
 
 /// What a program sends with what changes something.
 const MARK: (&str, &str) = ("outrigger-request", "1");
@@ -69,6 +69,20 @@ fn bury(sidecar: &Sidecar, webhook: &str, count: usize) {
     let count = u32::try_from(count).expect("few");
     sidecar.wait_metric("outrigger_deliveries_total", &dead, before + f64::from(count));
     sidecar.wait_metric("outrigger_pending_deliveries", &[("webhook", webhook)], 0.0);
+}
+
+/// Edits a file of the configuration and waits until that is in force.
+#[track_caller]
+fn edit(sidecar: &Sidecar, edit: impl FnOnce(&Written)) {
+    let published = [("result", "published")];
+    let before = sidecar.metric("outrigger_config_reloads_total", &published).unwrap_or_default();
+    edit(sidecar.written());
+    sidecar.wait_metric("outrigger_config_reloads_total", &published, before + 1.0);
+}
+
+/// Removes a webhook's file.
+fn remove(written: &Written, name: &str) {
+    std::fs::remove_file(written.config().join(format!("webhooks/{name}.toml"))).expect("it is there");
 }
 
 /// Waits until so many deliveries to this webhook have arrived, and none is left.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{MARK, ask, bury, get, hook, listed, post};
+use super::{MARK, ask, bury, edit, get, hook, listed, post, remove};
 use crate::bad_input::assert_problem;
 use crate::support::{receiver, sidecar};
 
@@ -20,8 +20,7 @@ fn webhooks_are_told_with_their_definition_and_what_waits() {
         .start();
     bury(&sidecar, "dead", 2);
     sidecar.wait_metric("outrigger_dead_letters", &[("webhook", "old")], 2.0);
-    std::fs::remove_file(sidecar.written().config().join("webhooks/old.toml")).expect("it is there");
-    sidecar.wait_log("config.published");
+    edit(&sidecar, |written| remove(written, "old"));
 
     let answer = get(&sidecar, "/api/v1/webhooks");
     let text = answer.to_string();

@@ -9,6 +9,9 @@ const REPLAY: &str = "/api/v1/dead-letters/replay";
 const ALL: &str = "{\"all\": true}";
 const PAGE: (&str, &str) = ("origin", "https://evil.example");
 
+/// Method, path and headers of a request, and the status and a word of its refusal.
+type Case<'c> = (&'c str, &'c str, &'c [(&'c str, &'c str)], u16, &'c str);
+
 /// Nothing that a browser would take for a permission.
 #[track_caller]
 fn assert_no_permission(answer: &HttpAnswer) {
@@ -23,7 +26,7 @@ fn a_page_of_another_origin_changes_nothing_and_reads_nothing() {
     let text = ("content-type", "text/plain;charset=UTF-8");
     let cross = [("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "no-cors")];
     let foreign = "another origin";
-    let cases: &[(&str, &str, &[(&str, &str)], u16, &str)] = &[
+    let cases: &[Case<'_>] = &[
         // A form or a `fetch` in mode no-cors, of today's browsers and of old ones.
         ("POST", REPLAY, &[PAGE, text, cross[0], cross[1]], 403, foreign),
         ("POST", REPLAY, &[PAGE, text], 403, foreign),
