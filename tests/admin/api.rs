@@ -221,3 +221,45 @@ fn ids_are_replayed_or_dropped_and_what_is_none_is_told() {
     assert_eq!(again["missing"], json!([ids[1]]), "{again}");
     assert_eq!(listed(&sidecar, ""), ids[2..]);
 }
+
+#[test]
+fn a_token_goes_live_and_another_address_takes_a_restart() {
+    let sidecar = sidecar().webhook("hook", &hook("https://example.com/", "")).start();
+    get(&sidecar, "/api/v1/webhooks");
+    edit(&sidecar, |written| {
+        let file = written.config().join("outrigger.toml");
+        let text = std::fs::read_to_string(&file).expect("it was written");
+        let text =
+            text.replace("admin.listen = \"127.0.0.1:0\"", "admin.listen = \"127.0.0.2:0\"\nadmin.token = \"s3cret\"");
+        std::fs::write(file, text).expect("a write");
+    });
+    assert!(sidecar.wait_log("takes a restart").contains("admin.listen"));
+    assert_eq!(ask(&sidecar, "GET", "/api/v1/webhooks", &[], "").status, 401);
+    assert_eq!(ask(&sidecar, "GET", "/api/v1/webhooks", &[("authorization", "Bearer s3cret")], "").status, 200);
+}
+
+#[test]
+fn a_webhook_whose_file_is_faulty_is_told_and_what_is_replayed_for_it_is_held() {
+    let target = receiver().otherwise(400).start();
+    let file = hook(&target.url("/"), "");
+    let mut sidecar = sidecar()
+        .setting("config.on_invalid_webhook = \"quarantine\"")
+        .reaching(&target)
+        .webhook("hook", &file)
+        .webhook("other", &hook(&target.url("/other"), "kind = \"audit\""))
+        .start();
+    bury(&sidecar, "hook", 1);
+    sidecar.written().write_webhook("hook", "url = ");
+    sidecar.restart();
+    let told = get(&sidecar, "/api/v1/webhooks")["webhooks"][0].take();
+    let expected =
+        json!({ "name": "hook", "status": "faulty", "pending": 0, "oldest_pending_seconds": null, "dead_letters": 1 });
+    assert_eq!(told, expected);
+    let replayed = post(&sidecar, "/api/v1/dead-letters/replay", &json!({ "webhook": "hook" }));
+    assert_eq!((&replayed["replayed"], &replayed["skipped"]), (&json!(1), &json!({})));
+    assert_eq!(get(&sidecar, "/api/v1/webhooks")["webhooks"][0]["pending"], 1);
+    target.otherwise(200.into());
+    edit(&sidecar, |written| written.write_webhook("hook", &file));
+    super::wait_delivered(&sidecar, "hook", 1.0);
+    assert_eq!(target.count(), 2);
+}

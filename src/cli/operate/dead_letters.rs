@@ -165,7 +165,7 @@ impl DeadLetters {
         let (mut letters, mut cursor) = (Vec::new(), None);
         loop {
             let mut query = filter.clone();
-            query.push(format!("limit={}", (limit - letters.len()).min(PAGE_MAX)));
+            query.push(format!("limit={}", limit.saturating_sub(letters.len()).min(PAGE_MAX)));
             query.extend(cursor.as_ref().map(|cursor| format!("cursor={}", plain(cursor))));
             let mut page = way.ask(&Ask::List(query.join("&"))).await?;
             if let Value::Array(page) = page["dead_letters"].take() {
@@ -265,7 +265,7 @@ impl DeadLetters {
     fn told(&self, action: Action, totals: &Totals) -> Answer {
         let Totals { matched, done, skipped, missing } = totals;
         let skipped_count: u64 = skipped.values().sum();
-        let would = if self.dry_run { matched - skipped_count } else { *done };
+        let would = if self.dry_run { matched.saturating_sub(skipped_count) } else { *done };
         let code = if would == 0 || !missing.is_empty() { NO } else { FINE };
         let mut err = String::new();
         for id in missing {
