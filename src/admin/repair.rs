@@ -78,10 +78,12 @@ struct Step {
     missing: Vec<String>,
     /// Where the next step begins.
     cursor: Option<Cursor>,
+    /// Where the run began, with its end: what a dry run counted can be done without what came after.
+    run: Option<Cursor>,
 }
 
 /// One step of what the body of a request asks for:
-/// `{matched, replayed | dropped, skipped: {WEBHOOK: COUNT}, missing: [ID], cursor: null | TEXT}`.
+/// `{matched, replayed | dropped, skipped: {WEBHOOK: COUNT}, missing: [ID], cursor: null | TEXT, run: null | TEXT}`.
 pub async fn repair(store: &Store<'_>, action: Action, body: &[u8]) -> Result<Value, Problem> {
     let request = parse(store, action, body)?;
     let step = match request.which {
@@ -94,6 +96,7 @@ pub async fn repair(store: &Store<'_>, action: Action, body: &[u8]) -> Result<Va
         "skipped": step.skipped,
         "missing": step.missing,
         "cursor": step.cursor.map(show_cursor),
+        "run": step.run.map(show_cursor),
     }))
 }
 
@@ -140,9 +143,9 @@ async fn chosen(
     let mut found = page(store, query).await?;
     found.letters.retain(|letter| letter.number <= end);
     let step = settle(store, action, &found.letters, dry_run).await?;
-    let next = found.next.filter(|next| *next < end);
-    let cursor = next.map(|behind| Cursor { behind, end, since_ms: since.map(Timestamp::as_millisecond) });
-    Ok(Step { cursor, ..step })
+    let at = |behind| Cursor { behind, end, since_ms: since.map(Timestamp::as_millisecond) };
+    let cursor = found.next.filter(|next| *next < end).map(at);
+    Ok(Step { cursor, run: Some(at(i64::MIN)), ..step })
 }
 
 async fn page(store: &Store<'_>, query: DeadLetterQuery) -> Result<DeadLetterPage, Problem> {
@@ -250,7 +253,7 @@ mod tests {
     fn a_cursor_is_read_as_it_is_written_and_nothing_else_is() {
         for cursor in [
             Cursor { behind: 500, end: 1000, since_ms: None },
-            Cursor { behind: -1, end: 0, since_ms: Some(1_763_808_000_000) },
+            Cursor { behind: i64::MIN, end: 0, since_ms: Some(1_763_808_000_000) },
         ] {
             assert_eq!(parse_cursor(&show_cursor(cursor)), Some(cursor));
         }

@@ -204,17 +204,24 @@ fn ids_are_replayed_or_dropped_and_what_is_none_is_told() {
     let mut dry = both.clone();
     dry["dry_run"] = Value::Bool(true);
     let would = post(&sidecar, "/api/v1/dead-letters/drop", &dry);
-    let nothing = json!({ "matched": 1, "dropped": 0, "skipped": {}, "missing": [stranger], "cursor": null });
+    let nothing =
+        json!({ "matched": 1, "dropped": 0, "skipped": {}, "missing": [stranger], "cursor": null, "run": null });
     assert_eq!(would, nothing);
     assert_eq!(listed(&sidecar, "").len(), 3);
 
     let dropped = post(&sidecar, "/api/v1/dead-letters/drop", &both);
-    assert_eq!(dropped, json!({ "matched": 1, "dropped": 1, "skipped": {}, "missing": [stranger], "cursor": null }));
+    assert_eq!(
+        dropped,
+        json!({ "matched": 1, "dropped": 1, "skipped": {}, "missing": [stranger], "cursor": null, "run": null })
+    );
     assert_eq!(listed(&sidecar, "order=oldest"), ids[1..]);
 
     target.otherwise(200.into());
     let replayed = post(&sidecar, "/api/v1/dead-letters/replay", &json!({ "ids": [ids[1]] }));
-    assert_eq!(replayed, json!({ "matched": 1, "replayed": 1, "skipped": {}, "missing": [], "cursor": null }));
+    assert_eq!(
+        replayed,
+        json!({ "matched": 1, "replayed": 1, "skipped": {}, "missing": [], "cursor": null, "run": null })
+    );
     let seen = target.wait(4);
     assert_eq!(seen[3].header("webhook-id"), ids[1]);
     let again = post(&sidecar, "/api/v1/dead-letters/replay", &json!({ "ids": [ids[1]] }));
@@ -262,4 +269,19 @@ fn a_webhook_whose_file_is_faulty_is_told_and_what_is_replayed_for_it_is_held() 
     edit(&sidecar, |written| written.write_webhook("hook", &file));
     super::wait_delivered(&sidecar, "hook", 1.0);
     assert_eq!(target.count(), 2);
+}
+
+#[test]
+fn what_a_dry_run_counted_is_dropped_without_what_died_after_it() {
+    let target = receiver().otherwise(400).start();
+    let sidecar = sidecar().reaching(&target).webhook("hook", &hook(&target.url("/"), "")).start();
+    bury(&sidecar, "hook", 3);
+    let counted =
+        post(&sidecar, "/api/v1/dead-letters/drop", &json!({ "webhook": "hook", "since": "1h", "dry_run": true }));
+    assert_eq!((&counted["matched"], &counted["cursor"]), (&json!(3), &Value::Null));
+    bury(&sidecar, "hook", 2);
+    let body = json!({ "webhook": "hook", "cursor": counted["run"] });
+    let dropped = post(&sidecar, "/api/v1/dead-letters/drop", &body);
+    assert_eq!((&dropped["dropped"], &dropped["cursor"]), (&json!(3), &Value::Null));
+    assert_eq!(listed(&sidecar, "").len(), 2);
 }

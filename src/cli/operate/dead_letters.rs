@@ -1,18 +1,15 @@
 //! `outrigger dead-letters`: what was given up on, and what to do with it.
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
-
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use super::repair::Repair;
 use super::{Ask, Refused, Sidecar, Way, show};
 use crate::admin::filter::{parse_id, parse_reason, parse_since};
-use crate::admin::repair::{Action, IDS_MAX};
+use crate::admin::repair::Action;
 use crate::cli::run::block_on;
-use crate::cli::{Answer, FINE, NO, USAGE, count};
+use crate::cli::{Answer, FINE, NO, USAGE};
 use crate::delivery::Reason;
 
 /// Dead letters that a list shows unless `--limit` says otherwise.
@@ -88,15 +85,6 @@ fn since(text: &str) -> Result<Timestamp, String> {
 fn limit(text: &str) -> Result<usize, String> {
     let limit = text.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
     limit.ok_or_else(|| format!("write a number from 1 to {LIMIT_MAX}"))
-}
-
-/// What a repair came to, over all of its steps.
-#[derive(Debug, Default)]
-struct Totals {
-    matched: u64,
-    done: u64,
-    skipped: BTreeMap<String, u64>,
-    missing: Vec<String>,
 }
 
 impl DeadLetters {
@@ -198,57 +186,9 @@ impl DeadLetters {
     }
 
     async fn repair(&self, way: &Way, action: Action) -> Result<Answer, Refused> {
-        let mut totals = Totals::default();
-        if action == Action::Drop && !self.dry_run && !self.yes && self.ids.len() != 1 {
-            self.steps(way, action, true, &mut totals).await?;
-            if totals.matched > 1 && !confirmed(totals.matched) {
-                let found = count_letters(totals.matched);
-                return Err(Refused::no(format!("this would drop {found}: say --yes, or look first with --dry-run")));
-            }
-            totals = Totals::default();
-        }
-        if let Err(Refused { text, code }) = self.steps(way, action, self.dry_run, &mut totals).await {
-            let done = action.done();
-            let before = if totals.done > 0 {
-                format!("; {} {done} before that, and the same command goes on", are(totals.done))
-            } else {
-                String::new()
-            };
-            return Err(Refused { text: format!("{text}{before}"), code });
-        }
-        let mut answer = self.told(action, &totals);
-        if action == Action::Replay && totals.done > 0 && matches!(way, Way::Stopped(..)) {
-            answer.err.push_str("what was replayed goes out when the sidecar starts\n");
-        }
-        Ok(answer)
-    }
-
-    /// Goes on until there is nothing more to do.
-    async fn steps(&self, way: &Way, action: Action, dry_run: bool, totals: &mut Totals) -> Result<(), Refused> {
-        let mut progress = Progress::new();
-        if !self.ids.is_empty() {
-            for ids in self.ids.chunks(IDS_MAX) {
-                let body = json!({ "ids": ids, "dry_run": dry_run });
-                totals.add(action, &way.ask(&Ask::Repair(action, body)).await?);
-                progress.show(totals, self.ids.len() > IDS_MAX);
-            }
-            return Ok(());
-        }
-        let mut body = self.filter();
-        body.insert("all".to_owned(), true.into());
-        body.insert("dry_run".to_owned(), dry_run.into());
-        loop {
-            let answer = way.ask(&Ask::Repair(action, Value::Object(body.clone()))).await?;
-            totals.add(action, &answer);
-            let cursor = &answer["cursor"];
-            progress.show(totals, !cursor.is_null());
-            if cursor.is_null() {
-                return Ok(());
-            }
-            if body.insert("cursor".to_owned(), cursor.clone()).as_ref() == Some(cursor) {
-                return Err(Refused::no("the sidecar answers the same again and again: look at its log"));
-            }
-        }
+        let Self { ids, yes, dry_run, json, .. } = self;
+        let repair = Repair { action, ids, filter: self.filter(), dry_run: *dry_run, sure: *yes, json: *json };
+        repair.run(way).await
     }
 
     /// The filter's parts by name.
@@ -260,90 +200,6 @@ impl DeadLetters {
         ];
         parts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into()))).collect()
     }
-
-    /// The final count.
-    fn told(&self, action: Action, totals: &Totals) -> Answer {
-        let Totals { matched, done, skipped, missing } = totals;
-        let skipped_count: u64 = skipped.values().sum();
-        let would = if self.dry_run { matched.saturating_sub(skipped_count) } else { *done };
-        let code = if would == 0 || !missing.is_empty() { NO } else { FINE };
-        let mut err = String::new();
-        for id in missing {
-            let _ = writeln!(err, "`{id}` is no dead letter: it was delivered, is pending, or was replayed or dropped");
-        }
-        if self.json {
-            let out = json!({
-                "dry_run": self.dry_run, "matched": matched, (action.done()): done, "skipped": skipped, "missing": missing,
-            });
-            return Answer { out: format!("{out:#}\n"), err, code };
-        }
-        if *matched == 0 && missing.is_empty() {
-            err.push_str("no dead letter matches: `outrigger dead-letters` lists them\n");
-        }
-        let verb = match (action, self.dry_run) {
-            (Action::Replay, true) => "would replay",
-            (Action::Drop, true) => "would drop",
-            (_, false) => action.done(),
-        };
-        let mut out = format!("{verb} {}", count_letters(would));
-        for (webhook, count) in skipped {
-            let _ = write!(out, "; {count} skipped: webhook `{webhook}` is not configured");
-        }
-        out.push('\n');
-        Answer { out, err, code }
-    }
-}
-
-impl Totals {
-    fn add(&mut self, action: Action, answer: &Value) {
-        self.matched += answer["matched"].as_u64().unwrap_or_default();
-        self.done += answer[action.done()].as_u64().unwrap_or_default();
-        for (webhook, count) in answer["skipped"].as_object().into_iter().flatten() {
-            *self.skipped.entry(webhook.clone()).or_default() += count.as_u64().unwrap_or_default();
-        }
-        let missing = answer["missing"].as_array().into_iter().flatten();
-        self.missing.extend(missing.filter_map(|id| id.as_str().map(str::to_owned)));
-    }
-}
-
-/// A count of what was gone through, on a terminal.
-struct Progress {
-    seen: bool,
-    shown: bool,
-}
-
-impl Progress {
-    fn new() -> Self {
-        Self { seen: std::io::stderr().is_terminal(), shown: false }
-    }
-
-    fn show(&mut self, totals: &Totals, more: bool) {
-        if self.seen && (more || self.shown) {
-            self.shown = true;
-            // A terminal that is gone needs no count.
-            let _ = write!(std::io::stderr(), "\r{} so far", count_letters(totals.matched));
-            let _ = std::io::stderr().write_all(if more { b"" } else { b"\n" });
-        }
-    }
-}
-
-/// Asks on the terminal; without one the answer is no.
-fn confirmed(letters: u64) -> bool {
-    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-        return false;
-    }
-    let _ = write!(std::io::stderr(), "drop {} for good? [y/N] ", count_letters(letters));
-    let mut line = String::new();
-    let read = std::io::stdin().lock().read_line(&mut line);
-    read.is_ok() && matches!(line.trim(), "y" | "Y" | "yes")
-}
-
-fn count_letters(number: u64) -> String {
-    count(usize::try_from(number).unwrap_or(usize::MAX), "dead letter")
-}
-
-fn are(number: u64) -> String {
-    if number == 1 { "1 was".to_owned() } else { format!("{number} were") }
 }
 
 /// A value as it stands in a query.

@@ -2,6 +2,7 @@
 
 mod ask;
 mod dead_letters;
+mod repair;
 mod resume;
 mod show;
 
