@@ -236,3 +236,58 @@ fn ahead(time: Duration) -> Timestamp {
 fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::delivery::Reason;
+    use crate::webhook::gate::{Breaker, Says};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_pause_is_told_with_what_was_seen_and_ended_by_hand() {
+        let gates = Gates::default();
+        let breaker = Breaker { failures: 3, probe: Duration::from_mins(1) };
+        let terms = Terms { breaker, probe_max: Duration::from_mins(10), rate: None };
+        let name: Arc<str> = "hook".into();
+        let door = gates.door(&name, terms);
+        assert_eq!((gates.paused("hook"), gates.resume("hook"), gates.resume("nobody")), (None, false, false));
+        let last = LastOutcome { reason: Reason::AuthError, status: Some(401), detail: "no".to_owned() };
+        let turn = door.begin().expect("it is open");
+        turn.end(Verdict { says: Says::Faulty(Cause::AuthError), asked: None }, Some(last.clone()));
+        let changed = tokio::time::timeout(Duration::from_secs(20), door.changed());
+        assert!(changed.await.is_ok(), "a change before the wait is not lost");
+        let paused = gates.paused("hook").expect("it is paused");
+        assert_eq!((paused.cause, paused.last), ("auth_error", Some(last)));
+        let wait = paused.next_probe.expect("it is probed").duration_since(paused.since);
+        assert!((55..70).contains(&wait.as_secs()), "{wait:?}");
+        assert!(door.begin().is_none() && matches!(door.poll(), Opening::Until(_)));
+        assert!(gates.resume("hook"));
+        assert_eq!(gates.paused("hook"), None);
+        gates.remove("hook");
+        assert!(!Arc::ptr_eq(&door, &gates.door(&name, terms)));
+    }
+
+    #[tokio::test]
+    async fn a_probe_that_is_dropped_makes_room_and_wakes_who_waits() {
+        let breaker = Breaker { failures: 1, probe: Duration::ZERO };
+        let terms = Terms { breaker, probe_max: Duration::ZERO, rate: None };
+        let door = Gates::default().door(&"hook".into(), terms);
+        door.begin().expect("it is open").end(Verdict { says: Says::Fails, asked: None }, None);
+        let probe = door.begin().expect("a probe is due");
+        assert!(probe.is_probe() && door.poll() == Opening::Held);
+        let holder = tokio::spawn(async move {
+            let _probe = probe;
+            panic!("a panic in an attempt is part of this test");
+        });
+        assert!(holder.await.is_err());
+        let changed = tokio::time::timeout(Duration::from_secs(20), async {
+            // The first is that of the pause's beginning.
+            while door.poll() == Opening::Held {
+                door.changed().await;
+            }
+        });
+        assert!(changed.await.is_ok());
+        assert_eq!(door.poll(), Opening::Open(1));
+    }
+}

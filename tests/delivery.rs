@@ -2,7 +2,11 @@
 
 mod ingest;
 mod isolation;
+mod ordering;
 mod outcomes;
+mod pause;
+mod rate;
+mod retry;
 mod secrets;
 mod shutdown;
 mod wire;

@@ -296,7 +296,7 @@ fn every_piece_of_configuration_in_the_guides_is_good() {
             count += 1;
         }
     }
-    assert_eq!(count, 3);
+    assert_eq!(count, 4);
 }
 
 #[test]
