@@ -2,16 +2,15 @@
 
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 
-/// The text at a way of members, without making a tree and without reading on behind it. `None` when something else than a
-/// text is there, or nothing. Of several members of one name the first counts.
+/// The text at a way of members, without making a tree. `None` when something else than a text is there, or nothing. Of
+/// several members of one name the last counts, as it does in a tree.
 #[must_use]
 pub fn text_at(raw: &[u8], members: &[&str]) -> Option<String> {
     let mut found = None;
-    // Once the text is found an error ends the reading, so the result says nothing.
-    let _ = Pluck { members, found: &mut found }.deserialize(&mut serde_json::Deserializer::from_slice(raw));
-    found
+    let read = Pluck { members, found: &mut found }.deserialize(&mut serde_json::Deserializer::from_slice(raw));
+    read.ok().and(found)
 }
 
 struct Pluck<'m, 'f> {
@@ -43,10 +42,11 @@ impl<'de> Visitor<'de> for Pluck<'_, '_> {
         let Some((name, rest)) = self.members.split_first() else { return Ok(()) };
         while let Some(key) = map.next_key::<super::decode::Text<'de>>()? {
             if key.is(name) {
-                map.next_value_seed(Pluck { members: rest, found: self.found })?;
-                return Err(A::Error::custom("there is nothing more to look for"));
+                *self.found = None;
+                map.next_value_seed(Pluck { members: rest, found: &mut *self.found })?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
             }
-            map.next_value::<IgnoredAny>()?;
         }
         Ok(())
     }

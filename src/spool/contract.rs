@@ -114,6 +114,15 @@ pub(super) fn inside(directory: &Path) -> Connection {
     connection
 }
 
+/// Holds that a statement finds its rows by an index and sorts nothing.
+#[track_caller]
+pub(super) fn assert_by_index(connection: &Connection, sql: &str) {
+    let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+    let plan: Vec<String> = statement.raw_query().mapped(|row| row.get(3)).collect::<Result<_, _>>().unwrap();
+    let is_fine = |step: &String| !step.starts_with("SCAN") && !step.contains("TEMP B-TREE");
+    assert!(plan.iter().all(is_fine), "{sql}: {plan:#?}");
+}
+
 pub(super) fn rows(directory: &Path, table: &str) -> i64 {
     inside(directory).query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
 }

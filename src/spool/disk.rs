@@ -20,7 +20,7 @@ use crate::delivery::{Lane, Reason};
 use crate::event::EventId;
 
 use super::inbox::{Inbox, Order};
-use super::keys::KEY_BYTES;
+use super::keys::{KEY_BYTES, Keys};
 use super::ledger::Ledger;
 use super::queue::{Memory, Queue};
 use super::reader::Ask;
@@ -193,6 +193,8 @@ impl DiskSpool {
         });
         let (found, seq_last) = restore(&shared, &connection, options.dead_letter_retention)
             .map_err(|error| schema::refused(&options.path.join(schema::DATABASE), error))?;
+        let keys =
+            Keys::read(&connection).map_err(|error| schema::refused(&options.path.join(schema::DATABASE), error))?;
 
         let (reader, asks) = mpsc::channel();
         let setup = writer::Setup {
@@ -206,7 +208,7 @@ impl DiskSpool {
         let mut spool =
             Self { shared: Arc::clone(&shared), reader, listing: Semaphore::new(1), found, threads: Vec::new(), lock };
         spool.start("spool-reader", move || reader::run(&reader_connection, &asks, &shared))?;
-        spool.start("spool-writer", move || writer::run(&connection, setup))?;
+        spool.start("spool-writer", move || writer::run(&connection, keys, setup))?;
         Ok(spool)
     }
 

@@ -54,6 +54,8 @@ pub(super) struct Burial {
     pub(super) reason: Reason,
     /// Which of them.
     pub(super) doomed: Doomed,
+    /// Events behind this number came after it; the writer sets it.
+    pub(super) seq_max: i64,
     /// No rows are left to look at.
     pub(super) drained: bool,
     /// How many were buried.
@@ -193,6 +195,7 @@ impl Inbox {
                 sort: Sort::Fresh,
                 cursor: Aged::default(),
             }),
+            seq_max: 0,
             drained: false,
             count: 0,
             claimed: 0,

@@ -33,7 +33,9 @@ impl Set {
         // A clock that was set back fills it too, or it would take keys for ever.
         self.keys >= SET_KEYS_MAX
             || !(self.opened_ms..self.filled_ms()).contains(&now_ms)
-            || self.window_ms != window_ms
+            // A longer window than it was opened with needs a set that lives longer; a shorter one does not, so that senders
+            // of both, while the setting changes, do not open one set after the other.
+            || self.window_ms < window_ms
     }
 
     fn is_over(self, now_ms: i64) -> bool {
@@ -52,21 +54,29 @@ impl Keys {
         sets.collect::<Result<_>>().map(Self)
     }
 
+    /// What a batch with this key is answered, where the key is known.
+    pub(super) fn known(&self, connection: &Connection, key: &Key, now_ms: i64) -> Result<Option<Appended>> {
+        let behind_ms = now_ms.saturating_sub(window_ms(key));
+        for set in self.0.iter().rev() {
+            let known: Option<([u8; 16], Vec<u8>)> = connection
+                .prepare_cached(&look_up(set.number))?
+                .query_row(params![key.id, behind_ms], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()?;
+            if let Some((content, receipt)) = known {
+                let same = content == key.content;
+                return Ok(Some(if same { Appended::Repeat(receipt.into()) } else { Appended::Conflict }));
+            }
+        }
+        Ok(None)
+    }
+
     /// Keeps a key that is new; says what it was answered where it is known. To be undone with its transaction, after which
     /// the sets are read again.
     pub(super) fn keep(&mut self, connection: &Connection, key: &Key, now_ms: i64) -> Result<Appended> {
-        let window_ms = i64::try_from(key.window.as_millis()).unwrap_or(i64::MAX);
-        for set in self.0.iter().rev() {
-            let sql = format!("SELECT content, receipt FROM keys_{} WHERE id = ?1 AND at_ms > ?2", set.number);
-            let known: Option<([u8; 16], Vec<u8>)> = connection
-                .prepare_cached(&sql)?
-                .query_row(params![key.id, now_ms.saturating_sub(window_ms)], |row| Ok((row.get(0)?, row.get(1)?)))
-                .optional()?;
-            if let Some((content, receipt)) = known {
-                return Ok(if content == key.content { Appended::Repeat(receipt.into()) } else { Appended::Conflict });
-            }
+        if let Some(known) = self.known(connection, key, now_ms)? {
+            return Ok(known);
         }
-        let number = self.set_to_fill(connection, window_ms, now_ms)?;
+        let number = self.set_to_fill(connection, window_ms(key), now_ms)?;
         // A key whose window is over, or that lies ahead of a clock that was set back, makes room for itself.
         let sql = format!("INSERT OR REPLACE INTO keys_{number} VALUES (?1, ?2, ?3, ?4)");
         connection.prepare_cached(&sql)?.execute(params![key.id, now_ms, key.content, &*key.receipt])?;
@@ -104,6 +114,14 @@ impl Keys {
         self.0.push(Set { number, opened_ms: now_ms, window_ms, keys: 1 });
         Ok(number)
     }
+}
+
+fn window_ms(key: &Key) -> i64 {
+    i64::try_from(key.window.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn look_up(set: i64) -> String {
+    format!("SELECT content, receipt FROM keys_{set} WHERE id = ?1 AND at_ms > ?2")
 }
 
 fn drop_set(connection: &Connection, number: i64) -> Result<()> {
@@ -182,6 +200,26 @@ mod tests {
         assert!(is_known(&mut keys, &connection, 19, 5) && is_known(&mut keys, &connection, 12, 5));
         assert!(!is_known(&mut keys, &connection, 11, 5), "the oldest are forgotten first");
         assert_eq!(i64::from(SETS_MAX) * SET_KEYS_MAX, 1_000_000);
+    }
+
+    #[test]
+    fn a_window_that_changes_to_and_fro_forgets_no_key() {
+        let connection = connection();
+        let mut keys = Keys::read(&connection).unwrap();
+        for n in 0..50 {
+            let window = Duration::from_millis(if n % 2 == 0 { 7_000 } else { 14_000 });
+            assert_eq!(keys.keep(&connection, &Key { window, ..key(n) }, 5), Ok(Appended::New));
+        }
+        assert!((0..50).all(|n| is_known(&mut keys, &connection, n, 5)));
+        assert_eq!(keys.0.len(), 2, "one for the longer window");
+    }
+
+    #[test]
+    fn a_key_is_looked_up_by_an_index() {
+        let connection = connection();
+        let mut keys = Keys::read(&connection).unwrap();
+        assert!(!is_known(&mut keys, &connection, 1, 5));
+        super::super::contract::assert_by_index(&connection, &look_up(1));
     }
 
     #[test]

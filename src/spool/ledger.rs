@@ -83,8 +83,8 @@ impl<'c> Ledger<'c> {
             fanout: prepare("SELECT fanout FROM events WHERE seq = ?1")?,
             drop_dead: prepare("DELETE FROM dead WHERE number = ?1")?,
             old_dead: prepare(
-                "SELECT d.number, d.webhook, d.seq, d.died_ms, coalesce(e.fanout, 1) FROM dead d
-                 LEFT JOIN events e ON e.seq = d.seq ORDER BY d.number LIMIT ?1",
+                "SELECT d.number, d.webhook, d.seq, coalesce(e.fanout, 1) FROM dead d INDEXED BY dead_ages
+                 LEFT JOIN events e ON e.seq = d.seq WHERE d.died_ms < ?1 ORDER BY d.died_ms LIMIT ?2",
             )?,
             count: prepare(
                 "INSERT INTO webhooks VALUES (?1, ?2, ?3, ?4)
@@ -262,15 +262,12 @@ impl<'c> Ledger<'c> {
 
     /// Drops up to `limit` dead letters that died before `before_ms`; the webhook of each.
     pub(super) fn drop_old_dead(&mut self, before_ms: i64, limit: i64) -> Result<Vec<i64>> {
-        let old: Vec<(i64, i64, i64, i64, i64)> = self
+        let old: Vec<(i64, i64, i64, i64)> = self
             .old_dead
-            .query_map([limit], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))?
+            .query_map([before_ms, limit], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
             .collect::<Result<_>>()?;
         let mut webhooks = Vec::new();
-        for (number, webhook, seq, died_ms, fanout) in old {
-            if died_ms >= before_ms {
-                break;
-            }
+        for (number, webhook, seq, fanout) in old {
             self.drop_dead.execute([number])?;
             self.release(seq, fanout > 1)?;
             webhooks.push(webhook);
@@ -380,5 +377,83 @@ pub(super) fn due_of(settlement: &Settlement) -> Option<i64> {
     match settlement {
         Settlement::Defer { until, .. } => Some(until.as_millisecond().clamp(1, BLOCKED - 1)),
         Settlement::Delivered | Settlement::Bury { .. } => None,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "unwrap is for tests")]
+mod tests {
+    use super::super::contract::assert_by_index;
+    use super::super::schema;
+    use super::*;
+
+    #[test]
+    fn every_statement_finds_its_rows_by_an_index() {
+        let connection = Connection::open_in_memory().unwrap();
+        schema::make_tables(&connection).unwrap();
+        // All are named, so that none is forgotten.
+        let Ledger {
+            begin,
+            commit,
+            rollback,
+            add_event,
+            add_delivery,
+            lane_head,
+            make_due,
+            last,
+            take_dead,
+            fanout,
+            aged_fresh,
+            aged_deferred,
+            aged_replayed,
+            add_owed,
+            drop_delivery,
+            move_delivery,
+            drop_event,
+            lessen_owed,
+            drop_owed,
+            add_dead,
+            drop_dead,
+            old_dead,
+            count,
+            uncount_dead,
+            pending,
+            pages,
+            pages_free,
+            checkpoint,
+        } = Ledger::new(&connection).unwrap();
+        let statements = [
+            begin,
+            commit,
+            rollback,
+            add_event,
+            add_delivery,
+            lane_head,
+            make_due,
+            last,
+            take_dead,
+            fanout,
+            aged_fresh,
+            aged_deferred,
+            aged_replayed,
+            add_owed,
+            drop_delivery,
+            move_delivery,
+            drop_event,
+            lessen_owed,
+            drop_owed,
+            add_dead,
+            drop_dead,
+            old_dead,
+            count,
+            uncount_dead,
+            pending,
+            pages,
+            pages_free,
+            checkpoint,
+        ];
+        for statement in statements {
+            assert_by_index(&connection, &statement.expanded_sql().unwrap());
+        }
     }
 }

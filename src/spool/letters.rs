@@ -185,6 +185,46 @@ async fn of_many_repeats_at_once_one_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_repeat_is_known_by_a_spool_that_is_full() {
+    let directory = TempDir::new().unwrap();
+    let spool = DiskSpool::open(Options { bytes_max: 1 << 20, ..options(directory.path()) }).unwrap();
+    spool.append(keyed(1, 7, 1, HOUR)).await.unwrap();
+    let mut n = 2;
+    while spool.append(batch(n..n + 200, &["a"])).await.is_ok() {
+        n += 200;
+        assert!(n < 100_000, "it has to become full");
+    }
+    // What goes with it is refused, and so is what comes for the first time.
+    let large = |id| Batch { events: batch(n..n + 200, &["a"]).events, ..keyed(1, id, 1, HOUR) };
+    assert_eq!(spool.append(large(7)).await, Ok(Appended::Repeat("receipt of 1".into())));
+    assert!(matches!(spool.append(large(8)).await, Err(SpoolError::Full { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_that_died_when_the_clock_was_ahead_keep_no_others() {
+    let directory = TempDir::new().unwrap();
+    let spool = open(directory.path());
+    spool.append(batch(1..=2, &["a"])).await.unwrap();
+    let now = Timestamp::now();
+    let times = [now + Duration::from_hours(9000), now - Duration::from_hours(2)];
+    for (lease, at) in lease_all(&*spool, "a", 2).await.into_iter().zip(times) {
+        spool.settle(lease, Settlement::Bury { reason: Reason::ClientError, last: None, attempts: 1, at }).await;
+    }
+    drop(spool);
+    let spool = DiskSpool::open(Options { dead_letter_retention: HOUR, ..options(directory.path()) }).unwrap();
+    assert_eq!(spool.found(), Found { pending: 0, dead: 1, dropped: 1 });
+    assert_eq!(events(&all(&spool, DeadLetterQuery::default()).await), [event(1).id]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spool_whose_keys_cannot_be_read_is_not_opened() {
+    let directory = TempDir::new().unwrap();
+    drop(open(directory.path()));
+    super::contract::inside(directory.path()).execute_batch("DROP TABLE key_sets").unwrap();
+    assert!(DiskSpool::open(options(directory.path())).is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_whose_batch_could_not_be_kept_is_not_known() {
     let directory = TempDir::new().unwrap();
     let spool = open(directory.path());

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tempfile::TempDir;
+use tokio::time::timeout;
 
 use super::contract::{
-    counters, counters_become, deferred, event, inside, lease, lease_all, name, nothing_is_due, number, open, options,
-    outcome,
+    LONG, counters, counters_become, deferred, event, inside, lease, lease_all, name, nothing_is_due, number, open,
+    options, outcome,
 };
 use super::*;
 
@@ -186,6 +187,34 @@ async fn a_burial_takes_all_of_a_lane_and_what_is_left_of_it_goes_on() {
     assert_eq!(eighth.iter().map(number).collect::<Vec<_>>(), [8]);
     spool.settle(held, Settlement::Delivered).await;
     assert_eq!(numbers(&*spool, 1).await, [7]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burial_ends_however_fast_others_append() {
+    let directory = TempDir::new().unwrap();
+    let spool: Arc<dyn Spool> = Arc::from(open(directory.path()));
+    append(&*spool, &[(1, 1), (2, 1), (3, 0)]).await;
+    let appenders: Vec<_> = (0..2_u8)
+        .map(|lane| {
+            let spool = Arc::clone(&spool);
+            tokio::spawn(async move {
+                loop {
+                    let lane = (lane != 0).then(|| Lane::of(&[2]));
+                    let owed = vec![Owed { webhook: name("a"), lane }];
+                    let events = (0..400).map(|n| (event(10 + n), owed.clone())).collect();
+                    spool.append(Batch { events, key: None }).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    let future = Some(Timestamp::now());
+    for (older_than, least) in [(None, 3), (future, 0)] {
+        let ends = timeout(LONG, spool.bury(&name("a"), Reason::WebhookRemoved, older_than)).await;
+        assert!(ends.expect("it ends").unwrap() >= least);
+    }
+    for appender in appenders {
+        appender.abort();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -44,6 +44,7 @@ pub(super) fn run(connection: &Connection, asks: &Receiver<Ask>, shared: &Shared
                 let plan = queue.begin_refill();
                 let result = refill(connection, shared, &queue, &plan);
                 if let Err(error) = &result {
+                    let error = SpoolError::unavailable(error);
                     tracing::warn!(%error, webhook = %queue.webhook, "pending deliveries could not be read");
                 }
                 queue.end_refill(&plan, result.ok());
@@ -144,6 +145,25 @@ fn load(shared: &Shared, queue: &Arc<Queue>, row: &Row<'_>, refill: &mut Refill)
 /// What is told of a dead letter.
 const LETTER: &str = "d.number, e.id, e.kind, e.type, e.received_ms, w.name, d.reason, d.last, d.attempts, d.died_ms";
 
+/// The dead letters behind a number, in the order of their numbers; nothing is sorted, so that only as many are read as are
+/// looked at.
+fn letters(oldest_first: bool, of_webhook: bool) -> String {
+    let (compare, order) = if oldest_first { (">", "ASC") } else { ("<", "DESC") };
+    let of_webhook = if of_webhook { "d.webhook = ?3" } else { "?3 IS NULL" };
+    format!(
+        "SELECT {LETTER} FROM dead d LEFT JOIN events e ON e.seq = d.seq LEFT JOIN webhooks w ON w.id = d.webhook
+         WHERE d.number {compare} ?1 AND {of_webhook} ORDER BY d.number {order} LIMIT ?2"
+    )
+}
+
+/// One dead letter, with the payload behind what [`letter`] reads.
+fn letter_of_delivery() -> String {
+    format!(
+        "SELECT {LETTER}, e.payload FROM dead d JOIN events e ON e.seq = d.seq JOIN webhooks w ON w.id = d.webhook
+         WHERE d.event = ?1 AND w.name = ?2 LIMIT 1"
+    )
+}
+
 fn dead_letters(connection: &Connection, query: &DeadLetterQuery) -> Result<DeadLetterPage> {
     let webhook: Option<i64> = match &query.webhook {
         None => None,
@@ -157,14 +177,7 @@ fn dead_letters(connection: &Connection, query: &DeadLetterQuery) -> Result<Dead
             Some(id)
         }
     };
-    let (compare, order) = if query.oldest_first { (">", "ASC") } else { ("<", "DESC") };
-    let of_webhook = if webhook.is_some() { "AND webhook = ?3" } else { "AND ?3 IS NULL" };
-    // The inner query bounds what is looked at, the outer one picks.
-    let sql = format!(
-        "SELECT {LETTER} FROM (
-           SELECT * FROM dead WHERE number {compare} ?1 {of_webhook} ORDER BY number {order} LIMIT ?2
-         ) d LEFT JOIN events e ON e.seq = d.seq LEFT JOIN webhooks w ON w.id = d.webhook ORDER BY d.number {order}"
-    );
+    let sql = letters(query.oldest_first, webhook.is_some());
     let behind = query.behind.unwrap_or(if query.oldest_first { i64::MIN } else { i64::MAX });
     let limit = query.limit.min(DEAD_LETTERS_MAX);
     let since_ms = query.since.map_or(i64::MIN, Timestamp::as_millisecond);
@@ -190,12 +203,8 @@ fn dead_letters(connection: &Connection, query: &DeadLetterQuery) -> Result<Dead
 }
 
 fn dead_letter(connection: &Connection, event: EventId, webhook: &str) -> Result<Option<(DeadLetter, Bytes)>> {
-    let sql = format!(
-        "SELECT {LETTER}, e.payload FROM dead d JOIN events e ON e.seq = d.seq JOIN webhooks w ON w.id = d.webhook
-         WHERE d.event = ?1 AND w.name = ?2 LIMIT 1"
-    );
     connection
-        .prepare_cached(&sql)?
+        .prepare_cached(&letter_of_delivery())?
         .query_row(params![event.as_bytes().as_slice(), webhook], |row| {
             Ok((letter(row)?, Bytes::copy_from_slice(row.get_ref(10)?.as_blob()?)))
         })
@@ -216,4 +225,23 @@ fn letter(row: &Row<'_>) -> Result<DeadLetter> {
         attempts: row.get(8)?,
         died_at: at(row.get(9)?),
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "unwrap is for tests")]
+mod tests {
+    use super::super::contract::assert_by_index;
+    use super::super::schema;
+    use super::*;
+
+    #[test]
+    fn every_question_is_answered_by_an_index() {
+        let connection = Connection::open_in_memory().unwrap();
+        schema::make_tables(&connection).unwrap();
+        assert_by_index(&connection, ROWS_BEHIND);
+        assert_by_index(&connection, &letter_of_delivery());
+        for (oldest_first, of_webhook) in [(false, false), (false, true), (true, false), (true, true)] {
+            assert_by_index(&connection, &letters(oldest_first, of_webhook));
+        }
+    }
 }

@@ -1,15 +1,16 @@
 //! What can be saved of a damaged spool.
 //!
 //! `SQLite` finds damage where it reads. So rows are read by ranges of their keys: forward up to the damage, then backward,
-//! and what lies between is halved until no half has more to give. What was read goes into a new database, in which the
+//! and what lies between is halved, all gaps in turn, until no half has more to give. What was read goes into a new database, in which the
 //! counters and the order of the lanes are made again; the damaged file is put aside, never deleted.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OpenFlags, Result, Statement, ToSql, params_from_iter, types::Value};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Result, Statement, ToSql, params, params_from_iter, types::Value};
 
 use super::disk::OpenError;
 use super::ledger::BLOCKED;
@@ -34,12 +35,16 @@ pub struct Recovered {
 }
 
 /// Saves what can be saved of the spool in a directory, if it is damaged: `None` when it is not, or when there is none.
-/// Looking takes a second for a few hundred megabytes. Idempotency keys are not saved.
+/// Looking takes a second for a few hundred megabytes. Idempotency keys are not saved. A file that cannot be looked at, or that
+/// a newer version wrote, is an error, and is left as it is.
 pub fn recover(directory: &Path) -> std::result::Result<Option<Recovered>, OpenError> {
     let _lock = lock::lock(directory)?;
     let path = directory.join(schema::DATABASE);
-    if !path.exists() || is_sound(&path) {
+    if !path.exists() || is_sound(&path).map_err(|error| schema::refused(&path, error))? {
         return Ok(None);
+    }
+    if let Some(found) = Connection::open_with_flags(&path, OLD).ok().and_then(|old| schema::newer(&old)) {
+        return Err(schema::too_new(path, found));
     }
     let made = directory.join(RECOVERED);
     let failed = |error: rusqlite::Error| schema::refused(&made, error);
@@ -65,14 +70,29 @@ pub(super) fn finish(directory: &Path) -> io::Result<()> {
     if !path.exists() && made.exists() { fs::rename(made, path) } else { Ok(()) }
 }
 
-/// Whether `SQLite` finds no fault in all that it has, which says more than that it can be opened.
-fn is_sound(path: &Path) -> bool {
+/// How the damaged file is opened: its log may have to be gone through.
+const OLD: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE;
+
+/// Whether `SQLite` finds no fault in all that it has, which says more than that it can be opened. That it may not look, or has
+/// no room to, is no fault of the file.
+fn is_sound(path: &Path) -> Result<bool> {
     let look = || -> Result<bool> {
-        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let connection = Connection::open_with_flags(path, OLD)?;
         let said: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
         Ok(said == "ok")
     };
-    look().unwrap_or(false)
+    look().or_else(|error| match error.sqlite_error_code() {
+        Some(
+            ErrorCode::CannotOpen
+            | ErrorCode::PermissionDenied
+            | ErrorCode::ReadOnly
+            | ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            | ErrorCode::OutOfMemory
+            | ErrorCode::DiskFull,
+        ) => Err(error),
+        _ => Ok(false),
+    })
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -89,7 +109,7 @@ fn copy(old: &Path, new: &Path) -> Result<(Counts, Option<Counts>)> {
     let transaction = to.transaction()?;
     let mut expected = None;
     // A file whose very head is damaged gives nothing.
-    if let Ok(from) = Connection::open_with_flags(old, OpenFlags::SQLITE_OPEN_READ_WRITE) {
+    if let Ok(from) = Connection::open_with_flags(old, OLD) {
         expected = copy_rows(&from, &transaction)?;
     }
     let counts = mend(&transaction)?;
@@ -105,82 +125,129 @@ fn copy_rows(from: &Connection, to: &Connection) -> Result<Option<Counts>> {
             Ok(Counts { pending: count(0)?, dead: count(1)? })
         })
         .ok();
-    table(from, to, "webhooks", 4, "id", "1")?;
-    table(from, to, "events", 7, "seq", "1")?;
-    table(from, to, "dead", 8, "number", "1")?;
+    for (name, columns, key) in [("webhooks", 4, "id"), ("events", 7, "seq"), ("dead", 8, "number")] {
+        let scan = |order: &str| one_key(name, key, order);
+        table(from, to, name, columns, scan, place(0, i64::MAX))?;
+    }
     let mut ids = to.prepare("SELECT id FROM webhooks")?;
     for id in ids.query_map([], |row| row.get::<_, i64>(0))?.collect::<Result<Vec<_>>>()? {
-        // Each webhook has its rows together: the fresh ones by number, then the others by when they are due.
-        table(from, to, "deliveries", 8, "seq", &format!("webhook = {id} AND due = 0"))?;
-        table(from, to, "deliveries", 8, "due", &format!("webhook = {id} AND due > 0"))?;
+        table(from, to, "deliveries", 8, |order| of_webhook(id, order), place(i64::MAX, i64::MAX))?;
     }
     Ok(expected)
 }
 
-/// Copies the rows of a table that can be read, by a key in whose order the table lies.
-fn table(from: &Connection, to: &Connection, name: &str, columns: usize, key: &str, of: &str) -> Result<()> {
+/// Where a row lies in its table: the two numbers of its key, the first before the second.
+type Place = i128;
+
+/// The second number of a key has so many bits.
+const SECOND_BITS: u32 = i64::BITS - 1;
+
+fn place(first: i64, second: i64) -> Place {
+    (Place::from(first) << SECOND_BITS) | Place::from(second.max(0))
+}
+
+fn parts(place: Place) -> (i64, i64) {
+    let number = |part: Place| i64::try_from(part).unwrap_or(i64::MAX);
+    (number(place >> SECOND_BITS), number(place & Place::from(i64::MAX)))
+}
+
+/// The rows of a table with a key of one number, with that key, by their places from one to another.
+fn one_key(name: &str, key: &str, order: &str) -> String {
+    format!(
+        "SELECT 0, {key}, * FROM {name} WHERE ?1 = ?1 AND ?3 = ?3 AND {key} >= ?2 AND {key} <= ?4 ORDER BY {key} {order}"
+    )
+}
+
+/// The same of the deliveries of a webhook, which lie together.
+fn of_webhook(id: i64, order: &str) -> String {
+    format!(
+        "SELECT due, seq, * FROM deliveries WHERE webhook = {id} AND (due, seq) >= (?1, ?2) AND (due, seq) <= (?3, ?4)
+         ORDER BY due {order}, seq {order}"
+    )
+}
+
+/// Copies the rows of a table that can be read, up to the last place.
+fn table(
+    from: &Connection,
+    to: &Connection,
+    name: &str,
+    columns: usize,
+    scan: impl Fn(&str) -> String,
+    last: Place,
+) -> Result<()> {
     let places = vec!["?"; columns].join(", ");
     let mut insert = to.prepare(&format!("INSERT OR IGNORE INTO {name} VALUES ({places})"))?;
-    let scan = |order: &str| {
-        from.prepare(&format!(
-            "SELECT {key}, * FROM {name} WHERE {of} AND {key} >= ?1 AND {key} <= ?2 ORDER BY {key} {order}"
-        ))
-    };
     // A table whose definition is damaged cannot even be asked.
-    let (Ok(mut forward), Ok(mut backward)) = (scan("ASC"), scan("DESC")) else { return Ok(()) };
+    let (Ok(mut forward), Ok(mut backward)) = (from.prepare(&scan("ASC")), from.prepare(&scan("DESC"))) else {
+        return Ok(());
+    };
     let mut probes = PROBES_MAX;
-    let mut ranges = vec![(0, i64::MAX)];
-    while let Some((mut low, mut high)) = ranges.pop() {
-        let (last, whole) = read(&mut forward, &mut insert, columns, low, high)?;
-        low = last.map_or(low, |last| last.saturating_add(1));
+    // The largest gaps come first: one that gives nothing must not use up what others may ask.
+    let mut ranges = VecDeque::from([(0, last)]);
+    while let Some((mut low, mut high)) = ranges.pop_front() {
+        let (read_to, whole) = read(&mut forward, &mut insert, columns, low, high)?;
+        // Damage can put keys out of their order: a range only shrinks.
+        low = read_to.map_or(low, |place| low.max(place + 1));
         if whole || low > high {
             continue;
         }
-        let (first, whole) = read(&mut backward, &mut insert, columns, low, high)?;
-        high = first.map_or(high, |first| first.saturating_sub(1));
-        probes = probes.saturating_sub(1);
-        if whole || low >= high || probes == 0 {
+        let (read_to, whole) = read(&mut backward, &mut insert, columns, low, high)?;
+        high = read_to.map_or(high, |place| high.min(place - 1));
+        if whole || low >= high {
             continue;
         }
+        probes = probes.saturating_sub(1);
+        if probes == 0 {
+            break;
+        }
         let middle = low + (high - low) / 2;
-        ranges.push((low, middle));
-        ranges.push((middle.saturating_add(1), high));
+        ranges.push_back((low, middle));
+        ranges.push_back((middle + 1, high));
     }
     Ok(())
 }
 
-/// Copies rows until the end of the range or the damage: the key of the last one, and whether it was the end. The error is
+/// Copies rows until the end of the range or the damage: the place of the last one, and whether it was the end. The error is
 /// the new database's.
 fn read(
     scan: &mut Statement<'_>,
     insert: &mut Statement<'_>,
     columns: usize,
-    low: i64,
-    high: i64,
-) -> Result<(Option<i64>, bool)> {
+    low: Place,
+    high: Place,
+) -> Result<(Option<Place>, bool)> {
     let mut last = None;
-    let Ok(mut rows) = scan.query([low, high]) else { return Ok((last, false)) };
+    let (low, high) = (parts(low), parts(high));
+    let Ok(mut rows) = scan.query(params![low.0, low.1, high.0, high.1]) else { return Ok((last, false)) };
     loop {
         let row = match rows.next() {
             Ok(Some(row)) => row,
             Ok(None) => return Ok((last, true)),
             Err(_) => return Ok((last, false)),
         };
-        let key = row.get::<_, i64>(0);
-        let values: Result<Vec<Value>> = (1..=columns).map(|column| row.get(column)).collect();
-        let (Ok(key), Ok(values)) = (key, values) else { return Ok((last, false)) };
-        last = Some(key);
+        let key = (row.get(0), row.get(1));
+        let values: Result<Vec<Value>> = (2..columns + 2).map(|column| row.get(column)).collect();
+        let ((Ok(first), Ok(second)), Ok(values)) = (key, values) else { return Ok((last, false)) };
+        last = Some(place(first, second));
         // A row that breaks the rules of the table is damaged itself.
         let _ = insert.execute(params_from_iter(values.iter().map(|value| value as &dyn ToSql)));
     }
 }
 
-/// Takes out what misses its other half, and makes again what can be made of the rest.
+/// No number that a spool gives is greater: what is comes from damage, and would be the last that could be given.
+const NUMBER_MAX: i64 = 1 << 53;
+
+/// Takes out what makes no sense or misses its other half, and makes again what can be made of the rest.
 fn mend(to: &Connection) -> Result<Counts> {
     to.execute_batch(&format!(
-        "DELETE FROM deliveries WHERE seq NOT IN (SELECT seq FROM events);
+        "DELETE FROM events WHERE seq NOT BETWEEN 1 AND {NUMBER_MAX} OR length(id) <> 16;
+         DELETE FROM webhooks WHERE id NOT BETWEEN 1 AND {NUMBER_MAX};
+         DELETE FROM dead WHERE number NOT BETWEEN 1 AND {NUMBER_MAX};
+         DELETE FROM deliveries WHERE seq NOT IN (SELECT seq FROM events) OR due NOT BETWEEN 0 AND {BLOCKED};
+         UPDATE deliveries SET attempts = 0 WHERE attempts NOT BETWEEN 0 AND {};
+         UPDATE dead SET attempts = 0 WHERE attempts NOT BETWEEN 0 AND {};
          DELETE FROM dead WHERE seq NOT IN (SELECT seq FROM events) OR webhook NOT IN (SELECT id FROM webhooks);
-         DELETE FROM dead WHERE EXISTS (SELECT 1 FROM deliveries d WHERE d.webhook = dead.webhook AND d.seq = dead.seq);
+         DELETE FROM dead WHERE (webhook, seq) IN (SELECT webhook, seq FROM deliveries);
          CREATE TEMP TABLE needed AS
            SELECT seq, count(*) AS n FROM (SELECT seq FROM deliveries UNION ALL SELECT seq FROM dead) GROUP BY seq;
          CREATE UNIQUE INDEX temp.needed_seq ON needed (seq);
@@ -191,7 +258,9 @@ fn mend(to: &Connection) -> Result<Counts> {
            (SELECT min(d.seq) FROM deliveries d WHERE d.webhook = deliveries.webhook AND d.lane = deliveries.lane AND d.lane <> 0);
          UPDATE webhooks SET pending = (SELECT count(*) FROM deliveries WHERE webhook = id),
            dead = (SELECT count(*) FROM dead WHERE webhook = id);
-         DROP TABLE needed;"
+         DROP TABLE needed;",
+        u32::MAX,
+        u32::MAX
     ))?;
     to.query_row("SELECT coalesce(sum(pending), 0), coalesce(sum(dead), 0) FROM webhooks", [], |row| {
         let count = |column| row.get::<_, i64>(column).map(|count| u64::try_from(count).unwrap_or(0));
@@ -314,6 +383,110 @@ mod tests {
         }
         drop(spool);
         assert_eq!(recover(&path).unwrap(), None, "it is sound now");
+    }
+
+    /// The pages that hold rows of the deliveries and nothing else, in the order of the rows, and how many rows each holds.
+    fn leaves(path: &Path) -> Vec<u64> {
+        let connection = Connection::open(path).unwrap();
+        let root: u32 = connection
+            .query_row("SELECT rootpage FROM sqlite_schema WHERE name = 'deliveries'", [], |row| row.get(0))
+            .unwrap();
+        let file = fs::read(path).unwrap();
+        let page = |number: u32| &file[(number as usize - 1) * 4096..number as usize * 4096];
+        let (mut leaves, mut open) = (Vec::new(), vec![root]);
+        while let Some(number) = open.pop() {
+            let bytes = page(number);
+            // An inner page of an index: its cells begin with the page to their left, and its head ends with the last one.
+            if bytes[0] == 2 {
+                let cells = usize::from(u16::from_be_bytes([bytes[3], bytes[4]]));
+                open.push(u32::from_be_bytes(bytes[8..12].try_into().unwrap()));
+                for cell in (0..cells).rev() {
+                    let at = 12 + 2 * cell;
+                    let at = usize::from(u16::from_be_bytes([bytes[at], bytes[at + 1]]));
+                    open.push(u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap()));
+                }
+            } else {
+                leaves.push(u64::from(number) - 1);
+            }
+        }
+        leaves
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_waits_in_one_lane_is_saved_on_both_sides_of_the_damage() {
+        let directory = TempDir::new().unwrap();
+        let spool = DiskSpool::open(options(directory.path())).unwrap();
+        let owed = Owed { webhook: name("a"), lane: Some(Lane::WHOLE) };
+        let events = (1..=4000).map(|n| (event(n), vec![owed.clone()])).collect();
+        spool.append(Batch { events, key: None }).await.unwrap();
+        drop(spool);
+        let path = directory.path().join("spool");
+        let connection = Connection::open(path.join("spool.db")).unwrap();
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+        drop(connection);
+        // All but the first are due at one and the same time. Three pages are damaged, each far from the next.
+        let leaves = leaves(&path.join("spool.db"));
+        let doomed = [1, 2, 3].map(|quarter| leaves[leaves.len() * quarter / 4]);
+        damage(&path.join("spool.db"), doomed);
+        let recovered = recover(&path).unwrap().expect("it is damaged");
+        let per_page = 4000 / leaves.len() as u64;
+        assert!(recovered.pending >= 4000 - 3 * 2 * per_page, "{recovered:?} of {} pages", leaves.len());
+        assert_eq!(recovered.pending + recovered.pending_lost.unwrap(), 4000);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_cannot_be_looked_at_or_is_newer_is_left_as_it_is() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("spool");
+        fs::create_dir_all(path.join("spool.db")).unwrap();
+        assert!(matches!(recover(&path), Err(OpenError::Database { .. })), "a folder is no damaged file");
+        assert!(path.join("spool.db").is_dir());
+        fs::remove_dir(path.join("spool.db")).unwrap();
+
+        filled(directory.path()).await;
+        let connection = Connection::open(path.join("spool.db")).unwrap();
+        connection.execute_batch("PRAGMA user_version = 9; PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+        drop(connection);
+        let pages = fs::metadata(path.join("spool.db")).unwrap().len() / 4096;
+        damage(&path.join("spool.db"), (20..pages).step_by(10));
+        let before = fs::read(path.join("spool.db")).unwrap();
+        assert!(matches!(recover(&path), Err(OpenError::Newer { found: 9, .. })));
+        assert!(before == fs::read(path.join("spool.db")).unwrap());
+    }
+
+    #[test]
+    fn what_damage_made_of_numbers_is_taken_out() {
+        let connection = Connection::open_in_memory().unwrap();
+        schema::make_tables(&connection).unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO webhooks VALUES (1, 'a', 9, 9), (9223372036854775807, 'b', 1, 0);
+                 INSERT INTO events SELECT value, zeroblob(16), 'request', 'T', 1, 1, x'7b7d' FROM
+                   (SELECT 1 AS value UNION SELECT 2 UNION SELECT 3 UNION SELECT -4 UNION SELECT 9223372036854775807);
+                 UPDATE events SET id = x'00' WHERE seq = 3;
+                 INSERT INTO deliveries SELECT 1, 0, seq, -1, 0, 0, 0, NULL FROM events;
+                 UPDATE deliveries SET due = -5 WHERE seq = 2;",
+            )
+            .unwrap();
+        assert_eq!(mend(&connection).unwrap().pending, 1);
+        let left: (i64, i64, i64) = connection
+            .query_row(
+                "SELECT max(seq), (SELECT attempts FROM deliveries), (SELECT max(id) FROM webhooks) FROM events",
+                [],
+                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+            )
+            .unwrap();
+        assert_eq!(left, (1, 0, 1));
+    }
+
+    #[test]
+    fn a_scan_is_made_by_an_index() {
+        let connection = Connection::open_in_memory().unwrap();
+        schema::make_tables(&connection).unwrap();
+        for order in ["ASC", "DESC"] {
+            super::super::contract::assert_by_index(&connection, &one_key("events", "seq", order));
+            super::super::contract::assert_by_index(&connection, &of_webhook(3, order));
+        }
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -62,6 +62,7 @@ CREATE TABLE dead (
 ) STRICT;
 CREATE INDEX dead_events ON dead (event, webhook);
 CREATE INDEX dead_webhooks ON dead (webhook);
+CREATE INDEX dead_ages ON dead (died_ms);
 CREATE TABLE key_sets (
   number INTEGER PRIMARY KEY, opened_ms INTEGER NOT NULL, window_ms INTEGER NOT NULL, keys INTEGER NOT NULL
 ) STRICT;
@@ -90,7 +91,7 @@ pub(super) fn open_writer(directory: &Path, bytes_max: u64) -> Result<Connection
         return Err(OpenError::Foreign { path });
     }
     if version > SCHEMA_VERSION {
-        return Err(OpenError::Newer { path, found: version, known: SCHEMA_VERSION });
+        return Err(too_new(path, version));
     }
     if !empty && version < SCHEMA_VERSION {
         return Err(OpenError::Older { path, found: version, known: SCHEMA_VERSION });
@@ -112,6 +113,18 @@ pub(super) fn open_writer(directory: &Path, bytes_max: u64) -> Result<Connection
         make_tables(&connection).map_err(failed)?;
     }
     Ok(connection)
+}
+
+/// The version of a database of ours that is newer than this program; `None` of any other, or where it cannot be read.
+pub(super) fn newer(connection: &Connection) -> Option<i64> {
+    let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0)).ok();
+    number("user_version")
+        .filter(|version| *version > SCHEMA_VERSION && number("application_id") == Some(APPLICATION_ID))
+}
+
+/// That a database is newer than this program.
+pub(super) fn too_new(path: PathBuf, found: i64) -> OpenError {
+    OpenError::Newer { path, found, known: SCHEMA_VERSION }
 }
 
 /// Makes the tables in an empty database.

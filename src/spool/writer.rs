@@ -17,7 +17,7 @@ use crate::event::Event;
 use super::disk::Shared;
 use super::inbox::{Append, Burial, Doomed, Gather, Order, Repair};
 use super::keys::Keys;
-use super::ledger::{Aged, BLOCKED, Change, Ledger, Pending, due_of};
+use super::ledger::{Aged, BLOCKED, Change, Ledger, Pending, Sort, due_of};
 use super::queue::{Key, Queue};
 use super::schema::{self, PAGE_BYTES};
 use super::{Appended, Settlement, SpoolError};
@@ -108,11 +108,11 @@ struct Repaired {
 }
 
 /// Runs until the spool is closed and everything that was queued is written.
-pub(super) fn run(connection: &Connection, setup: Setup) {
+pub(super) fn run(connection: &Connection, keys: Keys, setup: Setup) {
     let _ended = Ended(Arc::clone(&setup.shared));
     let now = Instant::now();
-    let (ledger, keys) = match Ledger::new(connection).and_then(|ledger| Ok((ledger, Keys::read(connection)?))) {
-        Ok(prepared) => prepared,
+    let ledger = match Ledger::new(connection) {
+        Ok(ledger) => ledger,
         Err(error) => {
             tracing::error!(%error, "the spool's writer cannot start");
             return;
@@ -138,7 +138,8 @@ pub(super) fn run(connection: &Connection, setup: Setup) {
         writer.tend();
         let waiting = writer.setup.shared.inbox.take(writer.idle(), writer.gather);
         writer.orders.extend(waiting.orders);
-        writer.burials.extend(waiting.burials);
+        let seq_max = writer.setup.seq_last;
+        writer.burials.extend(waiting.burials.into_iter().map(|burial| Burial { seq_max, ..burial }));
         if waiting.closing {
             // The last chance for what could not be written.
             writer.retry_at = None;
@@ -227,8 +228,13 @@ impl Writer<'_> {
             !fits
         });
         let held = self.setup.shared.bytes.load(Relaxed);
+        let now_ms = Timestamp::now().as_millisecond();
         for append in refused {
-            self.setup.shared.inbox.answer(append, Err(SpoolError::Full { bytes: held, bytes_max }));
+            // A repeat needs no room.
+            let key = append.key.as_ref();
+            let known = key.and_then(|key| self.keys.known(self.connection, key, now_ms).ok().flatten());
+            let answer = known.ok_or(SpoolError::Full { bytes: held, bytes_max });
+            self.setup.shared.inbox.answer(append, answer);
         }
         appends
     }
@@ -454,15 +460,22 @@ impl Writer<'_> {
         let at = Timestamp::now();
         let first = self.orders.len();
         for Pending { claim, since_ms } in rows {
+            // It was appended since, as may be all that follows: whoever buries does not run after those who append.
+            let is_new = claim.seq > burial.seq_max;
             match &mut burial.doomed {
-                Doomed::All { cursor } => *cursor = (claim.due, claim.seq),
-                Doomed::Older { older_than_ms, .. } if since_ms >= *older_than_ms => {
+                Doomed::All { cursor } => {
+                    let by_number = claim.due == 0 || claim.due == BLOCKED;
+                    *cursor = (claim.due, if is_new && by_number { i64::MAX } else { claim.seq });
+                }
+                Doomed::Older { older_than_ms, sort, .. }
+                    if since_ms >= *older_than_ms || (is_new && *sort != Sort::Replayed) =>
+                {
                     ended = true;
                     break;
                 }
                 Doomed::Older { cursor, .. } => *cursor = Aged { since_ms, seq: claim.seq },
             }
-            if burial.queue.claim((claim.due, claim.seq)) {
+            if !is_new && burial.queue.claim((claim.due, claim.seq)) {
                 burial.claimed += 1;
                 let settlement = Settlement::Bury { reason: burial.reason, last: None, attempts: claim.attempts, at };
                 self.orders.push(Order { queue: Arc::clone(&burial.queue), claim, settlement, metered: false });

@@ -88,6 +88,10 @@ mod tests {
             ("$.data.id", r#"{"data":{"id":null}}"#, Some("null")),
             ("$.data.id", r#"{"data":["id"]}"#, None),
             ("$.data.id", r#"{"data":{}}"#, None),
+            ("$.data.id", r#"{"data":{"id":"a","id":"b"}}"#, Some("b")),
+            ("$.data.id", r#"{"data":{"id":"a"},"data":{"id":"b"}}"#, Some("b")),
+            ("$.data.id", r#"{"data":{"id":"a"},"data":{}}"#, None),
+            ("$.data.id", r#"{"data":{"id":"a","id":5}}"#, Some("5")),
             ("$.data[*].id", r#"{"data":[{"x":1},{"id":"a"},{"id":"b"}]}"#, Some("a")),
         ];
         for (path, raw, key) in cases {

@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rusqlite::Connection;
+
 use crate::support::http::{self, HttpAnswer};
 use crate::support::process::Process;
 use crate::support::receiver::Target;
@@ -75,13 +77,95 @@ fn a_damaged_spool_is_refused_with_what_to_do() {
         fs::write(&database, &bytes).expect("a write");
         let ended = sidecar.written().run(&["run"]);
         assert_eq!(ended.status.code(), Some(1), "{what}: {ended:?}");
-        for word in ["is damaged", "--recover", &database.display().to_string()] {
+        for word in ["is damaged", "`outrigger run --recover`", &database.display().to_string()] {
             assert!(ended.stderr.contains(word), "{what}: {word}: {ended:?}");
         }
         assert_eq!(fs::read(&database).expect("it is there"), bytes, "{what}: evidence is left as it was");
     }
     // What was moved away and brought back is what it was.
     fs::write(&database, whole).expect("a write");
+    let before = target.count();
+    sidecar.restart();
+    target.wait(before + 1);
+}
+
+/// Fills the pages of a file with rubbish for which a test says yes.
+fn damage(file: &Path, is_doomed: impl Fn(u32, &[u8]) -> bool) {
+    let mut bytes = fs::read(file).expect("the spool's file");
+    for (number, page) in (1..).zip(bytes.chunks_mut(4096)) {
+        if is_doomed(number, page) {
+            page.fill(0x5a);
+        }
+    }
+    fs::write(file, bytes).expect("a write");
+}
+
+#[test]
+fn a_damaged_spool_is_recovered_when_that_is_asked_for_and_what_was_saved_is_delivered() {
+    const EVENTS: usize = 60;
+    let target = receiver().otherwise(503).start();
+    let mut sidecar = sidecar().reaching(&target).webhook("hook", &eager(&target)).start();
+    for n in 0..EVENTS {
+        let data = "x".repeat(900);
+        let event = format!(r#"{{"event_type":"RequestCreated","n":"marked-{n}","data":"{data}"}}"#);
+        assert_eq!(sidecar.post("/v1/events", &event).status, 202);
+    }
+    assert!(sidecar.terminate().success());
+    let database = sidecar.written().dir().join("spool/spool.db");
+    let connection = Connection::open(&database).expect("a spool");
+    let keys = "SELECT rootpage FROM sqlite_schema WHERE name = 'key_sets'";
+    let keys: u32 = connection.query_row(keys, [], |row| row.get(0)).expect("its tables");
+    drop(connection);
+    // What is read at every start, and a few events.
+    let holds = |page: &[u8], text: &[u8]| page.windows(text.len()).any(|part| part == text);
+    damage(&database, |number, page| number == keys || holds(page, b"marked-30\""));
+    let evidence = fs::read(&database).expect("the spool's file");
+    let ended = sidecar.written().run(&["run"]);
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("`outrigger run --recover`"), "{ended:?}");
+
+    target.otherwise(200.into());
+    let before = target.count();
+    let (process, [_, metrics]) = listening(&mut sidecar.written().command(&["run", "--recover"]));
+    let log = process.lines();
+    let said = log.iter().find(|line| line.contains("the spool was damaged")).expect("it says so");
+    let number_before = |word: &str| -> usize {
+        let words = said.split(word).next().expect("a part before it").split_whitespace();
+        words.last().and_then(|word| word.parse().ok()).unwrap_or_else(|| panic!("no number before {word}: {said}"))
+    };
+    let (saved, lost) = (number_before(" pending deliveries"), number_before(" pending and"));
+    assert!(saved + lost == EVENTS && (1..10).contains(&lost), "{said}");
+    let kept = said.split("kept as ").nth(1).expect("where the damaged file is");
+    assert!(fs::read(kept).expect("it is kept") == evidence, "{said}");
+    wait_delivered(metrics, saved);
+    let ids: BTreeSet<String> =
+        target.recorded().iter().skip(before).map(|one| one.header("webhook-id").to_owned()).collect();
+    assert_eq!(ids.len(), saved);
+}
+
+#[test]
+fn a_spool_of_a_newer_version_is_refused_with_what_to_do_and_left_as_it_is() {
+    let target = receiver().otherwise(503).start();
+    let mut sidecar = sidecar().reaching(&target).webhook("hook", &eager(&target)).start();
+    assert_eq!(sidecar.post("/v1/events", &event(1)).status, 202);
+    assert!(sidecar.terminate().success());
+    let database = sidecar.written().dir().join("spool/spool.db");
+    let version = |version: &str| {
+        let connection = Connection::open(&database).expect("a spool");
+        let known = connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0)).expect("a version");
+        connection.execute_batch(&format!("PRAGMA user_version = {version}")).expect("a write");
+        known.to_string()
+    };
+    let known = version("99");
+    for arguments in [&["run"][..], &["run", "--recover"]] {
+        let ended = sidecar.written().run(arguments);
+        assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+        for word in ["version 99", "run the newer program", "`spool.path`", &database.display().to_string()] {
+            assert!(ended.stderr.contains(word), "{word}: {ended:?}");
+        }
+    }
+    version(&known);
+    target.otherwise(200.into());
     let before = target.count();
     sidecar.restart();
     target.wait(before + 1);
@@ -210,7 +294,13 @@ fn limited(written: &Written, units: u64) -> (Process, [SocketAddr; 2]) {
         .args(["-c", &format!("trap '' XFSZ; ulimit -S -f {units}; exec \"$@\""), "sh"])
         .arg(plain.get_program())
         .args(plain.get_args());
-    let process = Process::spawn(&mut limited);
+    listening(&mut limited)
+}
+
+/// A sidecar that was started by a command, and where it listens.
+#[track_caller]
+fn listening(command: &mut Command) -> (Process, [SocketAddr; 2]) {
+    let process = Process::spawn(command);
     let listeners = ["ingest", "metrics"].map(|listener| {
         let said = format!("{listener} listens on http://");
         let bound = || process.lines().iter().find_map(|line| line.strip_prefix(&said)?.parse().ok());
