@@ -9,5 +9,6 @@ mod delivery;
 mod docs;
 mod house;
 mod metrics;
+mod oracle;
 mod reload;
 mod support;

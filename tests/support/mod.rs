@@ -12,6 +12,7 @@
 pub(crate) mod http;
 pub(crate) mod process;
 pub(crate) mod receiver;
+pub(crate) mod relay;
 pub(crate) mod sidecar;
 pub(crate) mod spool;
 
