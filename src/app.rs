@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use crate::client::{Client, ClientError, Routes};
 use crate::config::{Listen, Loaded, Source};
 use crate::dispatch::Dispatch;
+use crate::gates::Gates;
 use crate::ingest::Ingest;
 use crate::live::Live;
 use crate::metrics::{Metrics, Reloaded};
@@ -134,6 +135,7 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
     let (publisher, live) = watch::channel(Arc::new(live));
     metrics.reloaded(Reloaded::Published, Timestamp::now());
     let settled = Arc::new(Settled::default());
+    let gates = Arc::new(Gates::default());
     let (closing, stop_dispatch, stop_serving) =
         (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
     let ready = Arc::new(AtomicBool::new(true));
@@ -145,6 +147,7 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
     let dispatch = Arc::new(Dispatch {
         live: live.clone(),
         spool: Arc::clone(&spool),
+        gates,
         metrics: Arc::clone(&metrics),
         settled: Arc::clone(&settled),
         stop: stop_dispatch.clone(),

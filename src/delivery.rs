@@ -133,6 +133,59 @@ impl fmt::Display for Reason {
     }
 }
 
+/// Why a webhook is paused: it holds its deliveries and probes its target. The closed list: metric label, log field and the
+/// text that people read are [`Cause::as_str`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// So many failures in a row that the target seems to be down.
+    Breaker,
+    /// The target asked for time, by a 429 or by `Retry-After`.
+    RateLimited,
+    /// The target does not accept the credentials.
+    AuthError,
+    /// A fixed URL leads nowhere.
+    NotFound,
+    /// The target answers with a redirect.
+    Redirect,
+    /// The guard refuses the target's address.
+    BlockedAddress,
+    /// The target is gone for good: no probe is sent.
+    Gone,
+}
+
+impl Cause {
+    /// Every cause, in the order of the documentation.
+    pub const ALL: [Self; 7] = [
+        Self::Breaker,
+        Self::RateLimited,
+        Self::AuthError,
+        Self::NotFound,
+        Self::Redirect,
+        Self::BlockedAddress,
+        Self::Gone,
+    ];
+
+    /// The one spelling: that of the [`Reason`] where there is one.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Breaker => "breaker",
+            Self::RateLimited => Reason::RateLimited.as_str(),
+            Self::AuthError => Reason::AuthError.as_str(),
+            Self::NotFound => Reason::NotFound.as_str(),
+            Self::Redirect => Reason::Redirect.as_str(),
+            Self::BlockedAddress => Reason::BlockedAddress.as_str(),
+            Self::Gone => Reason::Gone.as_str(),
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// What one attempt came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {

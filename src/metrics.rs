@@ -14,7 +14,7 @@ use prometheus::{
     Opts, Registry, TextEncoder,
 };
 
-use crate::delivery::Reason;
+use crate::delivery::{Cause, Reason};
 
 /// Upper bounds of the buckets for exchanges with targets, in seconds.
 const EXCHANGE_BUCKETS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
@@ -105,7 +105,7 @@ families! {
     ATTEMPTS = "attempts_total" ["webhook", "outcome"] "counter" "Attempts by outcome: accepted or failed.";
     ATTEMPT_FAILURES = "attempt_failures_total" ["webhook", "reason"] "counter" "Failed attempts by reason.";
     ATTEMPT_DURATION = "attempt_duration_seconds" ["webhook"] "histogram" "Time of one attempt, from rendering to the response's end.";
-    DELIVERY_LATENCY = "delivery_latency_seconds" ["webhook"] "histogram" "Time from the event's arrival to the accepted response.";
+    DELIVERY_LATENCY = "delivery_latency_seconds" ["webhook"] "histogram" "Time from the event's arrival, or its delivery's replay, to the accepted response.";
     VALIDATOR_FAILURES = "validator_failures_total" ["webhook", "validator"] "counter" "Responses that a validator refused.";
     MISSING_FIELDS = "template_missing_fields_total" ["webhook"] "counter" "Fields that a template named and an event lacked.";
     SHADOW_RENDERS = "shadow_renders_total" ["webhook", "outcome"] "counter" "Events that a shadow webhook matched: rendered or failed.";
@@ -113,6 +113,7 @@ families! {
     OLDEST_PENDING = "oldest_pending_seconds" ["webhook"] "gauge" "Age of the oldest delivery that is not settled; 0 when there is none.";
     DEAD_LETTERS = "dead_letters" ["webhook"] "gauge" "Dead letters kept in the spool.";
     DEAD_LETTERS_TOTAL = "dead_letters_total" ["webhook", "reason"] "counter" "Deliveries given up on, by reason.";
+    PAUSED = "webhook_paused" ["webhook", "cause"] "gauge" "1 while the webhook is paused for this cause and probes its target, else 0.";
     LAST_SUCCESS = "last_success_timestamp_seconds" ["webhook"] "gauge" "Unix time of the last accepted attempt; 0 before the first.";
     SPOOL_BYTES = "spool_bytes" [] "gauge" "Bytes that the spool holds on disk.";
     SPOOL_COMMIT = "spool_commit_duration_seconds" [] "histogram" "Time of one durable commit of the spool.";
@@ -152,6 +153,7 @@ struct WebhookFamilies {
     oldest: GaugeVec,
     dead: IntGaugeVec,
     dead_total: IntCounterVec,
+    paused: IntGaugeVec,
     last_success: GaugeVec,
 }
 
@@ -176,6 +178,7 @@ pub struct WebhookMetrics {
     oldest: Gauge,
     dead: IntGauge,
     dead_total: Vec<IntCounter>,
+    paused: Vec<(Cause, IntGauge)>,
     last_success: Gauge,
 }
 
@@ -325,6 +328,7 @@ impl WebhookFamilies {
             oldest: register(registry, GaugeVec::new(opts(&OLDEST_PENDING), OLDEST_PENDING.labels)?)?,
             dead: register(registry, IntGaugeVec::new(opts(&DEAD_LETTERS), DEAD_LETTERS.labels)?)?,
             dead_total: counters(registry, &DEAD_LETTERS_TOTAL)?,
+            paused: register(registry, IntGaugeVec::new(opts(&PAUSED), PAUSED.labels)?)?,
             last_success: register(registry, GaugeVec::new(opts(&LAST_SUCCESS), LAST_SUCCESS.labels)?)?,
         })
     }
@@ -356,6 +360,7 @@ impl WebhookFamilies {
             oldest: self.oldest.with_label_values(&[name]),
             dead: self.dead.with_label_values(&[name]),
             dead_total: by_reason(&self.dead_total),
+            paused: Cause::ALL.map(|cause| (cause, self.paused.with_label_values(&[name, cause.as_str()]))).into(),
             last_success: self.last_success.with_label_values(&[name]),
         }
     }
@@ -377,6 +382,9 @@ impl WebhookFamilies {
         for reason in Reason::ALL {
             let _ = self.failures.remove_label_values(&[name, reason.as_str()]);
             let _ = self.dead_total.remove_label_values(&[name, reason.as_str()]);
+        }
+        for cause in Cause::ALL {
+            let _ = self.paused.remove_label_values(&[name, cause.as_str()]);
         }
         for validator in validators {
             let _ = self.validators.remove_label_values(&[name, validator.as_ref()]);
@@ -417,6 +425,13 @@ impl WebhookMetrics {
         self.dead_deliveries.inc_by(count);
         if let Some(counter) = self.dead_total.get(reason as usize) {
             counter.inc_by(count);
+        }
+    }
+
+    /// Says for which cause the webhook is paused, if it is.
+    pub fn set_paused(&self, cause: Option<Cause>) {
+        for (known, gauge) in &self.paused {
+            gauge.set(i64::from(cause == Some(*known)));
         }
     }
 
@@ -477,6 +492,13 @@ mod tests {
                     .contains(&format!("outrigger_attempt_failures_total{{reason=\"{reason}\",webhook=\"slack\"}} 0"))
             );
         }
+        let paused =
+            |cause: Cause, value| format!("outrigger_webhook_paused{{cause=\"{cause}\",webhook=\"slack\"}} {value}");
+        assert!(Cause::ALL.iter().all(|cause| before.contains(&paused(*cause, 0))));
+        handles.set_paused(Some(Cause::Gone));
+        assert!(
+            page(&metrics).contains(&paused(Cause::Gone, 1)) && page(&metrics).contains(&paused(Cause::Breaker, 0))
+        );
         handles.failed(Reason::Timeout, Duration::from_secs(1));
         assert!(page(&metrics).contains("outrigger_attempt_failures_total{reason=\"timeout\",webhook=\"slack\"} 1"));
         assert!(!metrics.remove_webhook("slack"), "they are in use");

@@ -3,7 +3,11 @@
 mod idempotency;
 mod ingest;
 mod isolation;
+mod ordering;
 mod outcomes;
+mod pause;
+mod rate;
+mod retry;
 mod secrets;
 mod shutdown;
 mod wire;

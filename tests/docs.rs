@@ -3,18 +3,15 @@
 //! `UPDATE_GOLDEN=1` rewrites the generated parts.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
-use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-use jiff::Timestamp;
 use outrigger::config::{Key, Shape, reference};
-use outrigger::delivery::{Failure, Outcome, Reason};
+use outrigger::delivery::{Cause, Reason};
 use outrigger::kind::Kind;
 use outrigger::metrics::FAMILIES;
 use outrigger::template::{Format, Template};
-use outrigger::webhook::retry::{Decision, Policy, decide};
+use outrigger::webhook::retry::{Fate, fate_of};
 use serde_json::Value;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 
 use crate::cli::{folder, outrigger};
 use crate::support::{receiver, sidecar};
@@ -139,23 +136,22 @@ fn every_reason_stands_in_the_readme_with_what_is_done() {
     let rows = rows(README, "| Reason | when | then |");
     let listed: Vec<&str> = rows.iter().map(|row| code(row[0])).collect();
     assert_eq!(listed, Reason::ALL.map(Reason::as_str));
-    let policy = Policy {
-        max_age: Duration::from_hours(24),
-        max_attempts: None,
-        initial: Duration::from_secs(1),
-        max_interval: Duration::from_mins(10),
-        statuses: std::collections::BTreeMap::new(),
-    };
-    let then = Timestamp::UNIX_EPOCH;
     for (reason, row) in Reason::ALL.into_iter().zip(&rows) {
-        let outcome = Outcome::Failed(Failure::new(reason, ""));
-        let done = match decide(&policy, &outcome, 1, then, then, 0.5) {
-            Decision::Done => "done",
-            Decision::RetryAt(_) => "retry",
-            Decision::Bury(_) => "dead letter",
+        let done = match fate_of(reason) {
+            Fate::Payload | Fate::Ended => "dead letter",
+            Fate::Target(Cause::Gone) => "pause, no probe",
+            Fate::Target(Cause::RateLimited) => "all of the webhook waits",
+            Fate::Target(_) => "pause, probe",
+            Fate::Transient { .. } => "retry; counts for the breaker",
         };
         assert!(row[2].starts_with(done), "{reason}: {row:?}");
     }
+    let causes: Vec<&str> = rows_of_causes().iter().map(|row| code(row[0])).collect();
+    assert_eq!(causes, Cause::ALL.map(Cause::as_str));
+}
+
+fn rows_of_causes() -> Vec<Vec<&'static str>> {
+    rows(README, "| cause | begins with | ends with |")
 }
 
 #[test]
@@ -300,7 +296,7 @@ fn every_piece_of_configuration_in_the_guides_is_good() {
             count += 1;
         }
     }
-    assert_eq!(count, 3);
+    assert_eq!(count, 4);
 }
 
 #[test]

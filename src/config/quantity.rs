@@ -4,6 +4,8 @@ use std::time::Duration;
 
 const UNITS_OF_TIME: [(&str, f64); 5] = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0), ("d", 86_400.0)];
 
+const UNITS_OF_RATE: [(&str, f64); 3] = [("s", 1.0), ("m", 60.0), ("h", 3600.0)];
+
 const UNITS_OF_SIZE: [(&str, u64); 8] = [
     ("KiB", 1 << 10),
     ("MiB", 1 << 20),
@@ -32,6 +34,15 @@ pub(super) fn seconds(number: f64) -> Option<Duration> {
         // Binary fractions leave dust below the microsecond: 0.1 s are 100 ms.
         Duration::from_micros(u64::try_from((rounded + Duration::from_nanos(500)).as_micros()).unwrap_or(u64::MAX))
     })
+}
+
+/// Reads `10/s`, `0.5/m`, `100/h`, and gives the time between two.
+pub(super) fn interval(text: &str) -> Option<Duration> {
+    let (number, unit) = text.split_once('/')?;
+    let plain = number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let (_, seconds) = UNITS_OF_RATE.into_iter().find(|(name, _)| *name == unit)?;
+    let number: f64 = number.parse().ok().filter(|number| plain && *number > 0.0)?;
+    Duration::try_from_secs_f64(seconds / number).ok()
 }
 
 /// Reads `64KiB`, `1MiB`, `10MB`, `100`.
@@ -90,6 +101,21 @@ mod tests {
         }
         for text in ["", "s", "30", "30x", "-1s", "1h30m", "1e300d", "nans", "30S"] {
             assert_eq!(duration(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn rates_are_read_as_the_time_between_two() {
+        for (text, micros) in
+            [("10/s", 100_000), ("1/s", 1_000_000), ("0.5/s", 2_000_000), ("30/m", 2_000_000), ("2.5/h", 1_440_000_000)]
+        {
+            assert_eq!(interval(text), Some(Duration::from_micros(micros)), "{text}");
+        }
+        for text in [
+            "", "10", "/s", "10/", "10/d", "0/s", "0.0/s", "-1/s", "+1/s", "1e3/s", "inf/s", "nan/s", "10 /s",
+            "10/s/s", "../s",
+        ] {
+            assert_eq!(interval(text), None, "{text}");
         }
     }
 

@@ -7,36 +7,35 @@ use jiff::Timestamp;
 use crate::attempt::{Attempted, attempt};
 use crate::delivery::{LastOutcome, Outcome, Reason, delivery_id};
 use crate::dispatch::{Dispatch, handles};
+use crate::gates::Turn;
 use crate::live::Live;
 use crate::settled::Report;
 use crate::spool::{Lease, Settlement};
 use crate::webhook::Webhook;
-use crate::webhook::retry::{Decision, decide};
+use crate::webhook::retry::{Decision, Standing, decide, verdict};
 
 impl Dispatch {
     /// Attempts a delivery and settles it. Dropped before its end, the delivery goes back to the spool.
-    pub(super) async fn deliver(&self, live: &Live, webhook: &Webhook, lease: Lease) {
+    pub(super) async fn deliver(&self, live: &Live, webhook: &Webhook, lease: Lease, turn: Turn) {
         if age(&lease, Timestamp::now()) > webhook.retry.max_age {
             return self.bury_expired(live, webhook, lease).await;
         }
         let attempted = attempt(&live.client, webhook, &lease.event).await;
         let now = Timestamp::now();
-        let attempts = lease.attempts.saturating_add(1);
-        let decision =
-            decide(&webhook.retry, &attempted.outcome, attempts, lease.event.received_at, now, fastrand::f64());
-        let settlement = match decision {
-            Decision::Done => Settlement::Delivered,
-            Decision::RetryAt(until) => Settlement::Defer {
-                until,
-                attempts,
-                failing_since: lease.failing_since.or(Some(now)),
-                passed: false,
-                last: last(&attempted),
-            },
-            Decision::Bury(reason) => Settlement::Bury { reason, last: Some(last(&attempted)), attempts, at: now },
+        let probe = turn.is_probe();
+        let standing = Standing {
+            attempts: lease.attempts,
+            since: lease.since,
+            failing_since: lease.failing_since,
+            max_wait: webhook.ordering.max_wait(),
+            probe,
         };
+        let decision = decide(&webhook.retry, &attempted.outcome, standing, now, fastrand::f64());
+        // The gate hears of it before the spool: what is held must not be leased again before it is closed.
+        turn.end(verdict(&webhook.retry, &attempted.outcome), last(&attempted));
+        let settlement = settlement(decision, &lease, &attempted, now);
         count(live, webhook, &lease, &attempted, &settlement, now);
-        log(webhook, &lease, &attempted, &settlement, now);
+        log(webhook, &lease, &attempted, &decision, probe, now);
         self.report(&lease, &attempted, &settlement, now);
         self.spool.settle(lease, settlement).await;
     }
@@ -74,7 +73,10 @@ impl Dispatch {
         let (dead, attempts) = match settlement {
             Settlement::Defer { .. } => return,
             Settlement::Delivered => (None, lease.attempts.saturating_add(1)),
-            Settlement::Bury { reason, attempts, .. } => (Some((*reason, last(attempted).detail)), *attempts),
+            Settlement::Bury { reason, attempts, last, .. } => {
+                let detail = last.as_ref().map(|last| last.detail.clone()).unwrap_or_default();
+                (Some((*reason, detail)), *attempts)
+            }
         };
         self.settled.report(Report {
             event: lease.event.id,
@@ -85,6 +87,26 @@ impl Dispatch {
             milliseconds: milliseconds(age(lease, now)),
             validators: attempted.validators.clone(),
         });
+    }
+}
+
+/// What a decision is to the spool.
+fn settlement(decision: Decision, lease: &Lease, attempted: &Attempted, now: Timestamp) -> Settlement {
+    let Outcome::Failed(failure) = &attempted.outcome else { return Settlement::Delivered };
+    let last = LastOutcome::from(failure);
+    match decision {
+        Decision::Done => Settlement::Delivered,
+        Decision::Retry { at, attempts, failing_since, passed } => {
+            Settlement::Defer { until: at, attempts, failing_since: Some(failing_since), passed, last }
+        }
+        Decision::Hold => Settlement::Defer {
+            until: now,
+            attempts: lease.attempts,
+            failing_since: lease.failing_since,
+            passed: false,
+            last,
+        },
+        Decision::Bury { reason, attempts } => Settlement::Bury { reason, last: Some(last), attempts, at: now },
     }
 }
 
@@ -111,43 +133,43 @@ fn count(
 }
 
 /// One line an attempt.
-fn log(webhook: &Webhook, lease: &Lease, attempted: &Attempted, settlement: &Settlement, now: Timestamp) {
+fn log(webhook: &Webhook, lease: &Lease, attempted: &Attempted, decision: &Decision, probe: bool, now: Timestamp) {
     let attempt = lease.attempts.saturating_add(1);
     let duration_ms = milliseconds(attempted.duration);
     let (event_id, webhook_name, host) = (lease.event.id, &webhook.name, &webhook.url.host);
+    let probe = probe.then_some(true);
     match &attempted.outcome {
         Outcome::Accepted => tracing::info!(
             %event_id, delivery_id = %delivery_id(event_id, webhook_name), webhook = %webhook_name, attempt, outcome = "accepted",
-            status = attempted.status, duration_ms, host, "delivery.attempted"
+            status = attempted.status, duration_ms, probe, host, "delivery.attempted"
         ),
         Outcome::Failed(failure) => {
             let validator = attempted.validators.iter().find(|(_, passed)| !passed).map(|(name, _)| name.as_ref());
-            let retry_in_ms = match settlement {
-                Settlement::Defer { until, .. } => Some(milliseconds(between(now, *until))),
+            let retry_in_ms = match decision {
+                Decision::Retry { at, .. } => Some(milliseconds(between(now, *at))),
                 _ => None,
             };
-            let dead = matches!(settlement, Settlement::Bury { .. });
+            let held = (*decision == Decision::Hold).then_some(true);
+            let dead = matches!(decision, Decision::Bury { .. });
             tracing::warn!(
                 %event_id, delivery_id = %delivery_id(event_id, webhook_name), webhook = %webhook_name, attempt, outcome = "failed",
-                reason = %failure.reason, detail = %failure.detail, status = attempted.status, duration_ms, retry_in_ms, dead,
-                validator, host, "delivery.attempted"
+                reason = %failure.reason, detail = %failure.detail, status = attempted.status, duration_ms, retry_in_ms, held, dead,
+                probe, validator, host, "delivery.attempted"
             );
         }
     }
 }
 
-fn last(attempted: &Attempted) -> LastOutcome {
+fn last(attempted: &Attempted) -> Option<LastOutcome> {
     match &attempted.outcome {
-        Outcome::Accepted => {
-            LastOutcome { reason: Reason::NetworkError, status: attempted.status, detail: String::new() }
-        }
-        Outcome::Failed(failure) => failure.into(),
+        Outcome::Accepted => None,
+        Outcome::Failed(failure) => Some(failure.into()),
     }
 }
 
-/// How old a delivery's event is; zero when the clock was set back.
+/// How old a delivery is; zero when the clock was set back.
 fn age(lease: &Lease, now: Timestamp) -> Duration {
-    between(lease.event.received_at, now)
+    between(lease.since, now)
 }
 
 fn between(from: Timestamp, to: Timestamp) -> Duration {

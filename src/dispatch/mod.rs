@@ -1,7 +1,17 @@
-//! Dispatch: one task a webhook leases what is due and spawns an attempt for each, within the webhook's concurrency.
+//! Dispatch: one task a webhook leases what is due and spawns an attempt for each, as far as the webhook's gate is open and its
+//! concurrency reaches.
 //!
 //! A webhook's task knows nothing of the others, so that one webhook never waits for another. It reads the Snapshot in
 //! force anew before every lease: a changed definition counts from the next attempt, and attempts in flight end on theirs.
+//!
+//! ```text
+//! ask the gate → lease as many, or one for a probe → begin each at the gate, which may have closed meanwhile → attempt
+//!      ▲                                                                                                      │
+//!      └───────────────── the gate changed, an attempt ended, a reload, a time came ◀──────────────────────────┘
+//! ```
+//!
+//! What waits is woken and never looks by itself. While a gate is closed nothing is leased, so that the task also ends
+//! deliveries whose `retry.max_age` is over.
 
 mod deliver;
 
@@ -10,17 +20,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::delivery::Reason;
+use crate::client::Client;
+use crate::delivery::{Cause, Reason};
+use crate::gates::{Door, Gates, Opening};
 use crate::live::{Live, Reader};
 use crate::metrics::Metrics;
 use crate::settled::Settled;
-use crate::spool::Spool;
+use crate::spool::{Backlog, Spool};
 use crate::webhook::{Status, Webhook};
 
 /// Deliveries that one lease takes.
@@ -30,12 +43,20 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// How often it is asked whether a removed webhook still owes anything.
 const REMOVED_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How soon after a look for deliveries that are too old the next one comes at the latest, when some are left that only seem to
+/// be: replayed ones, and those in flight.
+const EXPIRY_RECHECK_MAX: Duration = Duration::from_mins(1);
+/// And at the earliest.
+const EXPIRY_RECHECK_MIN: Duration = Duration::from_secs(1);
+
 /// What all webhooks' tasks share.
 pub struct Dispatch {
     /// What is in force.
     pub live: Reader,
     /// Where deliveries come from and settlements go.
     pub spool: Arc<dyn Spool>,
+    /// What holds webhooks back.
+    pub gates: Arc<Gates>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Who waits for ends.
@@ -90,14 +111,19 @@ impl Dispatch {
         names
     }
 
+    fn backlog(&self, name: &str) -> Option<Backlog> {
+        self.spool.backlog().into_iter().find(|backlog| *backlog.webhook == *name)
+    }
+
     fn pending(&self, name: &str) -> u64 {
-        self.spool.backlog().into_iter().find(|backlog| *backlog.webhook == *name).map_or(0, |backlog| backlog.pending)
+        self.backlog(name).map_or(0, |backlog| backlog.pending)
     }
 
     /// One webhook's task. It ends with `stop`, or when the webhook is removed and its deliveries are buried.
     async fn run_webhook(self: &Arc<Self>, name: &Arc<str>, attempts: &TaskTracker) {
         let mut reader = self.live.clone();
         let in_flight = Arc::new(InFlight::default());
+        let mut known = Known::default();
         loop {
             let live = Arc::clone(&reader.borrow_and_update());
             let Some(webhook) = live.snapshot.webhooks.get(name) else {
@@ -112,13 +138,41 @@ impl Dispatch {
                 }
                 continue;
             };
-            let free = webhook.concurrency.saturating_sub(in_flight.count.load(Ordering::Acquire));
-            if webhook.status != Status::Active || free == 0 {
-                let held = webhook.status != Status::Active;
+            let door = self.gates.door(name, webhook.terms());
+            known.take_in(&live, webhook, &door);
+            if webhook.status != Status::Active {
                 tokio::select! {
                     () = self.stop.cancelled() => return,
                     changed = reader.changed() => if changed.is_err() { return },
-                    () = in_flight.ended.notified(), if !held => {}
+                    () = door.changed() => {}
+                }
+                continue;
+            }
+            let free = webhook.concurrency.saturating_sub(in_flight.count.load(Ordering::Acquire));
+            let opening = door.poll();
+            let count = match opening {
+                Opening::Open(count) => count.min(free).min(LEASE_MAX),
+                Opening::Until(_) | Opening::Held => 0,
+            };
+            if count == 0 {
+                let opens = async {
+                    match opening {
+                        Opening::Until(at) => tokio::time::sleep_until(at).await,
+                        Opening::Open(_) | Opening::Held => std::future::pending().await,
+                    }
+                };
+                let expiry = *known.expiry.get_or_insert_with(|| self.next_expiry(webhook));
+                tokio::select! {
+                    () = self.stop.cancelled() => return,
+                    changed = reader.changed() => if changed.is_err() { return },
+                    () = door.changed() => {}
+                    () = in_flight.ended.notified() => {}
+                    () = opens => {}
+                    () = tokio::time::sleep_until(expiry), if !matches!(opening, Opening::Open(_)) => {
+                        self.bury_expired_pending(&live, webhook).await;
+                        let recheck = (webhook.retry.max_age / 16).clamp(EXPIRY_RECHECK_MIN, EXPIRY_RECHECK_MAX);
+                        known.expiry = Some(self.next_expiry(webhook).max(Instant::now() + recheck));
+                    }
                 }
                 continue;
             }
@@ -126,19 +180,52 @@ impl Dispatch {
                 biased;
                 () = self.stop.cancelled() => return,
                 changed = reader.changed() => if changed.is_err() { return } else { continue },
-                leases = self.spool.lease(name, free.min(LEASE_MAX)) => leases,
+                () = door.changed() => continue,
+                leases = self.spool.lease(name, count) => leases,
             };
             if leases.is_empty() {
                 return;
             }
-            in_flight.count.fetch_add(leases.len(), Ordering::AcqRel);
             for lease in leases {
+                // An attempt that ended while the lease was awaited may have closed the gate: what may not begin goes back in order.
+                let Some(turn) = door.begin() else { continue };
+                in_flight.count.fetch_add(1, Ordering::AcqRel);
                 let (dispatch, live, slot) = (Arc::clone(self), Arc::clone(&live), Slot(Arc::clone(&in_flight)));
                 let webhook = Arc::clone(webhook);
                 attempts.spawn(async move {
-                    dispatch.deliver(&live, &webhook, lease).await;
+                    dispatch.deliver(&live, &webhook, lease, turn).await;
                     drop(slot);
                 });
+            }
+        }
+    }
+
+    /// When some delivery may be older than `retry.max_age` at the earliest, by what is pending now or comes from now on.
+    fn next_expiry(&self, webhook: &Webhook) -> Instant {
+        let now = Timestamp::now();
+        let oldest = self.backlog(&webhook.name).and_then(|backlog| backlog.oldest_pending).unwrap_or(now);
+        let age = Duration::try_from(now.duration_since(oldest)).unwrap_or_default();
+        // The spool tells times to the millisecond.
+        Instant::now() + webhook.retry.max_age.saturating_sub(age).saturating_add(Duration::from_millis(1))
+    }
+
+    /// Makes dead letters of deliveries that wait and are too old.
+    async fn bury_expired_pending(&self, live: &Live, webhook: &Webhook) {
+        let max_age = SignedDuration::try_from(webhook.retry.max_age).unwrap_or(SignedDuration::MAX);
+        let Ok(older_than) = Timestamp::now().checked_sub(max_age) else { return };
+        match self.spool.bury(&webhook.name, Reason::Expired, Some(older_than)).await {
+            Ok(0) => {}
+            Ok(count) => {
+                if let Some(handles) = handles(live, webhook) {
+                    handles.buried(Reason::Expired, count);
+                }
+                tracing::warn!(
+                    webhook = %webhook.name, count, reason = %Reason::Expired,
+                    "deliveries that waited for retry.max_age are dead letters"
+                );
+            }
+            Err(error) => {
+                tracing::error!(webhook = %webhook.name, %error, "deliveries that are too old could not be buried");
             }
         }
     }
@@ -169,6 +256,7 @@ impl Dispatch {
                 }
             }
         }
+        self.gates.remove(name);
         true
     }
 
@@ -180,6 +268,42 @@ impl Dispatch {
             }
             Err(error) => {
                 tracing::error!(webhook = %name, %error, "deliveries of a removed webhook could not be buried");
+            }
+        }
+    }
+}
+
+/// What a webhook's task remembers from one round to the next.
+#[derive(Default)]
+struct Known {
+    /// The definition that the gate goes by, and the client beside it.
+    definition: Option<(u64, Arc<Client>)>,
+    /// The publication that was looked at last.
+    generation: u64,
+    /// The cause that `webhook_paused` tells of.
+    told: Option<Option<Cause>>,
+    /// Before this no delivery is too old; `None` is unknown.
+    expiry: Option<Instant>,
+}
+
+impl Known {
+    /// Brings the gate and its metric up to date. A changed definition, secret or client may have mended what the webhook is
+    /// paused for, and ends the pause.
+    fn take_in(&mut self, live: &Live, webhook: &Webhook, door: &Door) {
+        if self.generation != live.generation {
+            self.generation = live.generation;
+            self.expiry = None;
+            let same = self.definition.as_ref().is_none_or(|(fingerprint, client)| {
+                *fingerprint == webhook.fingerprint && Arc::ptr_eq(client, &live.client)
+            });
+            self.definition = Some((webhook.fingerprint, Arc::clone(&live.client)));
+            door.redefine(webhook.terms(), same);
+        }
+        let cause = door.cause();
+        if self.told != Some(cause) {
+            self.told = Some(cause);
+            if let Some(handles) = handles(live, webhook) {
+                handles.set_paused(cause);
             }
         }
     }

@@ -1,6 +1,7 @@
 //! A webhook: one compiled definition, immutable and shared.
 
 pub mod filter;
+pub mod gate;
 pub mod judge;
 pub mod ordering;
 pub mod request;
@@ -19,6 +20,7 @@ use crate::secret::Secret;
 use crate::template::Template;
 
 use filter::Filter;
+use gate::{Breaker, Rate, Terms};
 use ordering::Ordering;
 use retry::Policy;
 use validator::Validator;
@@ -62,12 +64,24 @@ pub struct Webhook {
     pub ordering: Ordering,
     /// When a failed delivery is tried again.
     pub retry: Policy,
+    /// When failures in a row pause it.
+    pub breaker: Breaker,
+    /// How fast attempts may follow each other.
+    pub rate: Option<Rate>,
     /// Attempts at the same time, at least 1.
     pub concurrency: usize,
     /// How much of a response is read, in bytes.
     pub response_bytes_max: usize,
     /// A hash over everything that decides what it does (the file, referenced files and values, defaults).
     pub fingerprint: u64,
+}
+
+impl Webhook {
+    /// What its gate goes by.
+    #[must_use]
+    pub const fn terms(&self) -> Terms {
+        Terms { breaker: self.breaker, probe_max: self.retry.max_interval, rate: self.rate }
+    }
 }
 
 /// What a webhook does with events that it wants.

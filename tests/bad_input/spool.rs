@@ -22,7 +22,10 @@ fn event(bytes: usize) -> String {
 
 /// A webhook that comes back soon.
 fn eager(target: &Target) -> String {
-    format!("url = {:?}\nbody = '{{}}'\n[retry]\ninitial = '50ms'\nmax_interval = '200ms'\n", target.url("/hook"))
+    format!(
+        "url = {:?}\nbody = '{{}}'\n[retry]\ninitial = '50ms'\nmax_interval = '200ms'\n[breaker]\nfailures = 10000\n",
+        target.url("/hook")
+    )
 }
 
 #[test]

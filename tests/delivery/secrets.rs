@@ -80,7 +80,7 @@ fn no_secret_is_in_logs_metrics_answers_or_the_spool() {
         .webhook("takes-basic", &laden(port, "/takes", basic, ""))
         .webhook("takes-key", &laden(port, "/takes", key, ""))
         .webhook("refuses", &laden(port, "/refuses", bearer, ""))
-        .webhook("redirects", &laden(old_port, "/redirects", basic, ""))
+        .webhook("redirects", &laden(old_port, "/redirects", basic, "retry.statuses.dead_letter = [302]"))
         .webhook("fails", &laden(port, "/fails", key, ""))
         .webhook("closes", &laden(old_port, "/closes", bearer, ""))
         .webhook("garbage", &laden(old_port, "/garbage", basic, ""))

@@ -5,6 +5,7 @@ mod body;
 mod conditions;
 mod headers;
 mod kinds;
+mod ordering;
 mod policy;
 mod settings;
 mod testcases;
@@ -23,6 +24,7 @@ use super::overrides::Override;
 use super::snapshot::{Egress, Settings};
 use super::table::Table;
 use crate::kind::Kind;
+use crate::webhook::gate::Breaker;
 use crate::webhook::retry::Policy;
 
 pub(super) use settings::sidecar;
@@ -57,6 +59,7 @@ pub(super) struct Defaults {
     body_bytes_max: u64,
     retry: Policy,
     limits: Limits,
+    breaker: Breaker,
 }
 
 /// `[limits]`.
@@ -64,6 +67,9 @@ pub(super) struct Defaults {
 struct Limits {
     concurrency: u64,
     response_bytes_max: u64,
+    /// Between two attempts, where `rate` is given.
+    interval: Option<Duration>,
+    burst: Option<u32>,
 }
 
 /// What a webhook is compiled in.

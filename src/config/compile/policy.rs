@@ -1,13 +1,15 @@
-//! `[retry]` and `[limits]`, of a webhook or of the defaults.
+//! `[retry]`, `[limits]` and `[breaker]`, of a webhook or of the defaults.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{Limits, refuse_unsupported};
+use super::Limits;
 use crate::config::document::Report;
+use crate::config::quantity;
 use crate::config::reference::{Key, SIDECAR, WEBHOOK};
-use crate::config::table::Table;
+use crate::config::table::{Table, excerpt};
+use crate::webhook::gate::{Breaker, Rate};
 use crate::webhook::retry::{Policy, StatusRule};
 
 /// Bounds of `timeout`.
@@ -18,6 +20,11 @@ const MAX_INTERVAL: RangeInclusive<Duration> = Duration::from_millis(1)..=Durati
 const MAX_ATTEMPTS: RangeInclusive<u64> = 1..=10_000;
 const CONCURRENCY: RangeInclusive<u64> = 1..=1_000;
 const RESPONSE_BYTES: RangeInclusive<u64> = 1..=16 * 1024 * 1024;
+/// Between two attempts: 10,000 a second to one an hour.
+const INTERVAL: RangeInclusive<Duration> = Duration::from_micros(100)..=Duration::from_hours(1);
+const BURST: RangeInclusive<u64> = 1..=10_000;
+const FAILURES: RangeInclusive<u64> = 1..=10_000;
+const PROBE: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_hours(24);
 /// A 2xx is success and is left to validators.
 const STATUSES: RangeInclusive<u16> = 300..=599;
 
@@ -34,7 +41,12 @@ pub(super) fn default_policy() -> Policy {
 
 /// The limits of a file that says nothing.
 pub(super) fn default_limits() -> Limits {
-    Limits { concurrency: 8, response_bytes_max: 64 * 1024 }
+    Limits { concurrency: 8, response_bytes_max: 64 * 1024, interval: None, burst: None }
+}
+
+/// The breaker of a file that says nothing.
+pub(super) fn default_breaker() -> Breaker {
+    Breaker { failures: 10, probe: Duration::from_secs(30) }
 }
 
 /// The keys that a table's path belongs to.
@@ -88,10 +100,54 @@ fn status_rules(report: &mut Report, table: &Table<'_>) -> BTreeMap<u16, StatusR
 pub(super) fn limits(report: &mut Report, parent: &Table<'_>, base: Limits) -> Limits {
     let Some(table) = parent.table(report, "limits") else { return base };
     table.refuse_unknown(report, keys_of(&table), &table.path);
-    refuse_unsupported(report, &table, "rate");
-    refuse_unsupported(report, &table, "burst");
+    let interval = interval(report, &table).or(base.interval);
+    let burst = table.integer(report, "burst", BURST).and_then(|burst| u32::try_from(burst).ok());
+    if let (Some(entry), None, None) = (table.get("burst"), interval, table.get("rate")) {
+        let problem = format!("`{}` is given, and no `rate`", table.name("burst"));
+        report.error(entry.key_at, problem, "add rate = \"10/s\", or remove the burst");
+    }
     Limits {
         concurrency: table.integer(report, "concurrency", CONCURRENCY).unwrap_or(base.concurrency),
         response_bytes_max: table.size(report, "response", RESPONSE_BYTES).unwrap_or(base.response_bytes_max),
+        interval,
+        burst: burst.or(base.burst),
+    }
+}
+
+/// `rate`, as the time between two attempts.
+fn interval(report: &mut Report, table: &Table<'_>) -> Option<Duration> {
+    let text = table.text(report, "rate")?;
+    let found = quantity::interval(text.value);
+    match found {
+        Some(interval) if INTERVAL.contains(&interval) => {}
+        Some(_) => {
+            let problem = format!("`{}` is \"{}\"", table.name("rate"), excerpt(text.value));
+            report.error(text.at, problem, "it may be \"1/h\" to \"10000/s\"");
+        }
+        None => {
+            let problem = format!("`{}` is \"{}\", which is no rate", table.name("rate"), excerpt(text.value));
+            report.error(
+                text.at,
+                problem,
+                "write a number a second, minute or hour: \"10/s\", \"0.5/s\", \"30/m\", \"100/h\"",
+            );
+        }
+    }
+    found
+}
+
+/// The rate that limits come to.
+pub(super) fn rate(limits: Limits) -> Option<Rate> {
+    limits.interval.map(|interval| Rate::new(interval, limits.burst))
+}
+
+/// `[breaker]` under a table, above a base.
+pub(super) fn breaker(report: &mut Report, parent: &Table<'_>, base: Breaker) -> Breaker {
+    let Some(table) = parent.table(report, "breaker") else { return base };
+    table.refuse_unknown(report, keys_of(&table), &table.path);
+    let failures = table.integer(report, "failures", FAILURES).and_then(|failures| u32::try_from(failures).ok());
+    Breaker {
+        failures: failures.unwrap_or(base.failures),
+        probe: table.duration(report, "probe", PROBE).unwrap_or(base.probe),
     }
 }

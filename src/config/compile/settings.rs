@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::policy::{self, TIMEOUT};
-use super::{Compiled, Defaults, SidecarFile, kinds, parse, refuse_unsupported};
+use super::{Compiled, Defaults, SidecarFile, kinds, parse};
 use crate::config::document::{At, Report, Text};
 use crate::config::load::FILE_BYTES_MAX;
 use crate::config::overrides;
@@ -175,12 +175,12 @@ impl<'f, 't: 'f> Sections<'f, 't, '_, '_> {
 
     fn defaults(&self, report: &mut Report) -> Defaults {
         let table = self.section(report, "defaults");
-        refuse_unsupported(report, &table, "breaker");
         Defaults {
             timeout: table.duration(report, "timeout", TIMEOUT).unwrap_or(Duration::from_secs(30)),
             body_bytes_max: table.size(report, "body_max", MAX_BODY).unwrap_or(1024 * 1024),
             retry: policy::retry(report, &table, &policy::default_policy()),
             limits: policy::limits(report, &table, policy::default_limits()),
+            breaker: policy::breaker(report, &table, policy::default_breaker()),
         }
     }
 

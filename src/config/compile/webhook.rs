@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::Method;
 
 use super::body::Judged;
-use super::{Around, auth, body, conditions, headers, parse, policy, refuse_unsupported, testcases, url};
+use super::{Around, auth, body, conditions, headers, ordering, parse, policy, refuse_unsupported, testcases, url};
 use crate::config::document::{At, Document, Report};
 use crate::config::reference::WEBHOOK;
 use crate::config::references::{References, Resolver};
@@ -16,7 +16,6 @@ use crate::config::tests::TestCase;
 use crate::diagnostic::nearest;
 use crate::kind::Kind;
 use crate::template::Format;
-use crate::webhook::ordering::Ordering;
 use crate::webhook::{Status, Triggers, Webhook};
 
 /// The kind of a file that names none.
@@ -38,10 +37,9 @@ pub(in crate::config) fn webhook(
     let parsed = parse(document, report)?;
     let root = Table::new(document, String::new(), At::new(document, 0..0), &parsed);
     root.refuse_unknown(report, WEBHOOK, "");
-    for key in ["signing", "tls", "breaker"] {
+    for key in ["signing", "tls"] {
         refuse_unsupported(report, &root, key);
     }
-    refuse_ordering(report, &root);
 
     let name: Arc<str> = Arc::from(stem);
     let words = [("active", Status::Active), ("inactive", Status::Inactive), ("shadow", Status::Shadow)];
@@ -74,6 +72,8 @@ pub(in crate::config) fn webhook(
     let timeout = root.duration(report, "timeout", policy::TIMEOUT).unwrap_or(defaults.timeout);
     let retry = policy::retry(report, &root, &defaults.retry);
     let limits = policy::limits(report, &root, defaults.limits);
+    let breaker = policy::breaker(report, &root, defaults.breaker);
+    let ordering = ordering::ordering(report, &root, kind.as_deref());
     tests.extend(testcases::tests(test_report, &root, &name, around.dir));
     resolver.report_unset(report, root.at);
 
@@ -99,20 +99,14 @@ pub(in crate::config) fn webhook(
         timeout,
         filters,
         validators,
-        ordering: Ordering::None,
+        ordering: ordering?,
         retry,
+        breaker,
+        rate: policy::rate(limits),
         concurrency: usize::try_from(limits.concurrency).unwrap_or(usize::MAX),
         response_bytes_max: usize::try_from(limits.response_bytes_max).unwrap_or(usize::MAX),
         fingerprint,
     })
-}
-
-/// Order waits for a later version: a file that asks for it must not be taken for one that has it.
-fn refuse_ordering(report: &mut Report, root: &Table<'_>) {
-    if let Some(entry) = root.get("ordering").filter(|entry| entry.node.value.as_str() != Some("none")) {
-        let problem = "an `ordering` other than \"none\" is not supported in this version";
-        report.error(entry.node.at, problem, "remove it, or write ordering = \"none\"");
-    }
 }
 
 fn title(report: &mut Report, root: &Table<'_>) -> Option<String> {
