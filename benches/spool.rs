@@ -40,8 +40,14 @@ fn event(n: u64) -> Arc<Event> {
     ))
 }
 
-/// Appends all events from 64 tasks and settles them; the time until the last is acknowledged, and until all are settled.
-fn through_the_spool(runtime: &Runtime, spool: &Arc<DiskSpool>, events: &[Arc<Event>]) -> (Duration, Duration) {
+/// Appends all events from 64 tasks and settles so many of them; the time until the last is acknowledged, and until they are
+/// settled.
+fn through_the_spool(
+    runtime: &Runtime,
+    spool: &Arc<DiskSpool>,
+    events: &[Arc<Event>],
+    to_settle: u64,
+) -> (Duration, Duration) {
     runtime.block_on(async {
         let webhook: Arc<str> = "bench".into();
         let started = Instant::now();
@@ -49,7 +55,7 @@ fn through_the_spool(runtime: &Runtime, spool: &Arc<DiskSpool>, events: &[Arc<Ev
             let (spool, webhook) = (Arc::clone(spool), Arc::clone(&webhook));
             async move {
                 let mut settled = 0;
-                while settled < EVENTS {
+                while settled < to_settle {
                     for lease in spool.lease(&webhook, 64).await {
                         spool.settle(lease, Settlement::Delivered).await;
                         settled += 1;
@@ -122,33 +128,51 @@ fn compare() {
     let runtime = Runtime::new().expect("a runtime");
     let events: Vec<_> = (0..EVENTS).map(event).collect();
     for round in 1..=3 {
-        let directory = TempDir::new().expect("a directory");
-        let (commits, commit_us) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-        let seen = {
-            let (commits, commit_us) = (Arc::clone(&commits), Arc::clone(&commit_us));
-            move |duration: Duration| {
-                commits.fetch_add(1, Relaxed);
-                commit_us.fetch_add(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX), Relaxed);
-            }
-        };
-        let options = Options { commit_seen: Box::new(seen), ..Options::new(directory.path()) };
-        let spool = Arc::new(DiskSpool::open(options).expect("a spool"));
-        let cpu = writer_cpu();
-        let (acknowledged, settled) = through_the_spool(&runtime, &spool, &events);
-        let cpu = writer_cpu().saturating_sub(cpu);
-        drop(spool);
-        let commits = commits.load(Relaxed).max(1);
+        let appended = measured(&runtime, &events, 0);
+        let Measured { commits, commit_us, acknowledged, settled, cpu } = measured(&runtime, &events, EVENTS);
         let group = usize::try_from(EVENTS / commits).unwrap_or(1).max(1);
         let bare = through_bare_sqlite(&events, group);
         println!(
-            "round {round}: {EVENTS} events in {commits} commits; acknowledged in {acknowledged:.1?}, settled in {settled:.1?}; \
+            "round {round}: {EVENTS} events in {commits} commits, appends alone in {}: ratio {:.2}; \
+             acknowledged in {acknowledged:.1?}, settled in {settled:.1?}; \
              bare loop in groups of {group}: {bare:.1?}; acknowledged / bare = {:.2}; \
              commits {:.1} us an event (with fsync), writer thread {:.1} us of CPU an event",
+            appended.commits,
+            commits as f64 / appended.commits as f64,
             acknowledged.as_secs_f64() / bare.as_secs_f64(),
-            commit_us.load(Relaxed) as f64 / EVENTS as f64,
+            commit_us as f64 / EVENTS as f64,
             cpu.as_secs_f64() * 1e6 / EVENTS as f64,
         );
     }
+}
+
+/// What one round took.
+struct Measured {
+    commits: u64,
+    commit_us: u64,
+    acknowledged: Duration,
+    settled: Duration,
+    cpu: Duration,
+}
+
+fn measured(runtime: &Runtime, events: &[Arc<Event>], to_settle: u64) -> Measured {
+    let directory = TempDir::new().expect("a directory");
+    let (commits, commit_us) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let seen = {
+        let (commits, commit_us) = (Arc::clone(&commits), Arc::clone(&commit_us));
+        move |duration: Duration| {
+            commits.fetch_add(1, Relaxed);
+            commit_us.fetch_add(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX), Relaxed);
+        }
+    };
+    let options = Options { commit_seen: Box::new(seen), ..Options::new(directory.path()) };
+    let spool = Arc::new(DiskSpool::open(options).expect("a spool"));
+    let cpu = writer_cpu();
+    let (acknowledged, settled) = through_the_spool(runtime, &spool, events, to_settle);
+    let cpu = writer_cpu().saturating_sub(cpu);
+    drop(spool);
+    let (commits, commit_us) = (commits.load(Relaxed).max(1), commit_us.load(Relaxed));
+    Measured { commits, commit_us, acknowledged, settled, cpu }
 }
 
 /// The CPU time of the thread named `spool-writer`, where Linux tells it; in ticks of 10 ms.
@@ -170,7 +194,7 @@ fn spool_64_producers(bencher: Bencher<'_, '_>) {
     let directory = TempDir::new().expect("a directory");
     let spool = Arc::new(DiskSpool::open(Options::new(directory.path())).expect("a spool"));
     let events: Vec<_> = (0..EVENTS).map(event).collect();
-    bencher.counter(ItemsCount::new(EVENTS)).bench(|| through_the_spool(&runtime, &spool, black_box(&events)));
+    bencher.counter(ItemsCount::new(EVENTS)).bench(|| through_the_spool(&runtime, &spool, black_box(&events), EVENTS));
 }
 
 #[divan::bench(sample_count = 5, sample_size = 1, args = [32])]

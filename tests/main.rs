@@ -7,6 +7,7 @@ mod cli;
 mod crash;
 mod delivery;
 mod docs;
+mod faulty;
 mod house;
 mod metrics;
 mod oracle;

@@ -1,6 +1,7 @@
 //! `outrigger run`: the sidecar, until SIGTERM.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -13,6 +14,7 @@ use crate::cli::{BAD_CONFIG, Folder, NO};
 use crate::client::Routes;
 use crate::config::{Loaded, Log, Source, load};
 use crate::reload::Hints;
+use crate::spool::{self, OpenError, Recovered};
 
 /// Run the sidecar until SIGTERM
 #[derive(Debug, Args)]
@@ -33,6 +35,9 @@ pub(super) struct Run {
     /// log.level: error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
+    /// Look through the spool first, and save what can be read of it if it is damaged
+    #[arg(long)]
+    recover: bool,
 }
 
 impl Run {
@@ -44,12 +49,12 @@ impl Run {
             ("log.level", &self.log_level),
         ];
         let overrides = flags.iter().filter_map(|(key, value)| Some(((*key).to_owned(), (*value).clone()?))).collect();
-        run(Source { overrides, cold_start: true, ..Source::new(&self.folder.dir) })
+        run(Source { overrides, cold_start: true, ..Source::new(&self.folder.dir) }, self.recover)
     }
 }
 
 /// Runs until a signal ends it.
-fn run(source: Source) -> ExitCode {
+fn run(source: Source, recover: bool) -> ExitCode {
     let loaded = load(&source);
     let seen = std::io::stderr().is_terminal();
     for diagnostic in &loaded.diagnostics {
@@ -61,6 +66,10 @@ fn run(source: Source) -> ExitCode {
         return ExitCode::from(BAD_CONFIG);
     };
     start_log(&snapshot.settings.log);
+    if recover && let Err(error) = recover_spool(&snapshot.settings.spool.path) {
+        eprintln!("outrigger: {error}");
+        return ExitCode::from(NO);
+    }
     let source = Source { cold_start: false, ..source };
     let ended = block_on(serve(source, loaded)).map_err(anyhow::Error::from).flatten();
     match ended {
@@ -70,6 +79,27 @@ fn run(source: Source) -> ExitCode {
             ExitCode::from(NO)
         }
     }
+}
+
+/// Saves what can be saved of a damaged spool, and says what could not.
+fn recover_spool(path: &Path) -> Result<(), OpenError> {
+    let Some(recovered) = spool::recover(path)? else {
+        tracing::info!("the spool is not damaged");
+        return Ok(());
+    };
+    let Recovered { pending, dead, pending_lost, dead_lost, kept } = recovered;
+    tracing::warn!(
+        pending, dead_letters = dead, pending_lost, dead_letters_lost = dead_lost, damaged_file = %kept.display(), "spool.recovered"
+    );
+    let lost = |count: Option<u64>| count.map_or("an unknown number".to_owned(), |count| count.to_string());
+    eprintln!(
+        "outrigger: the spool was damaged: {pending} pending deliveries and {dead} dead letters were saved; {} pending and {} dead could \
+         not be read. The damaged file is kept as {}",
+        lost(pending_lost),
+        lost(dead_lost),
+        kept.display()
+    );
+    Ok(())
 }
 
 async fn serve(source: Source, loaded: Loaded) -> anyhow::Result<()> {

@@ -13,19 +13,17 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Uri;
-use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use crate::delivery::{Failure, Reason};
 use crate::webhook::filter::Glob;
 
 use super::guard::Guard;
+use super::socket::TlsSocket;
 use super::tls;
 
 /// Name, TCP and TLS together may take this long; the request's own limit may end it sooner.
@@ -79,9 +77,9 @@ impl Connector {
 }
 
 impl tower_service::Service<Uri> for Connector {
-    type Response = TlsSocket;
+    type Response = TokioIo<TlsSocket>;
     type Error = ConnectError;
-    type Future = Pin<Box<dyn Future<Output = Result<TlsSocket, ConnectError>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<TokioIo<TlsSocket>, ConnectError>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
         Poll::Ready(Ok(()))
@@ -93,7 +91,7 @@ impl tower_service::Service<Uri> for Connector {
             let host = bare_host(&uri).to_owned();
             let port = uri.port_u16().unwrap_or(HTTPS_PORT);
             match timeout(CONNECT_TIMEOUT, ways.connect(&uri, &host, port)).await {
-                Ok(result) => result,
+                Ok(result) => result.map(TokioIo::new),
                 Err(_) => Err(ConnectError::new(
                     Reason::Timeout,
                     format!("no connection to {host} within {} s", CONNECT_TIMEOUT.as_secs()),
@@ -122,7 +120,7 @@ impl Ways {
         // Without it small requests wait for the acknowledgement of the one before; a socket that refuses it still works.
         let _ = tcp.set_nodelay(true);
         let stream = self.tls.connect(name, tcp).await.map_err(|error| handshake_error(host, &error))?;
-        Ok(TlsSocket(TokioIo::new(stream)))
+        Ok(TlsSocket::new(stream))
     }
 
     /// The addresses that the guard lets pass, families taking turns; an error when there is none.
@@ -214,36 +212,6 @@ fn handshake_error(host: &str, error: &io::Error) -> ConnectError {
             ConnectError::new(Reason::ConnectionReset, format!("{host} closed the connection during the TLS handshake"))
         }
         _ => ConnectError::new(Reason::NetworkError, format!("the TLS handshake with {host} broke off")),
-    }
-}
-
-/// An encrypted connection as the pool wants it.
-pub(super) struct TlsSocket(TokioIo<TlsStream<TcpStream>>);
-
-impl Connection for TlsSocket {
-    fn connected(&self) -> Connected {
-        let (_, session) = self.0.inner().get_ref();
-        if session.alpn_protocol() == Some(b"h2") { Connected::new().negotiated_h2() } else { Connected::new() }
-    }
-}
-
-impl Read for TlsSocket {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
-    }
-}
-
-impl Write for TlsSocket {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
     }
 }
 

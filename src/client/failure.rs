@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::io;
 
+use hyper_util::client::legacy;
+
 use crate::delivery::{Failure, Reason};
 
 use super::connect::ConnectError;
@@ -41,7 +43,7 @@ fn known(host: &str, error: &(dyn Error + 'static)) -> Option<Failure> {
         return from_hyper(host, error);
     }
     if let Some(error) = error.downcast_ref::<h2::Error>() {
-        return (error.is_remote() || error.is_io()).then(|| closed_early(host));
+        return from_h2(host, error);
     }
     error.downcast_ref::<io::Error>().and_then(|error| from_io(host, error))
 }
@@ -62,16 +64,23 @@ fn from_hyper(host: &str, error: &hyper::Error) -> Option<Failure> {
     None
 }
 
+fn from_h2(host: &str, error: &h2::Error) -> Option<Failure> {
+    match (error.get_io(), error.reason()) {
+        (Some(error), _) => from_io(host, error),
+        (None, Some(reason)) if error.is_remote() => {
+            let detail = format!("{host} ended the exchange before its answer was complete (HTTP/2 {reason:?})");
+            Some(Failure::new(Reason::ConnectionReset, detail))
+        }
+        _ => None,
+    }
+}
+
 fn from_io(host: &str, error: &io::Error) -> Option<Failure> {
     if let Some(cause) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         return Some(Failure::new(Reason::TlsError, format!("{host} {}", tls::explain(cause))));
     }
     match error.kind() {
-        io::ErrorKind::ConnectionReset
-        | io::ErrorKind::ConnectionAborted
-        | io::ErrorKind::BrokenPipe
-        | io::ErrorKind::NotConnected
-        | io::ErrorKind::UnexpectedEof => Some(closed_early(host)),
+        kind if is_end(kind) => Some(closed_early(host)),
         io::ErrorKind::TimedOut => {
             Some(Failure::new(Reason::Timeout, format!("{host} stopped answering on an open connection")))
         }
@@ -82,7 +91,41 @@ fn from_io(host: &str, error: &io::Error) -> Option<Failure> {
     }
 }
 
-fn closed_early(host: &str) -> Failure {
+/// Whether an error of the pool says that the connection ended, or that the receiver did not take the request up, so that it may
+/// be sent again on another. What ran into a limit of time does not count, nor what failed before there was a connection.
+pub(super) fn is_connection_end(error: &legacy::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<hyper::Error>() {
+            if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
+                return true;
+            }
+        } else if let Some(error) = error.downcast_ref::<h2::Error>() {
+            // A GOAWAY ends as errors those streams alone that it says were not processed.
+            let refused = error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM);
+            return error.get_io().map_or(error.is_remote() && refused, |error| is_end(error.kind()));
+        } else if let Some(error) = error.downcast_ref::<io::Error>() {
+            return is_end(error.kind());
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// What a socket says when the other side has closed or reset the connection.
+fn is_end(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::NotConnected
+            | io::ErrorKind::UnexpectedEof
+    )
+}
+
+/// The failure of an exchange whose connection ended in the middle.
+pub(super) fn closed_early(host: &str) -> Failure {
     Failure::new(Reason::ConnectionReset, format!("{host} closed the connection before its answer was complete"))
 }
 

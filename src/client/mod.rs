@@ -3,16 +3,17 @@
 mod connect;
 mod failure;
 pub mod guard;
+mod socket;
 mod tls;
 
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Request, StatusCode, Version};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use hyper_util::client::legacy;
-use hyper_util::client::legacy::connect::capture_connection;
+use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use crate::config::Egress;
@@ -21,8 +22,9 @@ use crate::delivery::{Failure, Reason};
 pub use connect::Routes;
 
 use connect::Connector;
-use failure::{Phase, classify};
+use failure::{Phase, classify, closed_early, is_connection_end};
 use guard::Guard;
+use socket::Record;
 
 /// An idle connection is closed after this time; receivers' own limits are often 60 s or more.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
@@ -86,6 +88,8 @@ pub struct Response {
 #[derive(Clone)]
 pub struct Client {
     pool: legacy::Client<Connector, Full<Bytes>>,
+    /// Dials for every request: what a reused connection lost goes out on one that cannot be lost in the same way.
+    unpooled: legacy::Client<Connector, Full<Bytes>>,
 }
 
 impl Client {
@@ -94,29 +98,32 @@ impl Client {
         let tls = tls::client_config(egress.ca_pem.as_deref())?;
         let guard = Guard::new(egress.allow_networks.clone());
         let connector = Connector::new(guard, egress.allowed_hosts.clone(), routes, tls);
-        let pool = legacy::Client::builder(TokioExecutor::new())
+        let mut builder = legacy::Client::builder(TokioExecutor::new());
+        builder
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(IDLE_PER_HOST_MAX)
             .pool_timer(TokioTimer::new())
             .timer(TokioTimer::new())
-            // A receiver may close an idle connection at any time: a request that was not yet begun goes to a fresh one.
+            // A receiver may close an idle connection at any time: a request that was not yet begun goes to the next one.
             .retry_canceled_requests(true)
             .http1_max_buf_size(HEAD_BYTES_MAX)
             .http2_max_header_list_size(HEADER_LIST_BYTES_MAX)
             .http2_initial_stream_window_size(STREAM_WINDOW_BYTES)
             .http2_initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .http2_keep_alive_interval(PING_INTERVAL)
-            .http2_keep_alive_timeout(PING_TIMEOUT)
-            .build(connector);
-        Ok(Self { pool })
+            .http2_keep_alive_timeout(PING_TIMEOUT);
+        let pool = builder.build(connector.clone());
+        let unpooled = builder.pool_max_idle_per_host(0).build(connector);
+        Ok(Self { pool, unpooled })
     }
 
-    /// Sends one request to an absolute https URL and reads its response. The failure's sentence names the host and nothing more
-    /// of the URL.
+    /// Sends one request to an absolute https URL and reads its response. When the receiver has closed the reused connection on
+    /// which it went, it is sent once more on a fresh one, within the same limits. The failure's sentence names the host and
+    /// nothing more of the URL.
     pub async fn send(&self, mut request: Request<Full<Bytes>>, limits: Limits) -> Result<Response, Failure> {
         let host = request.uri().host().unwrap_or_default().to_owned();
-        let used = capture_connection(&mut request);
-        let exchange = self.exchange(&host, request, limits.response_bytes_max);
+        let mut used = capture_connection(&mut request);
+        let exchange = self.exchange(&host, request, limits.response_bytes_max, &mut used);
         tokio::time::timeout(limits.timeout, exchange).await.unwrap_or_else(|_| {
             // It may be dead: over HTTP/2, where giving up on one exchange leaves it open, others would run into the same.
             if let Some(connection) = used.connection_metadata().as_ref() {
@@ -127,16 +134,46 @@ impl Client {
         })
     }
 
-    async fn exchange(&self, host: &str, request: Request<Full<Bytes>>, bytes_max: usize) -> Result<Response, Failure> {
-        let response = self.pool.request(request).await.map_err(|error| classify(host, Phase::Head, &error))?;
-        let (head, body) = response.into_parts();
-        let (body, truncated) = read(host, body, bytes_max).await?;
+    /// `used` is left at the connection that was used last.
+    async fn exchange(
+        &self,
+        host: &str,
+        request: Request<Full<Bytes>>,
+        bytes_max: usize,
+        used: &mut CaptureConnection,
+    ) -> Result<Response, Failure> {
+        let mut again = request.clone();
+        let answered = match self.pool.request(request).await {
+            Err(error) if was_stale(&error) => {
+                *used = capture_connection(&mut again);
+                self.unpooled.request(again).await
+            }
+            answered => answered,
+        };
+        let (head, body) = answered.map_err(|error| classify(host, Phase::Head, &error))?.into_parts();
+        let (body, truncated) = read(host, head.version, body, bytes_max).await?;
+        if let Some(record) = head.extensions.get::<Record>() {
+            record.complete();
+        }
         Ok(Response { status: head.status, headers: head.headers, body, truncated })
     }
 }
 
+/// Whether a reused connection ended before any of the answer came: the receiver had most likely closed it before the request was
+/// there. It is then kept from being used again.
+fn was_stale(error: &legacy::Error) -> bool {
+    let Some(connection) = error.connect_info().filter(|_| is_connection_end(error)) else { return false };
+    // Over HTTP/2, where answers mingle, an error of this exchange says by itself that no head came.
+    let stale = Record::of(connection)
+        .is_some_and(|record| record.has_served() && (connection.is_negotiated_h2() || record.is_silent_since()));
+    if stale {
+        connection.poison();
+    }
+    stale
+}
+
 /// Reads a body up to the limit. What lies beyond is never read: dropping the body closes its stream or connection.
-async fn read(host: &str, mut body: Incoming, bytes_max: usize) -> Result<(Bytes, bool), Failure> {
+async fn read(host: &str, version: Version, mut body: Incoming, bytes_max: usize) -> Result<(Bytes, bool), Failure> {
     let mut read = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| classify(host, Phase::Body, &error))?;
@@ -150,6 +187,10 @@ async fn read(host: &str, mut body: Incoming, bytes_max: usize) -> Result<(Bytes
             return Ok((data, false));
         }
         read.extend_from_slice(&data);
+    }
+    // A stream that is reset without an error ends the reading, although the receiver did not say that this was all.
+    if version == Version::HTTP_2 && !body.is_end_stream() {
+        return Err(closed_early(host));
     }
     Ok((read.freeze(), false))
 }

@@ -233,7 +233,7 @@ fn what_cannot_be_opened_says_what_to_do() {
             },
             "opened",
         ),
-        ("rubbish", |path| fs::write(path.join("spool.db"), "rubbish".repeat(4000)).unwrap(), "move it and its -wal"),
+        ("rubbish", |path| fs::write(path.join("spool.db"), "rubbish".repeat(4000)).unwrap(), "--recover"),
         ("a newer version", |path| sql(path, "PRAGMA user_version = 7"), "version 7"),
         ("another program's", |path| sql(path, "PRAGMA application_id = 5"), "another program"),
         (

@@ -26,7 +26,7 @@ use super::queue::{Memory, Queue};
 use super::reader::Ask;
 use super::{Appended, Backlog, Batch, DEAD_LETTERS_MAX, DeadLetter, DeadLetterPage, DeadLetterQuery, Lease};
 use super::{Settlement, Spool, SpoolError, Wait};
-use super::{lock, reader, schema, writer};
+use super::{lock, reader, recover, schema, writer};
 
 /// Deliveries of one webhook that wait in memory, unless [`Options::ready_max`] says otherwise.
 const READY_MAX: usize = 1024;
@@ -126,7 +126,7 @@ pub enum OpenError {
         known: i64,
     },
     /// The file is damaged.
-    #[error("{} is damaged ({detail}); move it and its -wal and -shm files away and start again, then look with `sqlite3 FILE .recover` for what can be saved", path.display())]
+    #[error("{} is damaged ({detail}); start once with `outrigger run --recover`, which saves what can be read, says what could not, and keeps the damaged file", path.display())]
     Corrupt {
         /// The file.
         path: PathBuf,
@@ -178,6 +178,7 @@ impl DiskSpool {
     /// Opens the spool of a directory, or makes it. Takes no longer with a large backlog.
     pub fn open(options: Options) -> Result<Self, OpenError> {
         let lock = lock::lock(&options.path)?;
+        recover::finish(&options.path).map_err(|error| OpenError::Unwritable { path: options.path.clone(), error })?;
         let connection = schema::open_writer(&options.path, options.bytes_max)?;
         let reader_connection = schema::open_reader(&options.path)?;
         let shared = Arc::new(Shared {

@@ -22,10 +22,13 @@ const APPEND_UNITS_MAX: u32 = 8192;
 /// Appends are metered in KiB.
 const APPEND_UNIT_BYTES: u64 = 1024;
 
+/// An event with the queues that it goes to, and its lane in each.
+pub(super) type Appending = (Arc<Event>, Vec<(Arc<Queue>, i64)>);
+
 /// A batch that waits for its commit.
 pub(super) struct Append {
     /// Each event with its queues and its lane in each, at least one and none twice.
-    pub(super) events: Vec<(Arc<Event>, Vec<(Arc<Queue>, i64)>)>,
+    pub(super) events: Vec<Appending>,
     /// What a repeat is known by.
     pub(super) key: Option<Key>,
     /// What it will take of the disk, roughly.
@@ -125,7 +128,7 @@ impl Inbox {
     /// Queues a batch when there is room for it and waits for what the writer says.
     pub(super) async fn append(
         &self,
-        events: Vec<(Arc<Event>, Vec<(Arc<Queue>, i64)>)>,
+        events: Vec<Appending>,
         key: Option<Key>,
         bytes: u64,
     ) -> Result<Appended, SpoolError> {
@@ -201,8 +204,8 @@ impl Inbox {
 
     /// Queues what becomes of dead letters and waits until it is written.
     pub(super) async fn repair(&self, numbers: Vec<i64>, replay: bool) -> Result<u64, SpoolError> {
-        let (reply, answer) = oneshot::channel();
-        self.ask(|waiting| waiting.repairs.push(Repair { numbers, replay, reply }))?;
+        let (sender, answer) = oneshot::channel();
+        self.ask(|waiting| waiting.repairs.push(Repair { numbers, replay, reply: sender }))?;
         answer.await.unwrap_or(Err(SpoolError::Closed))
     }
 

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Result, params};
 use super::{Appended, Key};
 
 /// Sets that are kept: the latest of them is being filled.
-const SETS_MAX: usize = 8;
+const SETS_MAX: u8 = 8;
 /// Keys in one set; all sets together hold a million.
 const SET_KEYS_MAX: i64 = 125_000;
 /// What a key takes of the disk beside its receipt, roughly.
@@ -26,7 +26,7 @@ struct Set {
 impl Set {
     /// When it takes no more keys: with this all sets but one cover the window.
     fn filled_ms(self) -> i64 {
-        self.opened_ms.saturating_add(self.window_ms / (SETS_MAX as i64 - 1)).max(self.opened_ms + 1)
+        self.opened_ms.saturating_add(self.window_ms / i64::from(SETS_MAX - 1)).max(self.opened_ms + 1)
     }
 
     fn is_filled(self, window_ms: i64, now_ms: i64) -> bool {
@@ -91,7 +91,7 @@ impl Keys {
             latest.keys += 1;
             return Ok(latest.number);
         }
-        while self.0.len() >= SETS_MAX {
+        while self.0.len() >= usize::from(SETS_MAX) {
             drop_set(connection, self.0.remove(0).number)?;
         }
         let number = self.0.last().map_or(1, |latest| latest.number + 1);
@@ -157,7 +157,7 @@ mod tests {
                 "after {} ms",
                 (second - oldest) * 500
             );
-            assert!(keys.0.len() <= SETS_MAX);
+            assert!(keys.0.len() <= usize::from(SETS_MAX));
             // What was read again is the same.
             if second % 5 == 0 {
                 keys = Keys::read(&connection).unwrap();
@@ -178,10 +178,10 @@ mod tests {
             assert!(!is_known(&mut keys, &connection, n, 5));
             keys.0.last_mut().unwrap().keys = SET_KEYS_MAX;
         }
-        assert_eq!((keys.0.len(), tables(&connection)), (SETS_MAX, 8));
+        assert_eq!((keys.0.len(), tables(&connection)), (8, 8));
         assert!(is_known(&mut keys, &connection, 19, 5) && is_known(&mut keys, &connection, 12, 5));
         assert!(!is_known(&mut keys, &connection, 11, 5), "the oldest are forgotten first");
-        assert_eq!(SETS_MAX as i64 * SET_KEYS_MAX, 1_000_000);
+        assert_eq!(i64::from(SETS_MAX) * SET_KEYS_MAX, 1_000_000);
     }
 
     #[test]

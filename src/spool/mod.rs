@@ -64,9 +64,12 @@ mod ledger;
 mod letters;
 mod lock;
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod order;
 mod queue;
 mod reader;
+mod recover;
 mod schema;
 mod writer;
 
@@ -84,6 +87,7 @@ use crate::delivery::{Lane, LastOutcome, Reason};
 use crate::event::{Event, EventId};
 
 pub use disk::{DiskSpool, Found, OpenError, Options};
+pub use recover::{Recovered, recover};
 
 /// A future that a trait object can return.
 pub type Wait<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -384,6 +388,12 @@ pub enum SpoolError {
 }
 
 impl SpoolError {
+    fn unavailable(error: &rusqlite::Error) -> Self {
+        let damaged = error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseCorrupt);
+        let fix = if damaged { "; end the sidecar and start it once with `outrigger run --recover`" } else { "" };
+        Self::Unavailable(format!("{error}{fix}"))
+    }
+
     /// What to wait before trying again.
     #[must_use]
     pub const fn retry_after(&self) -> Duration {

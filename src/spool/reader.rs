@@ -59,7 +59,7 @@ pub(super) fn run(connection: &Connection, asks: &Receiver<Ask>, shared: &Shared
 
 fn tell<T>(reply: Reply<T>, result: Result<T>) {
     // Nobody listens any more when the caller's future was dropped.
-    let _ = reply.send(result.map_err(|error| SpoolError::Unavailable(error.to_string())));
+    let _ = reply.send(result.map_err(|error| SpoolError::unavailable(&error)));
 }
 
 /// Reads due deferred rows first, which are older, and leaves fresh ones half of the room.

@@ -103,13 +103,16 @@ pub(super) fn open_writer(directory: &Path, bytes_max: u64) -> Result<Connection
     );
     connection.execute_batch(&settings).map_err(failed)?;
     if empty {
-        let tables = format!(
-            "BEGIN IMMEDIATE; {TABLES} PRAGMA application_id = {APPLICATION_ID};
-             PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-        );
-        connection.execute_batch(&tables).map_err(failed)?;
+        make_tables(&connection).map_err(failed)?;
     }
     Ok(connection)
+}
+
+/// Makes the tables in an empty database.
+pub(super) fn make_tables(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(&format!(
+        "BEGIN IMMEDIATE; {TABLES} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+    ))
 }
 
 /// Opens the connection that refills and lists while the writer writes.

@@ -149,7 +149,7 @@ pub(super) fn run(connection: &Connection, setup: Setup) {
         for repair in waiting.repairs {
             let result = writer.repair(&repair);
             // Nobody listens any more when the caller's future was dropped.
-            let _ = repair.reply.send(result.map_err(|error| SpoolError::Unavailable(error.to_string())));
+            let _ = repair.reply.send(result.map_err(|error| SpoolError::unavailable(&error)));
         }
         if waiting.closing {
             break;
@@ -190,11 +190,12 @@ impl Writer<'_> {
         };
         if !self.failing {
             self.failing = true;
+            let error = SpoolError::unavailable(&error);
             tracing::error!(%error, "the spool cannot be written; appends are refused and settlements kept");
         }
         let settle_alone = !appends.is_empty() && !self.orders.is_empty();
         for append in appends {
-            self.setup.shared.inbox.answer(append, Err(SpoolError::Unavailable(error.to_string())));
+            self.setup.shared.inbox.answer(append, Err(SpoolError::unavailable(&error)));
         }
         // The appends may be what there is no room for: settlements make room.
         if settle_alone && let Ok(written) = self.commit(&[]) {
@@ -443,7 +444,7 @@ impl Writer<'_> {
             Ok(rows) => rows,
             Err(error) => {
                 if let Some(burial) = self.burials.pop_front() {
-                    let _ = burial.reply.send(Err(SpoolError::Unavailable(error.to_string())));
+                    let _ = burial.reply.send(Err(SpoolError::unavailable(&error)));
                 }
                 return;
             }

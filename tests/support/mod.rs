@@ -9,8 +9,11 @@
 //! ```
 #![allow(dead_code, reason = "a language is there before all of its sentences are")]
 
+pub(crate) mod certificates;
+pub(crate) mod frames;
 pub(crate) mod http;
 pub(crate) mod process;
+pub(crate) mod raw;
 pub(crate) mod receiver;
 pub(crate) mod relay;
 pub(crate) mod sidecar;

@@ -1,0 +1,212 @@
+//! An encrypted connection as the pool wants it, with a record of what it has done.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::Extensions;
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep};
+use tokio_rustls::client::TlsStream;
+
+/// A receiver that takes no byte for so long is given up. An exchange has its own limit; this one ends what is left of a
+/// connection after its exchange was given up, which would otherwise wait for ever to say goodbye.
+const WRITE_STALL_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// What a connection has done so far. Its users find it in each response and each error of that connection.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Record(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    /// Bytes that came, without those of TLS itself.
+    read: AtomicU64,
+    /// How many of them had come when an exchange was last complete; 0 when none was.
+    served: AtomicU64,
+}
+
+impl Record {
+    /// The record of a connection of ours.
+    pub(super) fn of(connection: &Connected) -> Option<Self> {
+        let mut extras = Extensions::new();
+        connection.get_extras(&mut extras);
+        extras.remove()
+    }
+
+    /// An exchange is complete: all that came so far belonged to it or to earlier ones.
+    pub(super) fn complete(&self) {
+        self.0.served.store(self.0.read.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Whether an exchange was ever complete.
+    pub(super) fn has_served(&self) -> bool {
+        self.0.served.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether nothing came since an exchange was last complete. It says something only where exchanges come one by one.
+    pub(super) fn is_silent_since(&self) -> bool {
+        self.0.served.load(Ordering::Relaxed) == self.0.read.load(Ordering::Relaxed)
+    }
+}
+
+/// An encrypted connection.
+pub(super) struct TlsSocket {
+    stream: TlsStream<TcpStream>,
+    record: Record,
+    stall: Stall,
+}
+
+impl TlsSocket {
+    pub(super) fn new(stream: TlsStream<TcpStream>) -> Self {
+        Self::with_limit(stream, WRITE_STALL_TIMEOUT)
+    }
+
+    fn with_limit(stream: TlsStream<TcpStream>, limit: Duration) -> Self {
+        Self { stream, record: Record::default(), stall: Stall { limit, timer: None } }
+    }
+}
+
+impl Connection for TlsSocket {
+    fn connected(&self) -> Connected {
+        let (_, session) = self.stream.get_ref();
+        let connected = Connected::new().extra(self.record.clone());
+        if session.alpn_protocol() == Some(b"h2") { connected.negotiated_h2() } else { connected }
+    }
+}
+
+impl AsyncRead for TlsSocket {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let came = buf.filled().len().saturating_sub(before);
+        self.record.0.read.fetch_add(u64::try_from(came).unwrap_or(u64::MAX), Ordering::Relaxed);
+        polled
+    }
+}
+
+impl AsyncWrite for TlsSocket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.stall.watch(cx, polled)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.stream).poll_flush(cx);
+        self.stall.watch(cx, polled)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.stall.watch(cx, polled)
+    }
+}
+
+/// Measures how long the receiver has taken nothing.
+struct Stall {
+    limit: Duration,
+    /// Runs while something waits to be written.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Stall {
+    /// Passes a write's result on, and ends the write when it has waited too long.
+    fn watch<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if polled.is_ready() {
+            self.timer = None;
+            return polled;
+        }
+        let limit = self.limit;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
+        timer.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "unwrap is for tests")]
+mod tests {
+    use std::future::poll_fn;
+
+    use bytes::Bytes;
+    use http_body_util::Full;
+    use hyper_util::rt::TokioIo;
+    use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+    use tokio::net::TcpListener;
+    use tokio::time::timeout;
+    use tokio_rustls::{TlsAcceptor, TlsConnector, server};
+
+    use super::super::tls;
+    use super::*;
+
+    /// Far more than it takes.
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// Both ends of a connection.
+    async fn connection() -> (TlsStream<TcpStream>, server::TlsStream<TcpStream>) {
+        let made = rcgen::generate_simple_self_signed(["deaf.example".to_owned()]).unwrap();
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let server = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let server =
+            server.unwrap().with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let dialled = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        let client = TlsConnector::from(tls::client_config(Some(&made.cert.pem())).unwrap());
+        let server = TlsAcceptor::from(Arc::new(server));
+        let name = "deaf.example".try_into().unwrap();
+        tokio::try_join!(client.connect(name, dialled), server.accept(accepted)).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_is_left_of_an_exchange_with_a_receiver_that_reads_nothing_does_not_stay() {
+        let (stream, _deaf) = connection().await;
+        let socket = TokioIo::new(TlsSocket::with_limit(stream, Duration::from_millis(200)));
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(socket).await.unwrap();
+        let connection = tokio::spawn(connection);
+        // More than the buffers of two sockets take.
+        let body = Full::new(Bytes::from(vec![7; 32 * 1024 * 1024]));
+        let exchange = sender.send_request(http::Request::post("/").body(body).unwrap());
+        assert!(timeout(Duration::from_millis(50), exchange).await.is_err(), "nobody answers");
+        assert!(timeout(PATIENCE, connection).await.is_ok(), "the connection waits for ever to be closed");
+    }
+
+    #[test]
+    fn a_record_tells_a_used_connection_from_a_fresh_one_and_silence_from_an_answer_begun() {
+        let record = Record::default();
+        record.0.read.store(90, Ordering::Relaxed);
+        assert!(!record.has_served() && !record.is_silent_since(), "a first answer has begun");
+        record.complete();
+        assert!(record.has_served() && record.is_silent_since(), "it is complete and nothing more came");
+        record.0.read.store(91, Ordering::Relaxed);
+        assert!(record.has_served() && !record.is_silent_since(), "a second answer has begun");
+    }
+
+    #[test]
+    fn the_record_of_a_connection_is_found_again_in_what_the_pool_knows_of_it() {
+        let record = Record::default();
+        let connected = Connected::new().extra(record.clone());
+        record.0.read.store(1, Ordering::Relaxed);
+        record.complete();
+        assert!(Record::of(&connected).unwrap().has_served());
+        assert!(Record::of(&Connected::new()).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_write_that_waits_too_long_ends_and_one_that_goes_on_starts_the_time_again() {
+        let limit = Duration::from_millis(20);
+        let mut stall = Stall { limit, timer: None };
+        let waits = || Poll::<io::Result<usize>>::Pending;
+        let begun = std::time::Instant::now();
+        let ended = poll_fn(|cx| stall.watch(cx, waits())).await;
+        assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert!(begun.elapsed() >= limit);
+        poll_fn(|cx| stall.watch(cx, Poll::Ready(Ok(1)))).await.unwrap();
+        assert!(stall.timer.is_none());
+    }
+}
