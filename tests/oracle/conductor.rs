@@ -221,12 +221,13 @@ impl Conductor {
             Reply::Hang => "hang",
             Reply::Garbage => "garbage",
         });
-        let slow = matches!(reply, Reply::AcceptAfter(_));
+        // Neither a slow answer nor one that ends the delivery says that the target does not work.
+        let works = matches!(reply, Reply::AcceptAfter(_) | Reply::Invalid | Reply::Status(400 | 422));
         // Only an edit ends a pause after a 410.
         let edit = reply == Reply::Status(410);
         let since = self.world.now();
         self.world.set_fault(webhook, Some(Fault { reply, percent }));
-        self.mend_later(Mend::Receiver { webhook, since, whole: percent == 100 && !slow, edit });
+        self.mend_later(Mend::Receiver { webhook, since, whole: percent == 100 && !works, edit });
     }
 
     fn break_network(&mut self) {

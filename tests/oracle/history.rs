@@ -157,7 +157,7 @@ pub(super) enum Status {
     Absent,
 }
 
-/// A time in which a webhook's receiver accepted nothing.
+/// A time in which every answer to a webhook said that its target does not work.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Outage {
     pub(super) webhook: usize,

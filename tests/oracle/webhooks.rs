@@ -24,7 +24,10 @@ pub(super) const TIMEOUT: Duration = Duration::from_millis(1500);
 const RETRY_INITIAL_MS: u32 = 20;
 pub(super) const RETRY_MAX: Duration = Duration::from_millis(400);
 /// `limits.concurrency` of every webhook.
-pub(super) const CONCURRENCY: usize = 4;
+pub(super) const CONCURRENCY: u32 = 4;
+/// `breaker.failures` and `breaker.probe`.
+pub(super) const FAILURES: u32 = 3;
+pub(super) const PROBE: Duration = Duration::from_millis(100);
 /// `config.removal_grace`.
 pub(super) const REMOVAL_GRACE: Duration = Duration::from_secs(2);
 
@@ -260,7 +263,7 @@ impl Spec {
         if status == Status::Inactive {
             lines.push("status = \"inactive\"".to_owned());
         }
-        lines.extend(self.ordering());
+        lines.push(format!("ordering = {}", self.ordering()));
         if self.whole {
             lines.push("auth.bearer.token = \"${file:secrets/token}\"".to_owned());
         } else {
@@ -277,6 +280,8 @@ impl Spec {
         lines.extend(self.attempts_max.map(|max| format!("retry.max_attempts = {max}")));
         lines.extend(self.age_max.map(|max| format!("retry.max_age = \"{}ms\"", max.as_millis())));
         lines.push(format!("limits.concurrency = {CONCURRENCY}"));
+        lines.extend(self.rate.map(|rate| format!("limits.rate = \"{rate}/s\"")));
+        lines.push(format!("breaker = {{ failures = {}, probe = \"{}ms\" }}", self.failures(), PROBE.as_millis()));
         if let Some(on_failure) = self.validated {
             lines.push(format!(
                 "[[response_validators]]\npath = \"$.data.ok\"\nexpected = [true]\non_failure = \"{on_failure}\""
@@ -285,8 +290,19 @@ impl Spec {
         lines.join("\n") + "\n"
     }
 
-    fn ordering(&self) -> Option<String> {
-        None
+    fn ordering(&self) -> &'static str {
+        match self.order {
+            Order::None => "\"none\"",
+            Order::Request => "\"per-request\"",
+            Order::Team => "{ key = \"$.data.team\", max_wait = \"1h\" }",
+            Order::Strict => "\"strict\"",
+            Order::Hasty => "{ key = \"$.data.id\", max_wait = \"50ms\" }",
+        }
+    }
+
+    /// `breaker.failures`: what takes no faults of the target shall not pause at all.
+    fn failures(&self) -> u32 {
+        if self.pauses { FAILURES } else { 10_000 }
     }
 }
 

@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
-use crate::oracle::history::{Reply, Request};
-use crate::oracle::webhooks::{SPECS, TIMEOUT};
+use crate::oracle::history::{Moment, Outage, Reply, Request};
+use crate::oracle::webhooks::{CONCURRENCY, FAILURES, PROBE, RETRY_MAX, SPECS, TIMEOUT};
 
 use super::{Case, Delivery, History, UNSETTLED_MAX, Violation};
 
 /// How long after its greatest age a delivery may still be seen: what was begun before, on a busy machine.
 const AGE_MARGIN: Duration = Duration::from_secs(1);
+/// How long after a `Retry-After` was sent requests may come that were on their way.
+const HOLD_GRACE: Duration = Duration::from_millis(250);
+/// How much closer together requests may arrive than they began.
+const JITTER: Duration = Duration::from_millis(300);
 
 pub(super) fn judge(case: &mut Case<'_>) {
     let mut found = Vec::new();
@@ -28,6 +32,16 @@ pub(super) fn judge(case: &mut Case<'_>) {
             }
         }
     }
+    for (webhook, spec) in SPECS.iter().enumerate() {
+        let requests: Vec<&Request> =
+            case.history.requests.iter().filter(|request| request.webhook == webhook).collect();
+        found.extend(holds(case.history, &requests));
+        if let Some(rate) = spec.rate {
+            found.extend(paced(&requests, Duration::from_secs(1) / rate));
+        }
+        let outages = case.history.outages.iter().filter(|outage| outage.webhook == webhook);
+        found.extend(outages.filter_map(|outage| probed(case.history, outage, &requests)));
+    }
     case.extend(found);
 }
 
@@ -41,3 +55,92 @@ fn attempts(history: &History, delivery: &Delivery<'_>) -> usize {
     };
     delivery.requests.iter().filter(counted).count()
 }
+
+/// Whether a webhook's definition was changed, which ends a pause, or its secret was.
+fn edited(history: &History, webhook: usize, from: Moment, to: Moment) -> bool {
+    let mut defined = history.in_force(from, to).map(|state| state.webhooks[webhook]);
+    let first = defined.next();
+    defined.any(|next| Some(next) != first)
+}
+
+/// After a `Retry-After` nothing comes until its time is over.
+fn holds(history: &History, requests: &[&Request]) -> Vec<Violation> {
+    let mut found = Vec::new();
+    for (place, asked) in requests.iter().enumerate() {
+        let Reply::RetryAfter(status, seconds) = asked.reply else { continue };
+        let until = asked.at + Duration::from_secs(seconds.into());
+        if edited(history, asked.webhook, asked.at, until) || history.may_be_lost(asked.webhook, asked.at) {
+            continue;
+        }
+        let early = requests[place..].iter().find(|request| {
+            request.life == asked.life && request.at > asked.at + HOLD_GRACE && request.at < until
+        });
+        if let Some(early) = early {
+            found.push(Violation {
+                rule: "retry-after",
+                delivery: Some(early.id.clone()),
+                detail: format!(
+                    "{} was answered {status} with Retry-After {seconds} at {:?}, and {} came at {:?}",
+                    asked.id, asked.at, early.id, early.at
+                ),
+            });
+        }
+    }
+    found
+}
+
+/// No more than one request in each interval, but for what arrives closer together than it began.
+fn paced(requests: &[&Request], interval: Duration) -> Vec<Violation> {
+    let (mut due, mut life) = (Duration::ZERO, usize::MAX);
+    let mut found = Vec::new();
+    for (place, request) in requests.iter().enumerate() {
+        // What was closed may have been sent again at once.
+        let again = requests[..place].iter().rev().take(CONCURRENCY as usize * 2).any(|earlier| {
+            earlier.id == request.id && matches!(earlier.reply, Reply::Close | Reply::Garbage | Reply::BreakOff)
+        });
+        if again {
+            continue;
+        }
+        if request.life != life {
+            (life, due) = (request.life, request.at);
+        }
+        if request.at + JITTER < due {
+            let detail = format!("it came at {:?}, {:?} before its turn", request.at, due - request.at);
+            found.push(Violation { rule: "rate", delivery: Some(request.id.clone()), detail });
+        }
+        due = due.max(request.at) + interval;
+    }
+    found
+}
+
+/// To a target that does not work go a first wave and then probes, one after a longer wait than the other.
+fn probed(history: &History, outage: &Outage, requests: &[&Request]) -> Option<Violation> {
+    let Outage { webhook, from, to } = *outage;
+    if !SPECS[webhook].pauses || edited(history, webhook, from, to) {
+        return None;
+    }
+    let inside: Vec<&&Request> = requests.iter().filter(|request| request.at > from && request.at <= to).collect();
+    let lives = history.lives.iter().filter(|life| life.begun <= to && life.ended >= from).count().max(1);
+    // A closed request is sent once more at once on another connection.
+    let copies = if inside.iter().any(|request| matches!(request.reply, Reply::Close | Reply::Garbage)) { 2 } else { 1 };
+    let most = copies * (lives * (FAILURES + CONCURRENCY) as usize + probes(to.saturating_sub(from)));
+    (inside.len() > most).then(|| Violation {
+        rule: "probes",
+        delivery: None,
+        detail: format!(
+            "{} got {} requests from {from:?} to {to:?}, when nothing was accepted; at most {most} were to come",
+            SPECS[webhook].name,
+            inside.len()
+        ),
+    })
+}
+
+/// How many probes have room in a time.
+fn probes(time: Duration) -> usize {
+    let (mut count, mut wait, mut left) = (1, PROBE, time);
+    while let Some(rest) = left.checked_sub(wait) {
+        (count, left, wait) = (count + 1, rest, (wait * 2).min(RETRY_MAX));
+    }
+    count
+}
+
