@@ -17,6 +17,8 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::admin::Admin;
+use crate::admin::guard::Reach;
 use crate::client::{Client, ClientError, Routes};
 use crate::config::{Listen, Loaded, Source};
 use crate::dispatch::Dispatch;
@@ -66,7 +68,7 @@ pub enum StartError {
     /// A listener.
     #[error("{setting} cannot listen on {address}: {error}; {}", bind_fix(error))]
     Bind {
-        /// `ingest.listen` or `metrics.listen`.
+        /// `ingest.listen`, `admin.listen` or `metrics.listen`.
         setting: &'static str,
         /// What was to be bound.
         address: String,
@@ -92,6 +94,8 @@ fn bind_fix(error: &io::Error) -> &'static str {
 pub struct Addresses {
     /// Ingest.
     pub ingest: String,
+    /// Admin.
+    pub admin: String,
     /// Metrics.
     pub metrics: String,
 }
@@ -112,7 +116,7 @@ impl Running {
     }
 }
 
-/// Starts everything. When it returns, both listeners are bound and the sidecar is ready.
+/// Starts everything. When it returns, every listener is bound and the sidecar is ready.
 pub async fn start(start: Start) -> Result<Running, StartError> {
     let Start { source, loaded, routes, hints, stop, abort } = start;
     let Loaded { snapshot: Some(snapshot), watched, quarantined, .. } = loaded else { return Err(StartError::Config) };
@@ -120,9 +124,14 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
     let client = Arc::new(Client::new(&snapshot.settings.egress, routes.clone())?);
     let spool: Arc<dyn Spool> = Arc::new(open_spool(&snapshot.settings.spool, &metrics)?);
     let ingest_listener = bind("ingest.listen", &snapshot.settings.ingest.listen).await?;
+    let admin_listener = bind("admin.listen", &snapshot.settings.admin.listen).await?;
+    let reach = Reach::of(&snapshot.settings.admin.listen);
     let metrics_listener = bind("metrics.listen", &snapshot.settings.metrics).await?;
-    let addresses =
-        Addresses { ingest: ingest_listener.address().to_owned(), metrics: metrics_listener.address().to_owned() };
+    let addresses = Addresses {
+        ingest: ingest_listener.address().to_owned(),
+        admin: admin_listener.address().to_owned(),
+        metrics: metrics_listener.address().to_owned(),
+    };
     let shutdown = snapshot.settings.shutdown;
 
     if !quarantined.is_empty() {
@@ -153,6 +162,8 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
         stop: stop_dispatch.clone(),
     });
     let dispatch = tokio::spawn(dispatch.run());
+    let admin = Arc::new(Admin { live: live.clone(), spool: Arc::clone(&spool), gates, reach });
+    tasks.spawn(admin_listener.serve(move |request| Arc::clone(&admin).answer(request), stop_serving.clone()));
     let ingest = Arc::new(Ingest {
         live,
         spool: Arc::clone(&spool),

@@ -25,6 +25,7 @@ pub mod dispatch;
 pub mod ingest;
 pub mod reload;
 
+pub mod admin;
 pub mod app;
 
 #[allow(clippy::print_stdout, clippy::print_stderr, reason = "the command line talks to people")]

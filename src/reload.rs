@@ -165,6 +165,7 @@ fn restart_settings(old: &Snapshot, new: &Snapshot) -> Vec<&'static str> {
     let (old, new) = (&old.settings, &new.settings);
     let differs = [
         ("ingest.listen", old.ingest.listen != new.ingest.listen),
+        ("admin.listen", old.admin.listen != new.admin.listen),
         ("metrics.listen", old.metrics != new.metrics),
         ("spool", old.spool != new.spool),
         ("shutdown", old.shutdown != new.shutdown),

@@ -10,7 +10,7 @@ use crate::support::http::HttpAnswer;
 
 /// Fails unless an answer is this problem: its content type, its status twice, and all of these words in its sentence.
 #[track_caller]
-fn assert_problem(what: &str, answer: &HttpAnswer, status: u16, says: &[&str]) {
+pub(crate) fn assert_problem(what: &str, answer: &HttpAnswer, status: u16, says: &[&str]) {
     assert_eq!(answer.status, status, "{what}: {answer:?}");
     assert_eq!(answer.header("content-type"), "application/problem+json", "{what}: {answer:?}");
     let problem = answer.json();

@@ -18,6 +18,7 @@ use crate::support::{receiver, sidecar};
 
 const README: &str = include_str!("../README.md");
 const TEMPLATES: &str = include_str!("../docs/templates.md");
+const OPERATIONS: &str = include_str!("../docs/operations.md");
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -245,6 +246,32 @@ fn the_first_webhook_of_the_readme_arrives_as_shown() {
         assert_eq!(answer, shown, "{path}");
     }
     assert_eq!(target.wait(2).len(), 2);
+}
+
+#[test]
+fn the_repair_of_the_operations_guide_goes_as_shown() {
+    let target = receiver().otherwise(400).start();
+    let hook = format!("url = {:?}\n", target.url("/"));
+    let sidecar = sidecar().reaching(&target).webhook("slack", &hook).start();
+    assert_eq!(sidecar.post("/v1/events", "{\"event_type\":\"RequestGranted\"}").status, 202);
+    sidecar.wait_metric("outrigger_dead_letters", &[("webhook", "slack")], 1.0);
+    target.otherwise(200.into());
+    // Times and ids differ from run to run.
+    let plain = |text: &str| -> Vec<Vec<String>> {
+        let word =
+            |word: &str| if word.len() > 18 && word.contains(['Z', '_']) { "…".to_owned() } else { word.to_owned() };
+        text.trim_end().lines().map(|line| line.split_whitespace().map(word).collect()).collect()
+    };
+    let admin = sidecar.address("admin").to_string();
+    let [console] = &blocks(OPERATIONS, "```console")[..] else { panic!("one transcript was expected") };
+    let mut run = 0;
+    for step in console.strip_prefix("$ outrigger ").unwrap().split("\n$ outrigger ") {
+        let (command, shown) = step.split_once('\n').unwrap();
+        let arguments: Vec<&str> = command.split(' ').chain(["--admin", &admin]).collect();
+        assert_eq!(plain(&sidecar.written().run(&arguments).stdout), plain(shown), "{command}");
+        run += 1;
+    }
+    assert_eq!(run, 4);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// Modules by floor, from the top.
 const FLOORS: [&[&str]; 6] = [
     &["cli"],
-    &["app"],
+    &["app", "admin"],
     &["ingest", "dispatch", "attempt", "reload"],
     &["client", "server", "spool", "live", "settled", "gates"],
     &["plan", "config", "webhook", "template", "kind"],
@@ -15,7 +15,8 @@ const FLOORS: [&[&str]; 6] = [
 ];
 
 /// The arrows between modules of one floor: from, to.
-const ARROWS: [(&str, &str); 13] = [
+const ARROWS: [(&str, &str); 14] = [
+    ("app", "admin"),
     ("dispatch", "attempt"),
     ("live", "client"),
     ("plan", "config"),

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "unwrap is for tests")]
 
+mod admin;
 mod bad_input;
 mod cli;
 mod crash;

@@ -3,6 +3,7 @@
 mod check;
 pub mod demo;
 mod healthcheck;
+mod operate;
 mod preview;
 mod render;
 mod run;
@@ -20,7 +21,7 @@ use crate::diagnostic::{Diagnostic, Level};
 
 /// All is well.
 const FINE: u8 = 0;
-/// The answer is no: a test failed, or a request cannot be rendered.
+/// The answer is no: a test failed, a request cannot be rendered, or nothing is there to be repaired.
 const NO: u8 = 1;
 /// The command line is wrong.
 const USAGE: u8 = 2;
@@ -42,6 +43,8 @@ enum Command {
     Check(check::Check),
     Test(test::Test),
     Render(render::Render),
+    DeadLetters(operate::DeadLetters),
+    Resume(operate::Resume),
     Demo(demo::Demo),
     Healthcheck(healthcheck::Healthcheck),
 }
@@ -103,6 +106,8 @@ pub fn main() -> ExitCode {
     let answer = match &cli.command {
         Command::Check(check) => check.run(),
         Command::Render(render) => render.run(),
+        Command::DeadLetters(dead_letters) => dead_letters.run(),
+        Command::Resume(resume) => resume.run(),
         Command::Run(run) => return run.run(),
         Command::Test(test) => return test.run(),
         Command::Demo(demo) => return demo.run(),

@@ -9,7 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::level_filters::LevelFilter;
 
-use crate::app::{Running, Start, start};
+use crate::app::{Addresses, Running, Start, start};
 use crate::cli::{BAD_CONFIG, Folder, NO};
 use crate::client::Routes;
 use crate::config::{Loaded, Log, Source, load};
@@ -119,7 +119,8 @@ async fn serve(source: Source, loaded: Loaded) -> anyhow::Result<()> {
 /// The bound addresses, in the log and on standard output, where scripts and people find the port behind a 0.
 fn announce(running: &Running, webhooks: usize) {
     let mut out = std::io::stdout().lock();
-    for (listener, address) in [("ingest", &running.addresses.ingest), ("metrics", &running.addresses.metrics)] {
+    let Addresses { ingest, admin, metrics } = &running.addresses;
+    for (listener, address) in [("ingest", ingest), ("admin", admin), ("metrics", metrics)] {
         tracing::info!(listener, address, "listening");
         // Nobody has to read it.
         let _ = writeln!(out, "{listener} listens on {address}");

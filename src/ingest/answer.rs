@@ -4,13 +4,11 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, StatusCode};
-use http_body_util::Full;
 use serde_json::{Value, json};
 
 use crate::ingest::Planned;
-use crate::server::Answer;
+use crate::server::{Answer, json_answer};
 use crate::settled::{Report, Waiting};
 
 /// 202: every event with the webhooks that owe it a delivery.
@@ -86,11 +84,4 @@ fn delivery(report: &Report) -> Value {
         delivery.insert("detail".to_owned(), detail.as_str().into());
     }
     delivery
-}
-
-fn json_answer(status: StatusCode, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Answer::new(Full::new(body.into()));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    answer
 }

@@ -27,6 +27,7 @@ use crate::kind::decode::{DecodeError, decode, decode_manual};
 use crate::live::{Live, Reader};
 use crate::metrics::{Metrics, Received};
 use crate::plan::plan;
+use crate::server::bearer::is_authorized;
 use crate::server::problem::Problem;
 use crate::server::{Answer, BodyError, read_body};
 use crate::settled::Settled;
@@ -34,7 +35,7 @@ use crate::spool::{Appended, Batch, Key, Owed, Spool, SpoolError};
 use crate::webhook::{Status, Webhook};
 
 use answer::{accepted, collect_reports, receipt};
-use request::{Format, Route, body_format, content_of, is_authorized, key_of, wait_of};
+use request::{Format, Route, body_format, content_of, key_of, wait_of};
 
 /// Events in one request.
 const EVENTS_MAX: usize = 10_000;

@@ -1,14 +1,12 @@
-//! What an ingest request asks for: its route, its token, its body's format and its wait.
+//! What an ingest request asks for: its route, its body's format, its key and its wait.
 
 use std::time::Duration;
 
 use aws_lc_rs::digest;
-use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
-use subtle::ConstantTimeEq;
 
 use crate::config::parse_duration;
-use crate::secret::Secret;
 use crate::server::problem::Problem;
 
 /// The longest `?wait=`.
@@ -103,14 +101,6 @@ fn hash(parts: &[&[u8]]) -> [u8; 16] {
     half
 }
 
-/// Whether the request carries the listener's token, compared in constant time. No token set lets everybody in.
-pub(super) fn is_authorized(headers: &HeaderMap, token: Option<&Secret>) -> bool {
-    let Some(token) = token else { return true };
-    let sent = headers.get(AUTHORIZATION).map(http::HeaderValue::as_bytes).unwrap_or_default();
-    let Some((scheme, sent)) = sent.split_at_checked(7) else { return false };
-    scheme.eq_ignore_ascii_case(b"bearer ") && bool::from(sent.ct_eq(token.expose().as_bytes()))
-}
-
 /// What `?wait=` says. An unknown parameter is refused: it would do nothing, in silence.
 pub(super) fn wait_of(query: Option<&str>) -> Result<Option<Duration>, Problem> {
     let mut wait = None;
@@ -142,19 +132,6 @@ mod tests {
         for path in ["/", "/v1", "/v1/webhooks", "/v1/webhooks/slack", "/v1/events/a/b", "/v2/events", "events"] {
             assert!(Route::find(path).is_err(), "{path}");
         }
-    }
-
-    #[test]
-    fn only_the_right_bearer_token_is_let_in() {
-        let token = Secret::new("s3cret".to_owned());
-        let sent = |value: &'static str| HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_static(value))]);
-        assert!(is_authorized(&HeaderMap::new(), None));
-        assert!(is_authorized(&sent("Bearer s3cret"), Some(&token)));
-        assert!(is_authorized(&sent("bearer s3cret"), Some(&token)));
-        for wrong in ["Bearer s3cre", "Bearer s3crets", "Basic s3cret", "s3cret", "Bearer", ""] {
-            assert!(!is_authorized(&sent(wrong), Some(&token)), "{wrong}");
-        }
-        assert!(!is_authorized(&HeaderMap::new(), Some(&token)));
     }
 
     #[test]

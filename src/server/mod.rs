@@ -1,5 +1,6 @@
 //! Listeners: bind a socket, serve HTTP/1.1 on it within limits, and end without cutting an answer off.
 
+pub mod bearer;
 pub mod problem;
 
 use std::convert::Infallible;
@@ -11,6 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
@@ -44,6 +47,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What every handler answers.
 pub type Answer = Response<Full<Bytes>>;
+
+/// An answer whose body is JSON.
+pub fn json_answer(status: StatusCode, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Answer::new(Full::new(body.into()));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer
+}
 
 /// A bound listener.
 pub struct Listener {

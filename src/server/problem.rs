@@ -63,6 +63,12 @@ impl Problem {
     pub const fn status(&self) -> StatusCode {
         self.0.status
     }
+
+    /// Its sentence.
+    #[must_use]
+    pub fn detail(&self) -> &str {
+        &self.0.detail
+    }
 }
 
 impl From<Problem> for Answer {

@@ -88,6 +88,7 @@ use crate::event::{Event, EventId};
 
 pub use disk::{DiskSpool, Found, OpenError, Options};
 pub use recover::{Recovered, recover};
+pub use schema::is_spool;
 
 /// A future that a trait object can return.
 pub type Wait<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

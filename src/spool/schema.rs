@@ -67,6 +67,12 @@ CREATE TABLE key_sets (
 ) STRICT;
 ";
 
+/// Whether a directory holds a spool, for those who must not make one by looking.
+#[must_use]
+pub fn is_spool(directory: &Path) -> bool {
+    directory.join(DATABASE).is_file()
+}
+
 /// Opens the writer's connection; makes the tables in a new file.
 pub(super) fn open_writer(directory: &Path, bytes_max: u64) -> Result<Connection, OpenError> {
     let path = directory.join(DATABASE);

@@ -31,7 +31,8 @@ fn a_setting_that_is_wrong_ends_with_78_and_names_the_setting() {
     let written = sidecar().webhook("hook", HOOK).write();
     let missing = written.dir().join("nowhere");
     let missing = missing.to_str().expect("a plain path");
-    let cases: [(&[&str], &[&str]); 5] = [
+    let cases: [(&[&str], &[&str]); 6] = [
+        (&["run", "--listen-admin", "0.0.0.0:0"], &["admin.listen", "admin.token"]),
         (&["run", "--listen-ingest", "nonsense"], &["ingest.listen"]),
         (&["run", "--listen-ingest", "127.0.0.1:99999"], &["ingest.listen"]),
         (&["run", "--listen-ingest", "0.0.0.0:0"], &["ingest.listen", "ingest.token"]),
@@ -59,8 +60,9 @@ fn a_setting_that_is_wrong_ends_with_78_and_names_the_setting() {
 fn a_port_that_is_taken_is_named_with_its_setting() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("it is bound").to_string();
-    for (flag, setting) in [("--listen-ingest", "ingest.listen"), ("--listen-metrics", "metrics.listen")] {
-        let ended = sidecar().webhook("hook", HOOK).write().run(&["run", flag, &address]);
+    for listener in ["ingest", "admin", "metrics"] {
+        let (flag, setting) = (format!("--listen-{listener}"), format!("{listener}.listen"));
+        let ended = sidecar().webhook("hook", HOOK).write().run(&["run", &flag, &address]);
         assert_eq!(ended.status.code(), Some(1), "{ended:?}");
         let message = format!("{setting} cannot listen on {address}: ");
         assert!(ended.stderr.contains(&message) && ended.stderr.contains("end what uses this one"), "{ended:?}");

@@ -54,8 +54,10 @@ pub(crate) fn exchange_unix(
 
 fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let length = body.len();
-    let mut head =
-        format!("{method} {path} HTTP/1.1\r\nhost: outrigger\r\nconnection: close\r\ncontent-length: {length}\r\n");
+    let mut head = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\ncontent-length: {length}\r\n");
+    if !headers.iter().any(|(name, _)| *name == "host") {
+        head.push_str("host: outrigger\r\n");
+    }
     for (name, value) in headers {
         head.extend([name, ": ", value, "\r\n"]);
     }
@@ -76,11 +78,12 @@ fn converse(mut stream: impl Read + Write, bytes: &[u8]) -> Result<HttpAnswer, S
     let sent = stream.write_all(bytes);
     let mut answer = Vec::new();
     let read = stream.read_to_end(&mut answer);
-    parse(&answer)
+    parse(&answer, bytes.starts_with(b"HEAD "))
         .ok_or_else(|| format!("no answer: sent {sent:?}, read {read:?}, {:?}", String::from_utf8_lossy(&answer)))
 }
 
-fn parse(bytes: &[u8]) -> Option<HttpAnswer> {
+/// The answer to a HEAD tells the length of a body that does not follow.
+fn parse(bytes: &[u8], to_head: bool) -> Option<HttpAnswer> {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = std::str::from_utf8(bytes.get(..end)?).ok()?;
     let body = bytes.get(end + 4..)?;
@@ -93,6 +96,8 @@ fn parse(bytes: &[u8]) -> Option<HttpAnswer> {
     let header = |wanted: &str| headers.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
     let body = if header("transfer-encoding") == Some("chunked") {
         dechunk(body)?
+    } else if to_head {
+        body.to_vec()
     } else {
         let length: usize = header("content-length").map_or(Some(body.len()), |length| length.parse().ok())?;
         body.get(..length)?.to_vec()
@@ -116,11 +121,12 @@ fn dechunk(mut bytes: &[u8]) -> Option<Vec<u8>> {
 
 #[test]
 fn answers_are_read_by_length_and_by_chunks_and_never_cut() {
-    let whole = parse(b"HTTP/1.1 202 Accepted\r\nX-A: b\r\nContent-Length: 2\r\n\r\nok").expect("an answer");
+    let whole = parse(b"HTTP/1.1 202 Accepted\r\nX-A: b\r\nContent-Length: 2\r\n\r\nok", false).expect("an answer");
     assert_eq!((whole.status, whole.header("x-a"), whole.body.as_str()), (202, "b", "ok"));
     let chunked =
-        parse(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\nA\r\n0123456789\r\n0\r\n\r\n");
+        parse(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\nA\r\n0123456789\r\n0\r\n\r\n", false);
     assert_eq!(chunked.expect("an answer").body, "ok0123456789");
-    assert!(parse(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nok").is_none());
-    assert!(parse(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n9\r\nok\r\n").is_none());
+    assert!(parse(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nok", false).is_none());
+    assert_eq!(parse(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", true).expect("an answer").body, "");
+    assert!(parse(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n9\r\nok\r\n", false).is_none());
 }

@@ -23,6 +23,7 @@ pub(crate) fn sidecar() -> Builder {
     let spool = builder.dir.path().join("spool");
     builder
         .setting(r#"ingest.listen = "127.0.0.1:0""#)
+        .setting(r#"admin.listen = "127.0.0.1:0""#)
         .setting(r#"metrics.listen = "127.0.0.1:0""#)
         .setting(&format!("spool.path = '{}'", spool.display()))
         .setting(r#"egress.allow_networks = ["127.0.0.0/8"]"#)
@@ -157,7 +158,7 @@ impl Sidecar {
         self.process.id()
     }
 
-    /// Where the listener of this name (`ingest`, `metrics`) is bound.
+    /// Where the listener of this name (`ingest`, `admin`, `metrics`) is bound.
     #[track_caller]
     pub(crate) fn address(&self, listener: &str) -> SocketAddr {
         let address = self.bound.get(listener).and_then(|address| address.strip_prefix("http://")?.parse().ok());
@@ -290,7 +291,7 @@ impl Sidecar {
         let bound = eventually(PATIENCE, || {
             let ended = self.process.has_ended();
             let bound: BTreeMap<_, _> = self.process.lines().iter().filter_map(|line| listening(line)).collect();
-            let all = bound.contains_key("ingest") && bound.contains_key("metrics");
+            let all = ["ingest", "admin", "metrics"].iter().all(|listener| bound.contains_key(*listener));
             if all { Some(Some(bound)) } else { ended.map(|_| None) }
         });
         let Some(bound) = bound.flatten() else { panic!("the sidecar did not start:\n{}", self.log()) };

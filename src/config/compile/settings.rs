@@ -27,7 +27,6 @@ const REMOVAL_GRACE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_
 const SHUTDOWN: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_mins(10);
 const HISTORY: RangeInclusive<u64> = 0..=100_000;
 const HISTORY_DEFAULT: usize = 100;
-const ADMIN_LISTEN_DEFAULT: &str = "127.0.0.1:8461";
 /// What the system allows for a socket's path, in bytes.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 
@@ -126,12 +125,9 @@ impl<'f, 't: 'f> Sections<'f, 't, '_, '_> {
 
     fn admin(&mut self, report: &mut Report) -> Admin {
         let table = self.section(report, "admin");
-        let listen = listen(report, &table, ADMIN_LISTEN_DEFAULT);
+        let listen = listen(report, &table, "127.0.0.1:8461");
         let token = token(report, &table, &mut self.resolver);
         require_token(report, &table, &listen);
-        let differs = table.get("listen").is_some_and(|entry| entry.node.value.as_str() != Some(ADMIN_LISTEN_DEFAULT));
-        warn_without_effect(report, &table, "listen", differs);
-        warn_without_effect(report, &table, "token", true);
         Admin { listen, token }
     }
 

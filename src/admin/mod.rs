@@ -1,0 +1,193 @@
+//! Admin: what people on call see and repair, over HTTP on loopback or a Unix socket.
+//!
+//! | route | does |
+//! |---|---|
+//! | `GET /api/v1/webhooks` | every webhook: its definition, why it waits, what is pending and dead |
+//! | `POST /api/v1/webhooks/{name}/resume` | ends a webhook's pause |
+//! | `GET /api/v1/dead-letters` | a page of dead letters |
+//! | `GET /api/v1/dead-letters/{delivery id}` | one of them with its event |
+//! | `POST /api/v1/dead-letters/replay` | one step of making dead letters pending again |
+//! | `POST /api/v1/dead-letters/drop` | one step of forgetting dead letters |
+//!
+//! [`guard`] decides who may ask. What a request for dead letters means is in [`filter`], [`letters`] and [`repair`], which
+//! the command line shares where no sidecar runs.
+
+pub mod filter;
+pub mod guard;
+pub mod letters;
+pub mod repair;
+mod webhooks;
+
+use std::sync::Arc;
+
+use http::{Method, StatusCode};
+use hyper::Request;
+use hyper::body::Incoming;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::diagnostic::nearest;
+use crate::gates::Gates;
+use crate::live::{Live, Reader};
+use crate::server::problem::Problem;
+use crate::server::{Answer, BodyError, json_answer, read_body};
+use crate::spool::Spool;
+
+use filter::Store;
+use guard::{Reach, guard};
+use repair::Action;
+
+/// The largest body of a request, in bytes.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// The admin listener's handler and what it needs.
+pub struct Admin {
+    /// What is in force.
+    pub live: Reader,
+    /// Where pending deliveries and dead letters are.
+    pub spool: Arc<dyn Spool>,
+    /// What webhooks wait for.
+    pub gates: Arc<Gates>,
+    /// From where the listener that was bound can be reached.
+    pub reach: Reach,
+}
+
+/// Where a request goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Route<'p> {
+    Webhooks,
+    Resume(&'p str),
+    DeadLetters,
+    DeadLetter(&'p str),
+    Repair(Action),
+}
+
+impl<'p> Route<'p> {
+    fn find(path: &'p str) -> Result<Self, Problem> {
+        let mut segments = path.strip_prefix("/api/v1/").unwrap_or_default().split('/');
+        match (segments.next(), segments.next(), segments.next(), segments.next()) {
+            (Some("webhooks"), None, None, None) => Ok(Self::Webhooks),
+            (Some("webhooks"), Some(name), Some("resume"), None) => Ok(Self::Resume(name)),
+            (Some("dead-letters"), None, None, None) => Ok(Self::DeadLetters),
+            (Some("dead-letters"), Some("replay"), None, None) => Ok(Self::Repair(Action::Replay)),
+            (Some("dead-letters"), Some("drop"), None, None) => Ok(Self::Repair(Action::Drop)),
+            (Some("dead-letters"), Some(id), None, None) => Ok(Self::DeadLetter(id)),
+            _ => Err(Problem::new(
+                StatusCode::NOT_FOUND,
+                "there are GET /api/v1/webhooks, /api/v1/dead-letters and /api/v1/dead-letters/{id}, and POST \
+                 /api/v1/dead-letters/replay, /api/v1/dead-letters/drop and /api/v1/webhooks/{name}/resume",
+            )),
+        }
+    }
+
+    const fn allowed(self) -> &'static str {
+        match self {
+            Self::Webhooks | Self::DeadLetters | Self::DeadLetter(_) => "GET, HEAD",
+            Self::Resume(_) | Self::Repair(_) => "POST",
+        }
+    }
+}
+
+impl Admin {
+    /// Answers one request.
+    pub async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Answer {
+        match self.take(request).await {
+            Ok(value) => json_answer(StatusCode::OK, format!("{value}\n")),
+            Err(problem) => problem.into(),
+        }
+    }
+
+    async fn take(&self, request: Request<Incoming>) -> Result<Value, Problem> {
+        let live = Arc::clone(&self.live.borrow());
+        guard(request.method(), request.headers(), self.reach, live.snapshot.settings.admin.token.as_ref())?;
+        let (head, body) = request.into_parts();
+        let route = Route::find(head.uri.path())?;
+        let reads = matches!(head.method, Method::GET | Method::HEAD);
+        if !route.allowed().split(", ").any(|allowed| allowed == head.method.as_str()) {
+            return Err(Problem::method_not_allowed(route.allowed()));
+        }
+        let query = head.uri.query().unwrap_or_default();
+        if !query.is_empty() && route != Route::DeadLetters {
+            let detail = "this route takes no parameters in its URL";
+            return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
+        }
+        let body =
+            if reads { bytes::Bytes::new() } else { read_body(body, BODY_BYTES_MAX).await.map_err(body_problem)? };
+        let now = Timestamp::now();
+        match route {
+            Route::Webhooks => {
+                Ok(webhooks::list(&live, self.spool.backlog(), |webhook| self.gates.paused(webhook), now))
+            }
+            Route::Resume(name) => self.resume(&live, name),
+            Route::DeadLetters => letters::list(&self.store(&live, now), query).await,
+            Route::DeadLetter(id) => letters::show(&self.store(&live, now), id).await,
+            Route::Repair(action) => {
+                let answer = repair::repair(&self.store(&live, now), action, &body).await?;
+                let count = answer[action.done()].as_u64().unwrap_or_default();
+                match action {
+                    _ if count == 0 => {}
+                    Action::Replay => tracing::info!(count, "dead_letters.replayed"),
+                    Action::Drop => tracing::info!(count, "dead_letters.dropped"),
+                }
+                Ok(answer)
+            }
+        }
+    }
+
+    fn store(&self, live: &Live, now: Timestamp) -> Store<'_> {
+        let configured = live.snapshot.webhooks.keys().chain(&live.quarantined).cloned().collect();
+        Store { spool: self.spool.as_ref(), configured, now }
+    }
+
+    fn resume(&self, live: &Live, name: &str) -> Result<Value, Problem> {
+        if !live.names(name) {
+            let meant = nearest(name, live.snapshot.webhooks.keys().map(AsRef::as_ref));
+            let meant = meant.map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
+            let detail = format!("the configuration in force has no webhook of this name{meant}");
+            return Err(Problem::new(StatusCode::NOT_FOUND, detail));
+        }
+        let resumed = self.gates.resume(name);
+        if resumed {
+            tracing::info!(webhook = name, "webhook.resumed");
+        }
+        Ok(json!({ "resumed": resumed }))
+    }
+}
+
+fn body_problem(error: BodyError) -> Problem {
+    match error {
+        BodyError::TooLarge => {
+            let detail = format!("the body is larger than {BODY_BYTES_MAX} bytes; name fewer ids in one request");
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+        }
+        BodyError::TooSlow => {
+            Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not come in time; send it at once")
+        }
+        BodyError::Broken => Problem::new(StatusCode::BAD_REQUEST, "the body ended before it was complete"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routes_are_found_and_others_are_not() {
+        let id = "evt_07070707070707070707070707070707_slack";
+        for (path, route, allowed) in [
+            ("/api/v1/webhooks", Route::Webhooks, "GET, HEAD"),
+            ("/api/v1/webhooks/slack/resume", Route::Resume("slack"), "POST"),
+            ("/api/v1/dead-letters", Route::DeadLetters, "GET, HEAD"),
+            (&format!("/api/v1/dead-letters/{id}"), Route::DeadLetter(id), "GET, HEAD"),
+            ("/api/v1/dead-letters/replay", Route::Repair(Action::Replay), "POST"),
+            ("/api/v1/dead-letters/drop", Route::Repair(Action::Drop), "POST"),
+        ] {
+            assert_eq!(Route::find(path).map(|route| (route, route.allowed())), Ok((route, allowed)), "{path}");
+        }
+        for path in
+            ["/", "/api/v1", "/api/v1/", "/api/v1/webhooks/slack", "/api/v2/webhooks", "/api/v1/dead-letters/a/b"]
+        {
+            assert!(Route::find(path).is_err(), "{path}");
+        }
+    }
+}

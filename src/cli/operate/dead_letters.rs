@@ -1,0 +1,209 @@
+//! `outrigger dead-letters`: what was given up on, and what to do with it.
+
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::repair::Repair;
+use super::{Ask, Refused, Sidecar, Way, show};
+use crate::admin::filter::{parse_id, parse_reason, parse_since};
+use crate::admin::repair::Action;
+use crate::cli::run::block_on;
+use crate::cli::{Answer, FINE, NO, USAGE};
+use crate::delivery::Reason;
+
+/// Dead letters that a list shows unless `--limit` says otherwise.
+const LIMIT_DEFAULT: usize = 50;
+/// And at most: a list is for reading.
+const LIMIT_MAX: usize = 10_000;
+/// Dead letters that are asked for at once.
+const PAGE_MAX: usize = 500;
+
+/// List, show, replay or drop what was given up on
+#[derive(Debug, Args)]
+#[command(after_help = "Asks the running sidecar by its admin listener; where none listens, opens its spool.\n\n\
+    Examples:\n  outrigger dead-letters\n  outrigger dead-letters --webhook slack --since 2h\n  \
+    outrigger dead-letters show evt_01a206047c4a75a3b804c9ba06761969_slack\n  \
+    outrigger dead-letters replay --webhook slack --reason client_error --dry-run\n  \
+    outrigger dead-letters replay --webhook slack --reason client_error\n  \
+    outrigger dead-letters drop --since 2026-11-22T10:00:00Z --yes\n\n\
+    A replayed delivery keeps its id and is rendered with the definition in force.\n\
+    Exits 0 when all is done, 1 when nothing matched, an id is unknown or the sidecar refused, 2 for usage.")]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
+pub(in crate::cli) struct DeadLetters {
+    /// What to do
+    #[arg(value_enum, value_name = "ACTION", default_value = "list", hide_default_value = true)]
+    verb: Verb,
+    /// Which, by the ids of their deliveries (`webhook-id` at the receiver)
+    #[arg(value_name = "ID")]
+    ids: Vec<String>,
+    /// Those of this webhook
+    #[arg(long, value_name = "NAME")]
+    webhook: Option<String>,
+    /// Those given up on for this reason, such as `client_error`
+    #[arg(long, value_name = "REASON", value_parser = parse_reason)]
+    reason: Option<Reason>,
+    /// Those given up on since a time (2026-11-22T10:00:00Z), or in a time until now (2h)
+    #[arg(long, value_name = "TIME|DURATION", value_parser = since)]
+    since: Option<Timestamp>,
+    /// All of them
+    #[arg(long)]
+    all: bool,
+    /// Say how many it would be, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Drop more than one without asking
+    #[arg(long)]
+    yes: bool,
+    /// How many to list, the latest first [default: 50]
+    #[arg(long, value_name = "COUNT", value_parser = limit)]
+    limit: Option<usize>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    sidecar: Sidecar,
+}
+
+/// What to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Verb {
+    /// The latest of them
+    List,
+    /// One of them with its event
+    Show,
+    /// Make pending deliveries of them
+    Replay,
+    /// Forget them
+    Drop,
+}
+
+fn since(text: &str) -> Result<Timestamp, String> {
+    parse_since(text, Timestamp::now())
+}
+
+fn limit(text: &str) -> Result<usize, String> {
+    let limit = text.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
+    limit.ok_or_else(|| format!("write a number from 1 to {LIMIT_MAX}"))
+}
+
+impl DeadLetters {
+    pub(in crate::cli) fn run(&self) -> Answer {
+        if let Some(misuse) = self.misuse() {
+            let err = format!("outrigger: {misuse}; `outrigger dead-letters --help` has examples\n");
+            return Answer { err, code: USAGE, ..Answer::default() };
+        }
+        block_on(self.answer()).unwrap_or_else(|error| {
+            let err = format!("outrigger: no runtime: {error}\n");
+            Answer { err, code: NO, ..Answer::default() }
+        })
+    }
+
+    /// What is wrong with the words of the command line.
+    fn misuse(&self) -> Option<String> {
+        let filtered = self.webhook.is_some() || self.reason.is_some() || self.since.is_some();
+        let repairs = matches!(self.verb, Verb::Replay | Verb::Drop);
+        if self.verb != Verb::List && self.limit.is_some() {
+            return Some("--limit is for the list".to_owned());
+        }
+        if !repairs && (self.all || self.dry_run) {
+            return Some("--all and --dry-run are for replay and drop".to_owned());
+        }
+        if self.verb != Verb::Drop && self.yes {
+            return Some("--yes is for drop".to_owned());
+        }
+        match self.verb {
+            Verb::List if !self.ids.is_empty() => return Some("the list takes no ids: `show ID` shows one".to_owned()),
+            Verb::Show if self.ids.len() != 1 || filtered => return Some("show takes one ID and no filter".to_owned()),
+            Verb::Replay | Verb::Drop if self.ids.is_empty() == (!filtered && !self.all) => {
+                return Some("say which: by IDs, or by --webhook, --reason, --since or --all".to_owned());
+            }
+            _ => {}
+        }
+        self.ids.iter().find_map(|id| Some(format!("`{id}` is no ID: {}", parse_id(id).err()?)))
+    }
+
+    async fn answer(&self) -> Answer {
+        let (way, note) = match self.sidecar.way().await {
+            Ok(found) => found,
+            Err(Refused { text, code }) => {
+                return Answer { err: format!("outrigger: {text}\n"), code, ..Answer::default() };
+            }
+        };
+        let mut answer = match self.verb {
+            Verb::List => self.list(&way).await,
+            Verb::Show => self.show(&way).await,
+            Verb::Replay => self.repair(&way, Action::Replay).await,
+            Verb::Drop => self.repair(&way, Action::Drop).await,
+        }
+        .unwrap_or_else(|Refused { text, code }| Answer {
+            err: format!("outrigger: {text}\n"),
+            code,
+            ..Answer::default()
+        });
+        way.close().await;
+        answer.err.insert_str(0, &note);
+        answer
+    }
+
+    async fn list(&self, way: &Way) -> Result<Answer, Refused> {
+        let limit = self.limit.unwrap_or(LIMIT_DEFAULT);
+        let filter: Vec<String> =
+            self.filter().into_iter().map(|(name, value)| format!("{name}={}", plain(&value))).collect();
+        let (mut letters, mut cursor) = (Vec::new(), None);
+        loop {
+            let mut query = filter.clone();
+            query.push(format!("limit={}", limit.saturating_sub(letters.len()).min(PAGE_MAX)));
+            query.extend(cursor.as_ref().map(|cursor| format!("cursor={}", plain(cursor))));
+            let mut page = way.ask(&Ask::List(query.join("&"))).await?;
+            if let Value::Array(page) = page["dead_letters"].take() {
+                letters.extend(page);
+            }
+            let next = page["cursor"].take();
+            if next.is_null() || letters.len() >= limit || cursor.as_ref() == Some(&next) {
+                cursor = Some(next);
+                break;
+            }
+            cursor = Some(next);
+        }
+        let more = cursor.is_some_and(|cursor| !cursor.is_null());
+        if self.json {
+            let out = format!("{:#}\n", json!({ "dead_letters": letters }));
+            return Ok(Answer { out, ..Answer::default() });
+        }
+        let err = if more {
+            format!("there may be more than these {}: --limit COUNT\n", letters.len())
+        } else {
+            String::new()
+        };
+        Ok(Answer { out: show::list(&letters), err, code: FINE })
+    }
+
+    async fn show(&self, way: &Way) -> Result<Answer, Refused> {
+        let letter = way.ask(&Ask::Show(self.ids.first().cloned().unwrap_or_default())).await?;
+        let out = if self.json { format!("{letter:#}\n") } else { show::one(&letter) };
+        Ok(Answer { out, ..Answer::default() })
+    }
+
+    async fn repair(&self, way: &Way, action: Action) -> Result<Answer, Refused> {
+        let Self { ids, yes, dry_run, json, .. } = self;
+        let repair = Repair { action, ids, filter: self.filter(), dry_run: *dry_run, sure: *yes, json: *json };
+        repair.run(way).await
+    }
+
+    /// The filter's parts by name.
+    fn filter(&self) -> Map<String, Value> {
+        let parts = [
+            ("webhook", self.webhook.clone()),
+            ("reason", self.reason.map(|reason| reason.to_string())),
+            ("since", self.since.map(|since| since.to_string())),
+        ];
+        parts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into()))).collect()
+    }
+}
+
+/// A value as it stands in a query.
+fn plain(value: &Value) -> String {
+    let text = value.as_str().unwrap_or_default();
+    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
