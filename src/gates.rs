@@ -104,7 +104,7 @@ impl Door {
         match self.state().gate.poll(self.now()) {
             Poll::Open(count) => Opening::Open(count),
             Poll::Probe => Opening::Open(1),
-            Poll::Until(at) => Opening::Until(self.begun + at),
+            Poll::Until(at) => self.begun.checked_add(at).map_or(Opening::Held, Opening::Until),
             Poll::Held => Opening::Held,
         }
     }
@@ -152,7 +152,7 @@ impl Door {
             state.last = last;
         }
         drop(state);
-        self.tell(change, "success", detail);
+        self.tell(change, "success", detail.as_deref());
         if probe {
             self.changed.notify_one();
         }
@@ -167,7 +167,7 @@ impl Door {
     }
 
     /// Says what became of the gate: to the log, and to the task that waits for it.
-    fn tell(&self, change: Option<Change>, by: &str, detail: Option<String>) {
+    fn tell(&self, change: Option<Change>, by: &str, detail: Option<&str>) {
         match change {
             None => return,
             Some(Change::Paused { cause, next_probe }) => {

@@ -26,7 +26,6 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use outrigger::spool::DeadLetter;
 
 use crate::support::relay::Relay;
@@ -34,7 +33,7 @@ use crate::support::spool::{left, letters};
 use crate::support::{eventually, sidecar};
 
 use conductor::{Conductor, write_secret};
-use history::{Burial, Moment, Posted, Status};
+use history::{Burial, Posted, Status};
 use judge::judge;
 use producers::Sent;
 use webhooks::{Event, RECEIVERS, REMOVAL_GRACE, SERIALS, SPECS};
@@ -62,7 +61,6 @@ fn random_faults_lose_nothing_and_invent_nothing() {
     let builder = sidecar();
     let socket = builder.dir().join("ingest.sock");
     let world = Arc::new(World::new(seed, socket.clone(), &conductor::token(0)));
-    let began = Timestamp::now();
     let targets = receivers::start(&world);
     let relays: Vec<Relay> = targets.iter().map(|target| Relay::start(target.addr())).collect();
     assert_eq!(relays.len(), RECEIVERS);
@@ -93,7 +91,7 @@ fn random_faults_lose_nothing_and_invent_nothing() {
 
     let spool = conductor.sidecar.written().dir().join("spool");
     assert_eq!(left(&spool).pending(), 0, "nothing is pending at the end of seed {seed}");
-    let burials: Vec<Burial> = letters(&spool).iter().map(|(letter, payload)| burial(letter, payload, began)).collect();
+    let burials: Vec<Burial> = letters(&spool).iter().map(|(letter, payload)| burial(&world, letter, payload)).collect();
     let mut history = world.history();
     history.burials.extend(burials);
     let violations = judge(&history);
@@ -155,14 +153,13 @@ fn heal(world: &World, conductor: &Conductor) -> Duration {
     world.now() - begun
 }
 
-fn burial(letter: &DeadLetter, payload: &[u8], began: Timestamp) -> Burial {
+fn burial(world: &World, letter: &DeadLetter, payload: &[u8]) -> Burial {
     let payload: serde_json::Value = serde_json::from_slice(payload).expect("it was JSON when it was taken");
-    let at = Moment::try_from(letter.died_at.duration_since(began)).unwrap_or_default();
     Burial {
         id: format!("{}_{}", letter.event, letter.webhook),
         number: payload.pointer("/data/number").and_then(serde_json::Value::as_u64),
         reason: letter.reason.as_str().to_owned(),
         attempts: letter.attempts,
-        at,
+        at: world.moment_of(letter.died_at),
     }
 }

@@ -281,7 +281,7 @@ struct Known {
     /// The publication that was looked at last.
     generation: u64,
     /// The cause that `webhook_paused` tells of.
-    told: Option<Option<Cause>>,
+    told: Option<Cause>,
     /// Before this no delivery is too old; `None` is unknown.
     expiry: Option<Instant>,
 }
@@ -290,7 +290,8 @@ impl Known {
     /// Brings the gate and its metric up to date. A changed definition, secret or client may have mended what the webhook is
     /// paused for, and ends the pause.
     fn take_in(&mut self, live: &Live, webhook: &Webhook, door: &Door) {
-        if self.generation != live.generation {
+        let fresh = self.generation != live.generation;
+        if fresh {
             self.generation = live.generation;
             self.expiry = None;
             let same = self.definition.as_ref().is_none_or(|(fingerprint, client)| {
@@ -300,8 +301,8 @@ impl Known {
             door.redefine(webhook.terms(), same);
         }
         let cause = door.cause();
-        if self.told != Some(cause) {
-            self.told = Some(cause);
+        if fresh || self.told != cause {
+            self.told = cause;
             if let Some(handles) = handles(live, webhook) {
                 handles.set_paused(cause);
             }

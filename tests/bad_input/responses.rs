@@ -190,8 +190,10 @@ fn every_answer_that_is_wrong_has_its_reason_and_what_may_succeed_later_is_deliv
     for (name, extra, _) in &hooks {
         // A table comes last in TOML, a plain key first.
         let (keys, tables) = if extra.starts_with("[[") { ("", *extra) } else { (*extra, "") };
-        let text =
-            format!("url = 'https://{}/{name}'\nbody = '{{}}'\n{keys}{tables}[retry]\ninitial = '50ms'\n", wire.addr);
+        let text = format!(
+            "url = 'https://{}/{name}'\nbody = '{{}}'\n{keys}{tables}[retry]\ninitial = '50ms'\n[breaker]\nprobe = '50ms'\n",
+            wire.addr
+        );
         sidecar = sidecar.webhook(name, &text);
     }
     let sidecar = sidecar.start();

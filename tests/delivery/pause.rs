@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
 use outrigger::cli::demo::answer::Answer;
-use outrigger::delivery::Reason;
+use outrigger::delivery::{Cause, Reason};
 
 use super::{created, event, hook, settle};
 use crate::support::sidecar::Sidecar;
 use crate::support::spool::left;
-use crate::support::{receiver, sidecar};
+use crate::support::{PATIENCE, eventually, receiver, sidecar};
 
 #[track_caller]
 fn post_many(sidecar: &Sidecar, count: usize) {
@@ -67,6 +67,7 @@ fn a_429_to_a_burst_keeps_everything_back_for_as_long_as_it_says_and_costs_nothi
     assert_eq!((accepted.len(), accepted.iter().collect::<BTreeSet<_>>().len()), (BURST, BURST));
     assert_eq!(sidecar.metric("outrigger_dead_letters", &[("webhook", "hook")]), Some(0.0));
     wait_paused(&sidecar, "rate_limited", 0.0);
+    sidecar.wait_log("webhook.resumed");
     assert_eq!((lines(&sidecar, "webhook.paused"), lines(&sidecar, "webhook.resumed")), (1, 1));
 }
 
@@ -92,12 +93,13 @@ fn a_rotated_token_buries_nothing_sends_probes_alone_and_a_new_secret_delivers_a
     let failed = [("webhook", "hook"), ("reason", "auth_error")];
     sidecar.wait_metric_from("outrigger_attempt_failures_total", &failed, 12.0);
     let failures = sidecar.metric("outrigger_attempt_failures_total", &failed).unwrap();
-    let probes = sidecar
-        .log()
-        .lines()
-        .filter(|line| line.contains("\"webhook\":\"hook\"") && line.contains("\"probe\":true"))
-        .count();
-    assert!(failures <= f64::from(u32::try_from(probes).unwrap()) + 8.0, "{failures} failures, {probes} probes");
+    // The log comes through a pipe, a moment later.
+    let told = eventually(PATIENCE, || {
+        let log = sidecar.log();
+        let probes = log.lines().filter(|line| line.contains("\"probe\":true")).count();
+        (failures <= f64::from(u32::try_from(probes).unwrap()) + 8.0).then_some(())
+    });
+    assert!(told.is_some(), "{failures} failures beside these probes:\n{}", sidecar.log());
     let refused: Vec<Instant> = target
         .recorded()
         .iter()
@@ -116,8 +118,8 @@ fn a_rotated_token_buries_nothing_sends_probes_alone_and_a_new_secret_delivers_a
     wait_delivered(&sidecar, 50.0);
     wait_paused(&sidecar, "auth_error", 0.0);
     assert_eq!(sidecar.metric("outrigger_dead_letters", &[("webhook", "hook")]), Some(0.0));
-    assert_eq!(lines(&sidecar, "webhook.paused"), 1, "once for one pause");
     let resumed = sidecar.wait_log("webhook.resumed");
+    assert_eq!(lines(&sidecar, "webhook.paused"), 1, "once for one pause");
     assert!(resumed.contains("\"by\":\"edit\"") && resumed.contains("\"cause\":\"auth_error\""), "{resumed}");
 }
 
@@ -236,4 +238,86 @@ fn attempts_that_began_before_a_pause_do_not_end_it() {
     wait_paused(&sidecar, "auth_error", 1.0);
     assert_eq!(target.count(), 4, "nothing new began");
     assert_eq!(lines(&sidecar, "webhook.resumed"), 0);
+}
+
+#[test]
+fn whatever_a_target_answers_all_is_delivered_once_it_works() {
+    const EVENTS: usize = 300;
+    /// How long the target is out of its mind, in requests.
+    const MAD: usize = 250;
+    let target = receiver().start();
+    let count = Mutex::new(0);
+    target.respond_with(move |_| {
+        let number = {
+            let mut count = count.lock().unwrap();
+            *count += 1;
+            *count
+        };
+        if number > MAD {
+            return Answer::status(200);
+        }
+        match number * 7 % 19 {
+            0 => Answer::status(401),
+            1 | 2 => Answer::status(429).header("retry-after", "0"),
+            3 => Answer::status(503).header("retry-after", "1"),
+            4 => Answer::status(302),
+            5..=9 => Answer::status(500).after(Duration::from_millis(15)),
+            10 => Answer::status(404),
+            _ => Answer::status(200).after(Duration::from_millis(5)),
+        }
+    });
+    let rest = "limits = { concurrency = 5, rate = \"1000/s\" }\nbreaker = { failures = 2, probe = \"10ms\" }";
+    let sidecar = sidecar().reaching(&target).webhook("hook", &hook(&target.url("/"), rest)).start();
+    post_many(&sidecar, EVENTS);
+    wait_delivered(&sidecar, 300.0);
+    assert!(target.count() > EVENTS, "some were tried more than once");
+    assert_eq!(sidecar.metric("outrigger_dead_letters", &[("webhook", "hook")]), Some(0.0));
+    assert_eq!(lines(&sidecar, "webhook.paused").min(10), 10, "it was paused again and again");
+    for cause in Cause::ALL {
+        wait_paused(&sidecar, cause.as_str(), 0.0);
+    }
+}
+
+#[test]
+fn an_edit_of_egress_ends_a_pause_for_a_blocked_address() {
+    let target = receiver().start();
+    let sidecar = sidecar()
+        .setting("egress.allow_networks = []")
+        .reaching(&target)
+        .webhook("hook", &hook(&target.url("/"), "breaker.probe = \"1h\""))
+        .start();
+    post_many(&sidecar, 3);
+    wait_paused(&sidecar, "blocked_address", 1.0);
+    let settings = sidecar.written().config().join("outrigger.toml");
+    let text = std::fs::read_to_string(&settings).unwrap();
+    let allowed = text.replace("egress.allow_networks = []", "egress.allow_networks = [\"127.0.0.0/8\"]");
+    assert_ne!(text, allowed);
+    std::fs::write(&settings, allowed).unwrap();
+    wait_delivered(&sidecar, 3.0);
+    wait_paused(&sidecar, "blocked_address", 0.0);
+}
+
+#[test]
+fn a_paused_webhook_takes_no_processor_time() {
+    let target = receiver().otherwise(401).start();
+    let rest = "limits.concurrency = 1\nbreaker.probe = \"1h\"";
+    let sidecar = sidecar().reaching(&target).webhook("hook", &hook(&target.url("/"), rest)).start();
+    post_many(&sidecar, 500);
+    wait_paused(&sidecar, "auth_error", 1.0);
+    let began = Instant::now();
+    let before = processor_ticks(sidecar.pid());
+    // What this time is spent on is being looked at.
+    while let Some(left) = Duration::from_secs(2).checked_sub(began.elapsed()) {
+        std::thread::park_timeout(left);
+    }
+    let spent = processor_ticks(sidecar.pid()) - before;
+    assert!(spent <= 20, "{spent} of 200 ticks");
+    assert_eq!(target.count(), 1);
+}
+
+/// What a process has used of the processor, in hundredths of a second.
+fn processor_ticks(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }

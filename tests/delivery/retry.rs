@@ -20,14 +20,13 @@ use crate::support::{receiver, sidecar};
 fn expected(status: u16, templated: bool) -> (&'static str, Says) {
     let paused = |cause: Cause| ("held", Says::Faulty(cause));
     match status {
-        100..=199 => ("retried", Says::Fails),
         200..=299 => ("done", Says::Works),
         300..=399 => paused(Cause::Redirect),
         401 | 403 | 407 => paused(Cause::AuthError),
         404 if !templated => paused(Cause::NotFound),
         410 => paused(Cause::Gone),
         429 => paused(Cause::RateLimited),
-        408 | 425 | 500..=599 => ("retried", Says::Fails),
+        100..=199 | 408 | 425 | 500..=599 => ("retried", Says::Fails),
         _ => ("client_error", Says::Works),
     }
 }

@@ -7,10 +7,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
+use crate::support::http;
 use crate::support::relay::{Network, Relay};
 use crate::support::sidecar::Sidecar;
 
-use super::history::{Cut, Defined, End, Life, Moment, Outage, Reply, State, Status};
+use super::history::{Burial, Cut, Defined, End, Life, Moment, Outage, Reply, State, Status};
 use super::webhooks::{COUNT, LEAVING, RECEIVERS, RESTING, SECURED, SPECS};
 use super::world::{Fault, World};
 
@@ -22,6 +25,8 @@ const BROKEN_MAX: Duration = Duration::from_millis(2500);
 const UNHEARD_MAX: Duration = Duration::from_millis(150);
 /// What a spool that shall become full may still take, in bytes.
 const ROOM_BYTES: u64 = 96 * 1024;
+/// Letters that are replayed at once.
+const REPLAYED_MAX: usize = 20;
 /// `spool.max_bytes` cannot be less.
 const SPOOL_BYTES_MIN: u64 = 1024 * 1024;
 
@@ -90,6 +95,8 @@ impl Conductor {
 
     /// Mends everything.
     pub(super) fn heal(&mut self) {
+        self.world.note("healing");
+        self.world.calm();
         for (_, mend) in std::mem::take(&mut self.mends) {
             self.mend(mend);
         }
@@ -121,7 +128,8 @@ impl Conductor {
             72..78 => self.break_configuration(),
             78..84 => self.rest(),
             84..89 => self.remove(),
-            89..94 => self.rotate(),
+            89..93 => self.rotate(),
+            93..97 => self.replay(),
             _ => {
                 self.sidecar.signal("HUP");
                 self.count("hup");
@@ -130,6 +138,7 @@ impl Conductor {
     }
 
     fn count(&mut self, what: &'static str) {
+        self.world.note(what);
         *self.done.entry(what).or_default() += 1;
     }
 
@@ -151,6 +160,7 @@ impl Conductor {
     fn mend(&mut self, mend: Mend) {
         match mend {
             Mend::Receiver { webhook, since, whole, edit } => {
+                self.world.note(format!("{}: well again", SPECS[webhook].name));
                 if whole {
                     let outage = Outage { webhook, from: since, to: self.world.now() };
                     self.world.history().outages.push(outage);
@@ -161,6 +171,7 @@ impl Conductor {
                 }
             }
             Mend::Network { receiver, since } => {
+                self.world.note(format!("receiver {receiver}: sound again"));
                 self.relays[receiver].set(Network::Sound);
                 self.world.history().cuts.push(Cut { receiver, from: since, to: self.world.now() });
             }
@@ -209,6 +220,7 @@ impl Conductor {
             _ => passing[self.chance.usize(..passing.len())],
         };
         let percent = if self.chance.bool() { 100 } else { 50 };
+        self.world.note(format!("{}: {reply:?} to {percent} of 100", spec.name));
         self.count(match reply {
             Reply::Accept | Reply::AcceptAfter(_) => "slow",
             Reply::Status(200..400) => "3xx",
@@ -248,6 +260,7 @@ impl Conductor {
                 return;
             }
         };
+        self.world.note(format!("receiver {receiver}: {network:?}"));
         self.count(what);
         self.relays[receiver].set(network);
         self.mend_later(Mend::Network { receiver, since });
@@ -300,9 +313,11 @@ impl Conductor {
         let number = self.life();
         let log = self.sidecar.log();
         let complains = |line: &&str| line.contains("panicked") || line.contains("\"level\":\"ERROR\"");
+        let timeouts: Vec<_> = log.lines().filter_map(|line| timed_out(&self.world, line)).collect();
         let complaints: Vec<_> = log.lines().filter(complains).map(|line| (number, line.to_owned())).collect();
         fs::write(self.logs.join(format!("life-{number}.log")), log).expect("a file in a temporary directory");
         let mut history = self.world.history();
+        history.timeouts.extend(timeouts);
         history.complaints.extend(complaints);
         history.lives.push(life);
     }
@@ -326,7 +341,7 @@ impl Conductor {
 
     /// Makes the spool of the next process so small that it will be full, or large again.
     fn fill(&mut self) {
-        self.full = !self.full && self.chance.u8(..4) == 0;
+        self.full = !self.full && self.chance.u8(..6) == 0;
         if self.full {
             self.count("full");
         }
@@ -441,6 +456,52 @@ impl Conductor {
         }
     }
 
+    /// Dead letters are replayed while everything goes on.
+    fn replay(&mut self) {
+        let page = self.ask("GET", "/api/v1/dead-letters?order=oldest&limit=200", "");
+        let mut letters = page["dead_letters"].as_array().cloned().expect("a list");
+        // What was removed a moment ago cannot be replayed, and when that is so again depends on the reload.
+        letters.retain(|letter| letter["webhook"] != SPECS[LEAVING].name);
+        self.chance.shuffle(&mut letters);
+        letters.truncate(REPLAYED_MAX);
+        if letters.is_empty() {
+            return;
+        }
+        let burials: Vec<Burial> = letters.iter().map(|letter| self.burial(letter)).collect();
+        let ids: Vec<&str> = burials.iter().map(|burial| burial.id.as_str()).collect();
+        let asked = self.world.now();
+        let answer = self.ask("POST", "/api/v1/dead-letters/replay", &json!({ "ids": ids }).to_string());
+        assert_eq!(answer["replayed"], ids.len(), "only the conductor takes letters away: {answer}");
+        self.count("replayed");
+        let replays: Vec<_> = ids.iter().map(|id| ((*id).to_owned(), asked)).collect();
+        let mut history = self.world.history();
+        history.replays.extend(replays);
+        history.burials.extend(burials);
+    }
+
+    /// A letter of the list, with what its event says.
+    fn burial(&self, letter: &Value) -> Burial {
+        let id = letter["id"].as_str().expect("an id").to_owned();
+        let whole = self.ask("GET", &format!("/api/v1/dead-letters/{id}"), "");
+        let died = letter["died_at"].as_str().and_then(|text| text.parse().ok()).expect("a time");
+        Burial {
+            number: whole.pointer("/payload/data/number").and_then(Value::as_u64),
+            id,
+            reason: letter["reason"].as_str().expect("a reason").to_owned(),
+            attempts: letter["attempts"].as_u64().and_then(|count| count.try_into().ok()).expect("a number"),
+            at: self.world.moment_of(died),
+        }
+    }
+
+    fn ask(&self, method: &str, path: &str, body: &str) -> Value {
+        let address = self.sidecar.address("admin");
+        let headers = [("host", &*address.to_string()), ("outrigger-request", "1")];
+        let answer = http::exchange(address, method, path, &headers, body.as_bytes());
+        let answer = answer.unwrap_or_else(|error| panic!("{method} {path}: {error}\n{}", self.sidecar.log()));
+        assert_eq!(answer.status, 200, "{method} {path}: {answer:?}");
+        answer.json()
+    }
+
     /// The receiver takes another token from now on; the sidecar is given it now or later.
     fn rotate(&mut self) {
         if self.mends.iter().any(|(_, mend)| matches!(mend, Mend::Secret { .. })) {
@@ -452,6 +513,16 @@ impl Conductor {
         self.world.set_token(&token(self.tokens));
         self.mend_later(Mend::Secret { since });
     }
+}
+
+/// The delivery and the time of a line that tells of an attempt without an answer in time.
+fn timed_out(world: &World, line: &str) -> Option<(String, Moment)> {
+    if !line.contains("\"reason\":\"timeout\"") {
+        return None;
+    }
+    let line: Value = serde_json::from_str(line).ok()?;
+    let at = line.get("timestamp")?.as_str()?.parse().ok()?;
+    Some((line.get("delivery_id")?.as_str()?.to_owned(), world.moment_of(at)))
 }
 
 /// The bearer token of this number.

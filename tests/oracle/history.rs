@@ -21,8 +21,12 @@ pub(super) struct History {
     pub(super) outages: Vec<Outage>,
     pub(super) cuts: Vec<Cut>,
     pub(super) burials: Vec<Burial>,
-    /// Deliveries that were taken out of the dead letters and made once more.
+    /// Dead letters that were replayed, and when that was asked for.
     pub(super) replays: Vec<(String, Moment)>,
+    /// Attempts that the processes gave up waiting for, by their own logs: the delivery and when that was written.
+    pub(super) timeouts: Vec<(String, Moment)>,
+    /// What was done to whom, for people.
+    pub(super) acts: Vec<(Moment, String)>,
     /// Lines of the log that tell of an error or a panic, each with the number of its process.
     pub(super) complaints: Vec<(usize, String)>,
 }

@@ -69,7 +69,7 @@ fn choose(world: &World, webhook: usize, id: &str, count: u64) -> Reply {
     {
         return fault.reply;
     }
-    if chance.u8(..UNLUCKY) > 0 {
+    if world.is_calm() || chance.u8(..UNLUCKY) > 0 {
         return Reply::Accept;
     }
     let spec = &SPECS[webhook];

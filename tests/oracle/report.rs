@@ -118,6 +118,8 @@ fn story(history: &History, id: &str) -> Vec<String> {
         let (first, last) = (*first, *last);
         let lives = history.lives.iter().filter(|life| life.ended >= first && life.begun <= last);
         lines.extend(lives.map(|life| (life.asked, format!("the process ended: {life:?}"))));
+        let acts = history.acts.iter().filter(|(at, _)| *at >= first && *at <= last);
+        lines.extend(acts.map(|(at, act)| (*at, format!("-- {act}"))));
     }
     lines.sort();
     lines.into_iter().map(|(at, line)| format!("{:>9.3} s  {line}", at.as_secs_f64())).collect()

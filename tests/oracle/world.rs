@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 use super::history::{History, Moment, Reply};
 use super::webhooks::COUNT;
 
@@ -12,6 +14,7 @@ use super::webhooks::COUNT;
 pub(super) struct World {
     pub(super) seed: u64,
     begun: Instant,
+    began: Timestamp,
     history: Mutex<History>,
     faults: Mutex<[Option<Fault>; COUNT]>,
     token: Mutex<String>,
@@ -21,6 +24,8 @@ pub(super) struct World {
     pub(super) up: AtomicBool,
     /// The producers shall end.
     stop: AtomicBool,
+    /// The receivers accept everything.
+    calm: AtomicBool,
 }
 
 /// What a receiver does to one webhook for a while.
@@ -40,12 +45,14 @@ impl World {
         Self {
             seed,
             begun: Instant::now(),
+            began: Timestamp::now(),
             history: Mutex::new(History { seed, ..History::default() }),
             faults: Mutex::new([None; COUNT]),
             token: Mutex::new(token.to_owned()),
             socket,
             up: AtomicBool::new(false),
             stop: AtomicBool::new(false),
+            calm: AtomicBool::new(false),
         }
     }
 
@@ -56,6 +63,26 @@ impl World {
     /// The moment of an instant; those before the run are its beginning.
     pub(super) fn moment(&self, at: Instant) -> Moment {
         at.saturating_duration_since(self.begun)
+    }
+
+    /// The moment of a time as people tell it.
+    pub(super) fn moment_of(&self, time: Timestamp) -> Moment {
+        Moment::try_from(time.duration_since(self.began)).unwrap_or_default()
+    }
+
+    /// Writes down for people what was done.
+    pub(super) fn note(&self, act: impl Into<String>) {
+        let now = self.now();
+        self.history().acts.push((now, act.into()));
+    }
+
+    pub(super) fn is_calm(&self) -> bool {
+        self.calm.load(Ordering::Acquire)
+    }
+
+    /// From now on the receivers accept everything.
+    pub(super) fn calm(&self) {
+        self.calm.store(true, Ordering::Release);
     }
 
     pub(super) fn history(&self) -> MutexGuard<'_, History> {

@@ -192,6 +192,7 @@ impl Gate {
     }
 
     /// Takes in what an attempt came to. `jitter` is random in 0 to 1.
+    #[expect(clippy::needless_pass_by_value, reason = "an attempt ends once")]
     pub fn ended(&mut self, ticket: Ticket, verdict: Verdict, now: Duration, jitter: f64) -> Option<Change> {
         if ticket.epoch < self.renewed {
             return None;
@@ -224,6 +225,7 @@ impl Gate {
     }
 
     /// Gives back a ticket whose attempt came to nothing that could be known: it was not begun, or given up.
+    #[expect(clippy::needless_pass_by_value, reason = "a ticket is given back once")]
     pub fn lost(&mut self, ticket: Ticket) {
         if self.is_probe_of_this_pause(&ticket)
             && let Some(pause) = &mut self.pause

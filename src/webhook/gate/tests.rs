@@ -412,7 +412,7 @@ proptest! {
         if let Some(rate) = terms.rate {
             for (first, start) in begun.iter().enumerate() {
                 for (last, end) in begun.iter().enumerate().skip(first) {
-                    let window = (*end - *start).as_nanos();
+                    let window = end.saturating_sub(*start).as_nanos();
                     let most = window / rate.interval().as_nanos() + u128::from(rate.burst());
                     prop_assert!((last - first + 1) as u128 <= most, "{start:?} to {end:?}");
                 }

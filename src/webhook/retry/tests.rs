@@ -189,7 +189,7 @@ fn no_attempt_is_planned_behind_the_greatest_age_and_nothing_is_held_beyond_it()
 
 #[test]
 fn a_delivery_that_fails_for_max_wait_leaves_its_lane_at_the_attempt_that_fails_then() {
-    let max_wait = Some(Duration::from_secs(300));
+    let max_wait = Some(Duration::from_mins(5));
     let asks = |seconds| Failure { retry_after: Some(Duration::from_secs(seconds)), ..failed(Reason::ServerError) };
     // Attempts before, failing since, now, the failure; when it is tried again, and whether it passed.
     let cases = [

@@ -1,8 +1,6 @@
 //! Every delivery that was promised came to an end that its history explains, and to no more ends than that explains.
 
-use crate::oracle::history::{Burial, Reply, Told};
-use crate::oracle::history::Posted;
-use crate::oracle::history::Status;
+use crate::oracle::history::{Burial, Moment, Posted, Reply, Status, Told};
 use crate::oracle::webhooks::{Event, REMOVAL_GRACE, SPECS};
 
 use super::{Case, DATE_MARGIN, Delivery, History, UNSETTLED_MAX, Violation};
@@ -25,6 +23,7 @@ pub(super) fn judge(case: &mut Case<'_>) {
         }
     }
     found.extend(told(case));
+    found.extend(replayed(case));
     case.extend(found);
 }
 
@@ -63,7 +62,11 @@ fn duplicate(history: &History, delivery: &Delivery<'_>) -> Option<String> {
             .kill_after(earlier.at)
             .is_some_and(|kill| kill <= later.at && kill <= earlier.answered() + UNSETTLED_MAX);
         let replayed = history.replays.iter().any(|(id, at)| *id == delivery.id && *at <= later.at);
-        if !unsettled && !replayed && !history.may_be_lost(delivery.webhook, earlier.answered()) {
+        let timed_out = history.timeouts.iter().any(|(id, at)| {
+            // The line is dated by another clock.
+            *id == delivery.id && *at + DATE_MARGIN >= earlier.at && *at <= later.at + DATE_MARGIN
+        });
+        if !unsettled && !replayed && !timed_out && !history.may_be_lost(delivery.webhook, earlier.answered()) {
             return Some(format!("it was accepted at {:?} and sent again at {:?}", earlier.at, later.at));
         }
     }
@@ -100,4 +103,21 @@ fn told(case: &Case<'_>) -> Vec<Violation> {
         }
     }
     found
+}
+
+/// What was replayed comes to an end once more.
+fn replayed(case: &Case<'_>) -> Vec<Violation> {
+    let ended = |id: &str, at: Moment| {
+        case.deliveries.get(id).is_some_and(|delivery| {
+            delivery.requests.iter().any(|request| request.accepted() && request.at >= at)
+                || delivery.burials.iter().any(|burial| burial.at >= at)
+        })
+    };
+    let lost = case.history.replays.iter().filter(|(id, at)| !ended(id, *at));
+    lost.map(|(id, at)| Violation {
+        rule: "lost",
+        delivery: Some(id.clone()),
+        detail: format!("it was replayed at {at:?} and neither accepted nor buried since"),
+    })
+    .collect()
 }

@@ -18,6 +18,10 @@ pub(super) fn judge(case: &mut Case<'_>) {
     let mut found = Vec::new();
     for delivery in case.deliveries.values() {
         let mut finds = |rule, detail| found.push(Violation { rule, delivery: Some(delivery.id.clone()), detail });
+        // What is replayed begins anew.
+        if case.history.replays.iter().any(|(id, _)| *id == delivery.id) {
+            continue;
+        }
         if let Some(max) = SPECS[delivery.webhook].attempts_max {
             let made = attempts(case.history, delivery);
             if made > max as usize {
@@ -25,9 +29,8 @@ pub(super) fn judge(case: &mut Case<'_>) {
             }
         }
         if let (Some(max), Some(post)) = (SPECS[delivery.webhook].age_max, delivery.taken) {
-            let replayed = case.history.replays.iter().any(|(id, _)| *id == delivery.id);
             let late = delivery.requests.iter().find(|request| request.at > post.ended + max + AGE_MARGIN);
-            if let Some(late) = late.filter(|_| !replayed) {
+            if let Some(late) = late {
                 finds("age", format!("it was taken at {:?} and still sent at {:?}", post.ended, late.at));
             }
         }

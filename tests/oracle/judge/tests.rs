@@ -173,6 +173,18 @@ fn what_is_sent_again_without_a_cause_is_found() {
         again(history, 3000, 0);
     };
     check("it was replayed", well(ORDERED, 1), replayed, &[]);
+    let stuck = |history: &mut History| {
+        let number = history.posts[0].events[0];
+        history.requests[0].reply = Reply::Status(400);
+        history.burials.push(burial(number, ORDERED, 2000, "client_error", 1));
+        history.replays.push((id(number, ORDERED), at(2500)));
+    };
+    check("it was replayed and forgotten", well(ORDERED, 1), stuck, &["lost"]);
+    let late = |history: &mut History| {
+        history.timeouts.push((history.requests[0].id.clone(), at(2515)));
+        again(history, 3000, 0);
+    };
+    check("its answer came too late", well(ORDERED, 1), late, &[]);
 }
 
 #[test]
