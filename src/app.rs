@@ -156,7 +156,7 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
     let dispatch = Arc::new(Dispatch {
         live: live.clone(),
         spool: Arc::clone(&spool),
-        gates,
+        gates: Arc::clone(&gates),
         metrics: Arc::clone(&metrics),
         settled: Arc::clone(&settled),
         stop: stop_dispatch.clone(),
