@@ -143,7 +143,6 @@ pub(super) fn run(connection: &Connection, setup: Setup) {
             // The last chance for what could not be written.
             writer.retry_at = None;
         }
-        writer.step_burial();
         writer.write(waiting.appends);
         writer.end_burial();
         for repair in waiting.repairs {
@@ -154,6 +153,8 @@ pub(super) fn run(connection: &Connection, setup: Setup) {
         if waiting.closing {
             break;
         }
+        // After all that was queued is written, so that it is found where it is now; its own orders are written at once.
+        writer.step_burial();
     }
     if !writer.orders.is_empty() {
         let count = writer.orders.len();
