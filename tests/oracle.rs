@@ -91,7 +91,8 @@ fn random_faults_lose_nothing_and_invent_nothing() {
 
     let spool = conductor.sidecar.written().dir().join("spool");
     assert_eq!(left(&spool).pending(), 0, "nothing is pending at the end of seed {seed}");
-    let burials: Vec<Burial> = letters(&spool).iter().map(|(letter, payload)| burial(&world, letter, payload)).collect();
+    let burials: Vec<Burial> =
+        letters(&spool).iter().map(|(letter, payload)| burial(&world, letter, payload)).collect();
     let mut history = world.history();
     history.burials.extend(burials);
     let violations = judge(&history);

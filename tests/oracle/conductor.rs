@@ -1,21 +1,24 @@
 //! The conductor: breaks things at moments drawn by lot, mends each after a while, and in the end mends all.
 
+mod files;
+mod letters;
+
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::support::http;
 use crate::support::relay::{Network, Relay};
 use crate::support::sidecar::Sidecar;
 
-use super::history::{Burial, Cut, Defined, End, Life, Moment, Outage, Reply, State, Status};
+use super::history::{Cut, Defined, End, Life, Moment, Outage, Reply, Status};
 use super::webhooks::{COUNT, LEAVING, RECEIVERS, RESTING, SECURED, SPECS};
 use super::world::{Fault, World};
+
+pub(super) use files::{token, write_secret};
 
 /// The longest time between two things that happen.
 const PAUSE_MAX: Duration = Duration::from_millis(300);
@@ -23,12 +26,6 @@ const PAUSE_MAX: Duration = Duration::from_millis(300);
 const BROKEN_MAX: Duration = Duration::from_millis(2500);
 /// A process that is killed while it starts lives so long at most.
 const UNHEARD_MAX: Duration = Duration::from_millis(150);
-/// What a spool that shall become full may still take, in bytes.
-const ROOM_BYTES: u64 = 96 * 1024;
-/// Letters that are replayed at once.
-const REPLAYED_MAX: usize = 20;
-/// `spool.max_bytes` cannot be less.
-const SPOOL_BYTES_MIN: u64 = 1024 * 1024;
 
 /// What mends something, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,7 +189,7 @@ impl Conductor {
             return;
         }
         let spec = &SPECS[webhook];
-        let passing = [
+        let of_the_moment = [
             Reply::Status(500),
             Reply::Status(503),
             Reply::Status(408),
@@ -202,7 +199,7 @@ impl Conductor {
             Reply::Garbage,
             Reply::AcceptAfter(300),
         ];
-        let pausing = [
+        let of_the_target = [
             Reply::Status(401),
             Reply::Status(403),
             Reply::Status(404),
@@ -212,12 +209,12 @@ impl Conductor {
             Reply::RetryAfter(429, 2),
             Reply::RetryAfter(503, 1),
         ];
-        let ending = [Reply::Status(400), Reply::Status(422)];
+        let of_the_payload = [Reply::Status(400), Reply::Status(422)];
         let reply = match self.chance.u8(..10) {
             0 if spec.validated.is_some() => Reply::Invalid,
-            0..4 if spec.pauses => pausing[self.chance.usize(..pausing.len())],
-            4 if spec.pauses => ending[self.chance.usize(..ending.len())],
-            _ => passing[self.chance.usize(..passing.len())],
+            0..4 if spec.pauses => of_the_target[self.chance.usize(..of_the_target.len())],
+            4 if spec.pauses => of_the_payload[self.chance.usize(..of_the_payload.len())],
+            _ => of_the_moment[self.chance.usize(..of_the_moment.len())],
         };
         let percent = if self.chance.bool() { 100 } else { 50 };
         self.world.note(format!("{}: {reply:?} to {percent} of 100", spec.name));
@@ -312,9 +309,9 @@ impl Conductor {
         let life = Life { begun: self.life_begun, asked, ended: self.world.now(), end };
         let number = self.life();
         let log = self.sidecar.log();
-        let complains = |line: &&str| line.contains("panicked") || line.contains("\"level\":\"ERROR\"");
+        let tells_of_errors = |line: &&str| line.contains("panicked") || line.contains("\"level\":\"ERROR\"");
         let timeouts: Vec<_> = log.lines().filter_map(|line| timed_out(&self.world, line)).collect();
-        let complaints: Vec<_> = log.lines().filter(complains).map(|line| (number, line.to_owned())).collect();
+        let complaints: Vec<_> = log.lines().filter(tells_of_errors).map(|line| (number, line.to_owned())).collect();
         fs::write(self.logs.join(format!("life-{number}.log")), log).expect("a file in a temporary directory");
         let mut history = self.world.history();
         history.timeouts.extend(timeouts);
@@ -338,181 +335,6 @@ impl Conductor {
         self.sidecar.restart();
         self.world.set_up(true);
     }
-
-    /// Makes the spool of the next process so small that it will be full, or large again.
-    fn fill(&mut self) {
-        self.full = !self.full && self.chance.u8(..6) == 0;
-        if self.full {
-            self.count("full");
-        }
-        self.write_settings();
-    }
-
-    fn write_settings(&self) {
-        let mut settings = self.settings.clone();
-        if self.full {
-            let entries = fs::read_dir(self.sidecar.written().dir().join("spool")).expect("a folder");
-            let bytes: u64 = entries.filter_map(|entry| Some(entry.ok()?.metadata().ok()?.len())).sum();
-            let room = (bytes + ROOM_BYTES).max(SPOOL_BYTES_MIN);
-            settings.push_str(&format!("\nspool.max_bytes = {room}\n"));
-        }
-        self.sidecar.written().replace("outrigger.toml", &settings);
-    }
-
-    /// Writes down the state that the next change of a file makes.
-    fn note_state(&self) {
-        let state = State { at: self.world.now(), good: self.broken.is_none(), webhooks: self.webhooks };
-        self.world.history().states.push(state);
-    }
-
-    fn write_webhook(&self, webhook: usize) {
-        let Defined { status, version } = self.webhooks[webhook];
-        let spec = &SPECS[webhook];
-        let file = spec.file(&self.relays[spec.receiver].addr().to_string(), status, version);
-        self.sidecar.written().write_webhook(spec.name, &file);
-    }
-
-    fn edit(&mut self) {
-        let webhook = self.chance.usize(..COUNT);
-        if self.broken != Some(webhook) && self.webhooks[webhook].status != Status::Absent {
-            self.count("edit");
-            self.redefine(webhook);
-        }
-    }
-
-    /// A new template, which ends a pause as well.
-    fn redefine(&mut self, webhook: usize) {
-        if self.broken == Some(webhook) {
-            self.mend_configuration();
-        }
-        self.webhooks[webhook].version += 1;
-        self.note_state();
-        if self.webhooks[webhook].status != Status::Absent {
-            self.write_webhook(webhook);
-        }
-    }
-
-    fn set_status(&mut self, webhook: usize, status: Status) {
-        if self.broken == Some(webhook) {
-            self.mend_configuration();
-        }
-        self.webhooks[webhook].status = status;
-        self.note_state();
-        if status == Status::Absent {
-            let file = self.sidecar.written().config().join("webhooks").join(format!("{}.toml", SPECS[webhook].name));
-            fs::remove_file(file).expect("it is there");
-        } else {
-            self.write_webhook(webhook);
-        }
-    }
-
-    fn rest(&mut self) {
-        if self.webhooks[RESTING].status == Status::Active {
-            self.count("inactive");
-            self.set_status(RESTING, Status::Inactive);
-            self.mend_later(Mend::Rest);
-        }
-    }
-
-    fn remove(&mut self) {
-        if self.webhooks[LEAVING].status == Status::Active {
-            self.count("removed");
-            self.set_status(LEAVING, Status::Absent);
-            // Now and then long enough for its deliveries to be given up.
-            self.mend_later(Mend::Removal);
-            if self.chance.bool()
-                && let Some((until, _)) = self.mends.last_mut()
-            {
-                *until += BROKEN_MAX;
-            }
-        }
-    }
-
-    fn break_configuration(&mut self) {
-        let file = self.chance.usize(..=COUNT);
-        if self.broken.is_some() || (file < COUNT && self.webhooks[file].status == Status::Absent) {
-            return;
-        }
-        self.count("faulty");
-        self.broken = Some(file);
-        self.note_state();
-        if file == COUNT {
-            self.sidecar.written().replace("outrigger.toml", "[ingest]\nlisten = 7\n");
-        } else {
-            let texts = ["url = \"https://", "url = \"http://127.0.0.1/\"\n", "", "uri = 1\n"];
-            self.sidecar.written().write_webhook(SPECS[file].name, texts[self.chance.usize(..texts.len())]);
-        }
-        self.mend_later(Mend::Broken);
-    }
-
-    fn mend_configuration(&mut self) {
-        let Some(file) = self.broken.take() else { return };
-        self.mends.retain(|(_, mend)| *mend != Mend::Broken);
-        self.note_state();
-        if file == COUNT {
-            self.write_settings();
-        } else {
-            self.write_webhook(file);
-        }
-    }
-
-    /// Dead letters are replayed while everything goes on.
-    fn replay(&mut self) {
-        let page = self.ask("GET", "/api/v1/dead-letters?order=oldest&limit=200", "");
-        let mut letters = page["dead_letters"].as_array().cloned().expect("a list");
-        // What was removed a moment ago cannot be replayed, and when that is so again depends on the reload.
-        letters.retain(|letter| letter["webhook"] != SPECS[LEAVING].name);
-        self.chance.shuffle(&mut letters);
-        letters.truncate(REPLAYED_MAX);
-        if letters.is_empty() {
-            return;
-        }
-        let burials: Vec<Burial> = letters.iter().map(|letter| self.burial(letter)).collect();
-        let ids: Vec<&str> = burials.iter().map(|burial| burial.id.as_str()).collect();
-        let asked = self.world.now();
-        let answer = self.ask("POST", "/api/v1/dead-letters/replay", &json!({ "ids": ids }).to_string());
-        assert_eq!(answer["replayed"], ids.len(), "only the conductor takes letters away: {answer}");
-        self.count("replayed");
-        let replays: Vec<_> = ids.iter().map(|id| ((*id).to_owned(), asked)).collect();
-        let mut history = self.world.history();
-        history.replays.extend(replays);
-        history.burials.extend(burials);
-    }
-
-    /// A letter of the list, with what its event says.
-    fn burial(&self, letter: &Value) -> Burial {
-        let id = letter["id"].as_str().expect("an id").to_owned();
-        let whole = self.ask("GET", &format!("/api/v1/dead-letters/{id}"), "");
-        let died = letter["died_at"].as_str().and_then(|text| text.parse().ok()).expect("a time");
-        Burial {
-            number: whole.pointer("/payload/data/number").and_then(Value::as_u64),
-            id,
-            reason: letter["reason"].as_str().expect("a reason").to_owned(),
-            attempts: letter["attempts"].as_u64().and_then(|count| count.try_into().ok()).expect("a number"),
-            at: self.world.moment_of(died),
-        }
-    }
-
-    fn ask(&self, method: &str, path: &str, body: &str) -> Value {
-        let address = self.sidecar.address("admin");
-        let headers = [("host", &*address.to_string()), ("outrigger-request", "1")];
-        let answer = http::exchange(address, method, path, &headers, body.as_bytes());
-        let answer = answer.unwrap_or_else(|error| panic!("{method} {path}: {error}\n{}", self.sidecar.log()));
-        assert_eq!(answer.status, 200, "{method} {path}: {answer:?}");
-        answer.json()
-    }
-
-    /// The receiver takes another token from now on; the sidecar is given it now or later.
-    fn rotate(&mut self) {
-        if self.mends.iter().any(|(_, mend)| matches!(mend, Mend::Secret { .. })) {
-            return;
-        }
-        self.count("rotated");
-        self.tokens += 1;
-        let since = self.world.now();
-        self.world.set_token(&token(self.tokens));
-        self.mend_later(Mend::Secret { since });
-    }
 }
 
 /// The delivery and the time of a line that tells of an attempt without an answer in time.
@@ -523,23 +345,4 @@ fn timed_out(world: &World, line: &str) -> Option<(String, Moment)> {
     let line: Value = serde_json::from_str(line).ok()?;
     let at = line.get("timestamp")?.as_str()?.parse().ok()?;
     Some((line.get("delivery_id")?.as_str()?.to_owned(), world.moment_of(at)))
-}
-
-/// The bearer token of this number.
-pub(super) fn token(number: u32) -> String {
-    format!("token-{number}")
-}
-
-/// Puts a token into a folder of secrets as a volume does: in a folder of its own that `..data` is turned to.
-pub(super) fn write_secret(folder: &std::path::Path, number: u32) {
-    let dated = folder.join(format!("..{number}"));
-    fs::create_dir_all(&dated).expect("a folder");
-    fs::write(dated.join("token"), token(number)).expect("a file");
-    let fresh = folder.join("..data_tmp");
-    symlink(format!("..{number}"), &fresh).expect("a link");
-    fs::rename(&fresh, folder.join("..data")).expect("a rename");
-    let visible = folder.join("token");
-    if !visible.is_symlink() {
-        symlink("..data/token", visible).expect("a link");
-    }
 }

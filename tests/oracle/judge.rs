@@ -159,8 +159,7 @@ impl History {
     /// The states of the configuration that may have been in force at some time between two moments.
     pub(super) fn in_force(&self, from: Moment, to: Moment) -> impl Iterator<Item = &State> {
         let good: Vec<&State> = self.states.iter().filter(|state| state.good).collect();
-        let ends: Vec<Moment> =
-            good.iter().skip(1).map(|next| next.at + EDIT_LAG).chain([Duration::MAX]).collect();
+        let ends: Vec<Moment> = good.iter().skip(1).map(|next| next.at + EDIT_LAG).chain([Duration::MAX]).collect();
         good.into_iter().zip(ends).filter(move |(state, end)| state.at <= to && *end >= from).map(|(state, _)| state)
     }
 

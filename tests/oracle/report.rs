@@ -66,9 +66,15 @@ fn longest_wait(history: &History) -> Duration {
         first.entry(&request.id).or_insert(request.at);
     }
     let waits = history.posts.iter().filter_map(|post| match &post.result {
-        Posted::Taken(receipts) => Some(receipts.iter().flat_map(|receipt| {
-            receipt.owed.iter().filter_map(|(name, _)| first.get(format!("{}_{name}", receipt.event).as_str()))
-        }).map(|at| at.saturating_sub(post.ended)).max()),
+        Posted::Taken(receipts) => Some(
+            receipts
+                .iter()
+                .flat_map(|receipt| {
+                    receipt.owed.iter().filter_map(|(name, _)| first.get(format!("{}_{name}", receipt.event).as_str()))
+                })
+                .map(|at| at.saturating_sub(post.ended))
+                .max(),
+        ),
         _ => None,
     });
     waits.flatten().max().unwrap_or_default()
@@ -109,15 +115,18 @@ fn story(history: &History, id: &str) -> Vec<String> {
         }
     }
     for request in history.requests.iter().filter(|request| request.id == id) {
-        lines.push((request.at, format!("request of life {}: {:?} -> {:?}", request.life, request.payload, request.reply)));
+        lines.push((
+            request.at,
+            format!("request of life {}: {:?} -> {:?}", request.life, request.payload, request.reply),
+        ));
     }
     for burial in history.burials.iter().filter(|burial| burial.id == id) {
         lines.push((burial.at, format!("buried: {} after {} attempts", burial.reason, burial.attempts)));
     }
     if let (Some((first, _)), Some((last, _))) = (lines.iter().min(), lines.iter().max()) {
         let (first, last) = (*first, *last);
-        let lives = history.lives.iter().filter(|life| life.ended >= first && life.begun <= last);
-        lines.extend(lives.map(|life| (life.asked, format!("the process ended: {life:?}"))));
+        let ends = history.lives.iter().filter(|life| life.ended >= first && life.begun <= last);
+        lines.extend(ends.map(|life| (life.asked, format!("the process ended: {life:?}"))));
         let acts = history.acts.iter().filter(|(at, _)| *at >= first && *at <= last);
         lines.extend(acts.map(|(at, act)| (*at, format!("-- {act}"))));
     }

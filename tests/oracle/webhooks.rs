@@ -111,24 +111,11 @@ pub(super) const SPECS: [Spec; COUNT] = [
         ..PLAIN
     },
     Spec { name: "paced", receiver: 1, types: &["RequestExpired"], rate: Some(20), ..PLAIN },
-    Spec {
-        name: "limited",
-        receiver: 2,
-        types: &["RequestGranted"],
-        attempts_max: Some(4),
-        pauses: false,
-        ..PLAIN
-    },
+    Spec { name: "limited", receiver: 2, types: &["RequestGranted"], attempts_max: Some(4), pauses: false, ..PLAIN },
     Spec { name: "lacking", types: &["RequestRejected"], needs: true, order: Order::Request, ..PLAIN },
     Spec { name: "resting", receiver: 1, types: &["RequestApproved"], order: Order::Team, ..PLAIN },
     Spec { name: "leaving", receiver: 2, types: &["RequestFailed"], ..PLAIN },
-    Spec {
-        name: "aging",
-        receiver: 1,
-        types: &["RequestGranted"],
-        age_max: Some(Duration::from_secs(2)),
-        ..PLAIN
-    },
+    Spec { name: "aging", receiver: 1, types: &["RequestGranted"], age_max: Some(Duration::from_secs(2)), ..PLAIN },
     Spec { name: "hasty", receiver: 2, types: &["RequestCreated", "RequestFailed"], order: Order::Hasty, ..PLAIN },
 ];
 

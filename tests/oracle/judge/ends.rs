@@ -36,9 +36,7 @@ fn explain(history: &History, delivery: &Delivery<'_>, burial: &Burial) -> Resul
     let explained = match burial.reason.as_str() {
         "client_error" => answered(&|reply| matches!(reply, Reply::Status(400 | 422))),
         "validation_failed" => spec.validated == Some("dead_letter") && answered(&|reply| reply == Reply::Invalid),
-        "template_error" => {
-            spec.needs && delivery.number.is_some_and(|number| !Event::of(history.seed, number).needed)
-        }
+        "template_error" => spec.needs && delivery.number.is_some_and(|number| !Event::of(history.seed, number).needed),
         "attempts_exhausted" => spec.attempts_max == Some(burial.attempts),
         "expired" => spec.age_max.is_some(),
         "webhook_removed" => history.states.iter().any(|state| {

@@ -19,9 +19,11 @@ pub(super) fn judge(case: &mut Case<'_>) {
             }
             Posted::Refused { status, .. } if *status >= 500 && *status != 503 => finds(format!("{post:?}")),
             Posted::Lost(error) => {
-                let ended = case.history.lives.iter().any(|life| {
-                    life.asked <= post.ended + END_MARGIN && life.ended + END_MARGIN >= post.begun
-                });
+                let ended = case
+                    .history
+                    .lives
+                    .iter()
+                    .any(|life| life.asked <= post.ended + END_MARGIN && life.ended + END_MARGIN >= post.begun);
                 if !ended {
                     finds(format!("a living process did not answer {:?} at {:?}: {error}", post.events, post.begun));
                 }

@@ -107,7 +107,11 @@ fn receipt(history: &History, post: &Post) -> Vec<Violation> {
             let named = receipt.owed.iter().filter(|(name, _)| name == spec.name).count();
             if (named == 0 && must) || (named == 1 && !may) || named > 1 {
                 let detail = format!("{} is {named} times in the receipt of event {number}: {receipt:?}", spec.name);
-                found.push(Violation { rule: "receipt", delivery: Some(format!("{}_{}", receipt.event, spec.name)), detail });
+                found.push(Violation {
+                    rule: "receipt",
+                    delivery: Some(format!("{}_{}", receipt.event, spec.name)),
+                    detail,
+                });
             }
         }
     }

@@ -75,9 +75,9 @@ fn holds(history: &History, requests: &[&Request]) -> Vec<Violation> {
         if edited(history, asked.webhook, asked.at, until) || history.may_be_lost(asked.webhook, asked.at) {
             continue;
         }
-        let early = requests[place..].iter().find(|request| {
-            request.life == asked.life && request.at > asked.at + HOLD_GRACE && request.at < until
-        });
+        let early = requests[place..]
+            .iter()
+            .find(|request| request.life == asked.life && request.at > asked.at + HOLD_GRACE && request.at < until);
         if let Some(early) = early {
             found.push(Violation {
                 rule: "retry-after",
@@ -125,7 +125,8 @@ fn probed(history: &History, outage: &Outage, requests: &[&Request]) -> Option<V
     let inside: Vec<&&Request> = requests.iter().filter(|request| request.at > from && request.at <= to).collect();
     let lives = history.lives.iter().filter(|life| life.begun <= to && life.ended >= from).count().max(1);
     // A closed request is sent once more at once on another connection.
-    let copies = if inside.iter().any(|request| matches!(request.reply, Reply::Close | Reply::Garbage)) { 2 } else { 1 };
+    let copies =
+        if inside.iter().any(|request| matches!(request.reply, Reply::Close | Reply::Garbage)) { 2 } else { 1 };
     let most = copies * (lives * (FAILURES + CONCURRENCY) as usize + probes(to.saturating_sub(from)));
     (inside.len() > most).then(|| Violation {
         rule: "probes",
@@ -146,4 +147,3 @@ fn probes(time: Duration) -> usize {
     }
     count
 }
-

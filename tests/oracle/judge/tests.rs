@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::oracle::history::{
-    Burial, Cut, Defined, End, History, Life, Moment, Outage, Post, Posted, Receipt, Reply, Request, State, Status, Told,
+    Burial, Cut, Defined, End, History, Life, Moment, Outage, Post, Posted, Receipt, Reply, Request, State, Status,
+    Told,
 };
 use crate::oracle::webhooks::{COUNT, Event, LEAVING, SERIALS, SPECS};
 
@@ -382,9 +383,13 @@ fn wrong_answers_and_wrong_ends_are_found() {
             history.posts.push(Post { result, ..post(number, None, 5000) });
         }
     };
-    for (status, retry_after, expected) in
-        [(503, true, &[][..]), (400, false, &[]), (503, false, &["ingest"]), (429, false, &["ingest"]), (500, true, &["ingest"])]
-    {
+    for (status, retry_after, expected) in [
+        (503, true, &[][..]),
+        (400, false, &[]),
+        (503, false, &["ingest"]),
+        (429, false, &["ingest"]),
+        (500, true, &["ingest"]),
+    ] {
         check("an answer", well(ORDERED, 1), refused(status, retry_after), expected);
     }
     check("its own end", well(ORDERED, 1), |history| history.lives[0].end = End::Wrong, &["process"]);
