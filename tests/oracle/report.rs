@@ -44,9 +44,10 @@ pub(super) fn figures(
     for burial in &history.burials {
         *dead.entry(&burial.reason).or_default() += 1;
     }
+    let (wait, waited) = longest_wait(history);
     format!(
         "seed {}, {seconds} s: {} events posted, {} taken, {} deliveries, {} requests, {} answers lost, {} times 503, \
-        {repeats} repeats, {} duplicates, dead {dead:?}, faults {done:?}, longest wait {:?}, well again after {healing:?}",
+        {repeats} repeats, {} duplicates, dead {dead:?}, faults {done:?}, longest wait {wait:?} of {waited}, well again after {healing:?}",
         history.seed,
         posted.len(),
         receipts.len(),
@@ -55,29 +56,30 @@ pub(super) fn figures(
         lost,
         status(503),
         accepted.values().filter(|count| **count > 1).count(),
-        longest_wait(history),
     )
 }
 
-/// The longest time between a receipt and the first request.
-fn longest_wait(history: &History) -> Duration {
+/// The longest time between a receipt and the first request, and whose it was. What was replayed may have died unseen.
+fn longest_wait(history: &History) -> (Duration, String) {
+    let replayed: BTreeSet<&str> = history.replays.iter().map(|(id, _)| id.as_str()).collect();
     let mut first: BTreeMap<&str, Duration> = BTreeMap::new();
-    for request in &history.requests {
+    for request in history.requests.iter().filter(|request| !replayed.contains(request.id.as_str())) {
         first.entry(&request.id).or_insert(request.at);
     }
-    let waits = history.posts.iter().filter_map(|post| match &post.result {
-        Posted::Taken(receipts) => Some(
-            receipts
-                .iter()
-                .flat_map(|receipt| {
-                    receipt.owed.iter().filter_map(|(name, _)| first.get(format!("{}_{name}", receipt.event).as_str()))
-                })
-                .map(|at| at.saturating_sub(post.ended))
-                .max(),
-        ),
-        _ => None,
-    });
-    waits.flatten().max().unwrap_or_default()
+    let mut longest = (Duration::ZERO, String::new());
+    for post in &history.posts {
+        let Posted::Taken(receipts) = &post.result else { continue };
+        for receipt in receipts {
+            for (name, _) in &receipt.owed {
+                let id = format!("{}_{name}", receipt.event);
+                let wait = first.get(id.as_str()).map(|at| at.saturating_sub(post.ended)).unwrap_or_default();
+                if wait > longest.0 {
+                    longest = (wait, id);
+                }
+            }
+        }
+    }
+    longest
 }
 
 /// Some of the broken promises, each with the history of its delivery and what the log has of it.
