@@ -151,7 +151,7 @@ fn heal(world: &World, conductor: &Conductor) -> Duration {
         pending.values().all(|value| value == "0").then_some(())
     });
     assert!(settled.is_some(), "seed {}: still pending: {pending:?}\n{}", world.seed, conductor.sidecar.log());
-    world.now() - begun
+    world.now().saturating_sub(begun)
 }
 
 fn burial(world: &World, letter: &DeadLetter, payload: &[u8]) -> Burial {

@@ -14,9 +14,9 @@ use serde_json::Value;
 use crate::support::relay::{Network, Relay};
 use crate::support::sidecar::Sidecar;
 
-use super::history::{Cut, Defined, End, Life, Moment, Outage, Reply, Status};
+use super::history::{Attempt, Cut, Defined, End, Life, Moment, Outage, Reply, Status};
 use super::webhooks::{COUNT, LEAVING, RECEIVERS, RESTING, SECURED, SPECS};
-use super::world::{Fault, World};
+use super::world::{Fault, World, pass};
 
 pub(super) use files::{token, write_secret};
 
@@ -86,7 +86,7 @@ impl Conductor {
         while self.world.now() < until {
             self.mend_due();
             self.act();
-            self.world.pass(PAUSE_MAX.mul_f64(self.chance.f64()));
+            pass(PAUSE_MAX.mul_f64(self.chance.f64()));
         }
     }
 
@@ -276,7 +276,7 @@ impl Conductor {
             self.life_begun = self.world.now();
             self.set_life();
             self.sidecar.restart_unheard();
-            self.world.pass(UNHEARD_MAX.mul_f64(self.chance.f64()));
+            pass(UNHEARD_MAX.mul_f64(self.chance.f64()));
             let asked = self.world.now();
             let wrong = self.sidecar.has_ended();
             self.sidecar.kill9();
@@ -310,11 +310,11 @@ impl Conductor {
         let number = self.life();
         let log = self.sidecar.log();
         let tells_of_errors = |line: &&str| line.contains("panicked") || line.contains("\"level\":\"ERROR\"");
-        let timeouts: Vec<_> = log.lines().filter_map(|line| timed_out(&self.world, line)).collect();
+        let attempts: Vec<Attempt> = log.lines().filter_map(|line| attempt(&self.world, line)).collect();
         let complaints: Vec<_> = log.lines().filter(tells_of_errors).map(|line| (number, line.to_owned())).collect();
         fs::write(self.logs.join(format!("life-{number}.log")), log).expect("a file in a temporary directory");
         let mut history = self.world.history();
-        history.timeouts.extend(timeouts);
+        history.attempts.extend(attempts);
         history.complaints.extend(complaints);
         history.lives.push(life);
     }
@@ -337,12 +337,17 @@ impl Conductor {
     }
 }
 
-/// The delivery and the time of a line that tells of an attempt without an answer in time.
-fn timed_out(world: &World, line: &str) -> Option<(String, Moment)> {
-    if !line.contains("\"reason\":\"timeout\"") {
+/// The attempt that a line tells of.
+fn attempt(world: &World, line: &str) -> Option<Attempt> {
+    if !line.contains("\"message\":\"delivery.attempted\"") {
         return None;
     }
     let line: Value = serde_json::from_str(line).ok()?;
-    let at = line.get("timestamp")?.as_str()?.parse().ok()?;
-    Some((line.get("delivery_id")?.as_str()?.to_owned(), world.moment_of(at)))
+    let ended = world.moment_of(line.get("timestamp")?.as_str()?.parse().ok()?);
+    Some(Attempt {
+        id: line.get("delivery_id")?.as_str()?.to_owned(),
+        begun: ended.saturating_sub(Duration::from_millis(line.get("duration_ms")?.as_u64()?)),
+        ended,
+        timed_out: line.get("reason").is_some_and(|reason| reason == "timeout"),
+    })
 }

@@ -23,8 +23,8 @@ pub(super) struct History {
     pub(super) burials: Vec<Burial>,
     /// Dead letters that were replayed, and when that was asked for.
     pub(super) replays: Vec<(String, Moment)>,
-    /// Attempts that the processes gave up waiting for, by their own logs: the delivery and when that was written.
-    pub(super) timeouts: Vec<(String, Moment)>,
+    /// By the processes' own logs.
+    pub(super) attempts: Vec<Attempt>,
     /// What was done to whom, for people.
     pub(super) acts: Vec<(Moment, String)>,
     /// Lines of the log that tell of an error or a panic, each with the number of its process.
@@ -186,4 +186,14 @@ pub(super) struct Burial {
     pub(super) reason: String,
     pub(super) attempts: u32,
     pub(super) at: Moment,
+}
+
+/// An attempt as the process that made it tells of it: when it began nobody else can know.
+#[derive(Clone, Debug)]
+pub(super) struct Attempt {
+    pub(super) id: String,
+    pub(super) begun: Moment,
+    pub(super) ended: Moment,
+    /// No answer came in time.
+    pub(super) timed_out: bool,
 }

@@ -12,7 +12,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::history::{Burial, End, History, Moment, Post, Posted, Request, State};
+use super::history::{Attempt, Burial, End, History, Moment, Post, Posted, Request, State};
 use super::webhooks::{COUNT, SPECS};
 
 /// How long after an edit the former definition may still be seen: the edit's way into force on a busy machine, and an attempt
@@ -22,6 +22,9 @@ pub(super) const EDIT_LAG: Duration = Duration::from_secs(4);
 pub(super) const UNSETTLED_MAX: Duration = Duration::from_secs(2);
 /// Dead letters are dated to the millisecond, by another clock.
 pub(super) const DATE_MARGIN: Duration = Duration::from_millis(20);
+
+/// How long a request may be on its way to a receiver of a busy machine after its sender gave it up.
+const TRANSIT_MAX: Duration = Duration::from_secs(1);
 
 /// A promise that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +54,8 @@ pub(super) struct Case<'h> {
     pub(super) deliveries: BTreeMap<&'h str, Delivery<'h>>,
     /// The posts of each event, by its number.
     pub(super) posts: BTreeMap<u64, Vec<&'h Post>>,
+    /// By delivery.
+    pub(super) attempts: BTreeMap<&'h str, Vec<&'h Attempt>>,
     /// The event ids under which each number was seen.
     pub(super) ids: BTreeMap<u64, BTreeSet<&'h str>>,
     found: Vec<Violation>,
@@ -88,6 +93,7 @@ impl<'h> Case<'h> {
             history,
             deliveries: BTreeMap::new(),
             posts: BTreeMap::new(),
+            attempts: BTreeMap::new(),
             ids: BTreeMap::new(),
             found: Vec::new(),
         };
@@ -95,6 +101,9 @@ impl<'h> Case<'h> {
             for number in &post.events {
                 case.posts.entry(*number).or_default().push(post);
             }
+        }
+        for attempt in &history.attempts {
+            case.attempts.entry(&attempt.id).or_default().push(attempt);
         }
         for (id, name, number, post) in owed {
             match SPECS.iter().position(|spec| spec.name == *name) {
@@ -140,6 +149,16 @@ impl<'h> Case<'h> {
         });
         delivery.number = delivery.number.or(number);
         delivery
+    }
+
+    /// The attempt that a request was made in, where its process lived to tell of it.
+    pub(super) fn attempt_of(&self, request: &Request) -> Option<&'h Attempt> {
+        let attempts = self.attempts.get(request.id.as_str())?;
+        let around = |attempt: &&&Attempt| {
+            attempt.begun <= request.at + DATE_MARGIN && request.at <= attempt.ended + TRANSIT_MAX
+        };
+        // Of two that overlap by the margins the later one began later.
+        attempts.iter().rfind(around).copied()
     }
 
     pub(super) fn finds(&mut self, rule: &'static str, delivery: Option<&str>, detail: String) {

@@ -11,7 +11,7 @@ use crate::support::http::{HttpAnswer, exchange_unix};
 
 use super::history::{Post, Posted, Receipt, Told};
 use super::webhooks::{Event, INVOKED, SERIALS, SPECS};
-use super::world::World;
+use super::world::{World, pass};
 
 /// How many there are.
 const PRODUCERS: u64 = 5;
@@ -66,7 +66,7 @@ fn produce(world: &World, producer: u64) {
     let (mut next, mut remembered) = (producer * SERIALS, VecDeque::new());
     while !world.stops() {
         if !world.is_up() {
-            world.pass(RETRY_PAUSE);
+            pass(RETRY_PAUSE);
             continue;
         }
         let sent = compose(world, &mut chance, &mut next, &remembered);
@@ -83,13 +83,13 @@ fn produce(world: &World, producer: u64) {
             if !again || sent.key.is_none() || world.stops() {
                 break;
             }
-            world.pass(RETRY_PAUSE);
+            pass(RETRY_PAUSE);
         }
         if taken && sent.key.is_some() {
             remembered.truncate(REMEMBERED - 1);
             remembered.push_front(sent);
         }
-        world.pass(PAUSE_MEAN.mul_f64(2.0 * chance.f64()));
+        pass(PAUSE_MEAN.mul_f64(2.0 * chance.f64()));
     }
 }
 

@@ -145,7 +145,8 @@ const TEXTS: [&str; 8] = [
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Event {
     pub(super) number: u64,
-    pub(super) event_type: &'static str,
+    /// Its event type.
+    pub(super) kind: &'static str,
     /// `data.id`: the access request that it is about.
     pub(super) request: String,
     /// `data.team`.
@@ -161,7 +162,7 @@ impl Event {
         let mut chance = fastrand::Rng::with_seed(seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let producer = number / SERIALS;
         let mut weight = chance.u32(..TYPES.iter().map(|(_, weight)| weight).sum::<u32>());
-        let event_type = TYPES.iter().find(|(_, share)| match weight.checked_sub(*share) {
+        let kind = TYPES.iter().find(|(_, share)| match weight.checked_sub(*share) {
             Some(rest) => {
                 weight = rest;
                 false
@@ -174,7 +175,7 @@ impl Event {
         }
         Self {
             number,
-            event_type: event_type.map_or("RequestCreated", |(name, _)| name),
+            kind: kind.map_or("RequestCreated", |(name, _)| name),
             request: format!("r-{producer}-{}", chance.u64(..LANES)),
             team: format!("t-{producer}-{}", chance.u64(..LANES)),
             needed: chance.u8(..10) > 0,
@@ -184,8 +185,11 @@ impl Event {
 
     /// An event of a type that this webhook wants, beginning to look at a number.
     pub(super) fn wanted_by(spec: &Spec, seed: u64, from: u64) -> Self {
-        let fits = |event: &Self| spec.types.contains(&event.event_type) && event.needed;
-        (from..).map(|number| Self::of(seed, number)).find(fits).expect("every type comes again and again")
+        let fits = |event: &Self| spec.types.contains(&event.kind) && event.needed;
+        (from..from + SERIALS)
+            .map(|number| Self::of(seed, number))
+            .find(fits)
+            .expect("every type comes again and again")
     }
 
     /// As it is posted, on one line.
@@ -194,13 +198,13 @@ impl Event {
         if self.needed {
             data["needed"] = json!(true);
         }
-        json!({ "event_type": self.event_type, "event_time": 1, "data": data }).to_string()
+        json!({ "event_type": self.kind, "event_time": 1, "data": data }).to_string()
     }
 }
 
 impl Spec {
     pub(super) fn wants(&self, event: &Event) -> bool {
-        self.types.contains(&event.event_type)
+        self.types.contains(&event.kind)
     }
 
     /// What a delivery waits in line with, where its order can be judged.
@@ -295,7 +299,7 @@ impl Spec {
 
 #[test]
 fn an_event_is_the_same_whenever_it_is_asked_for() {
-    let types: std::collections::BTreeSet<&str> = (0..200).map(|number| Event::of(7, number).event_type).collect();
+    let types: std::collections::BTreeSet<&str> = (0..200).map(|number| Event::of(7, number).kind).collect();
     assert_eq!(types.len(), TYPES.len(), "every type comes");
     assert_eq!(Event::of(7, 5), Event::of(7, 5));
     assert_ne!(Event::of(7, 5), Event::of(8, 5));

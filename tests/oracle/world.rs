@@ -121,12 +121,12 @@ impl World {
     pub(super) fn stop(&self) {
         self.stop.store(true, Ordering::Release);
     }
+}
 
-    /// Lets a time pass that was drawn by lot.
-    pub(super) fn pass(&self, time: Duration) {
-        let end = Instant::now() + time;
-        while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
-            std::thread::park_timeout(left);
-        }
+/// Lets a time pass that was drawn by lot.
+pub(super) fn pass(time: Duration) {
+    let end = Instant::now() + time;
+    while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+        std::thread::park_timeout(left);
     }
 }

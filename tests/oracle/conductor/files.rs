@@ -30,7 +30,7 @@ impl Conductor {
             let entries = fs::read_dir(self.sidecar.written().dir().join("spool")).expect("a folder");
             let bytes: u64 = entries.filter_map(|entry| Some(entry.ok()?.metadata().ok()?.len())).sum();
             let room = (bytes + ROOM_BYTES).max(SPOOL_BYTES_MIN);
-            settings.push_str(&format!("\nspool.max_bytes = {room}\n"));
+            settings.extend(["\nspool.max_bytes = ", &room.to_string(), "\n"]);
         }
         self.sidecar.written().replace("outrigger.toml", &settings);
     }

@@ -3,7 +3,7 @@
 use crate::oracle::history::{Burial, Moment, Posted, Reply, Status, Told};
 use crate::oracle::webhooks::{Event, REMOVAL_GRACE, SPECS};
 
-use super::{Case, DATE_MARGIN, Delivery, History, UNSETTLED_MAX, Violation};
+use super::{Case, DATE_MARGIN, Delivery, History, TRANSIT_MAX, UNSETTLED_MAX, Violation};
 
 pub(super) fn judge(case: &mut Case<'_>) {
     let mut found = Vec::new();
@@ -18,7 +18,7 @@ pub(super) fn judge(case: &mut Case<'_>) {
                 finds("unexplained death", format!("it is dead of {}: {why}", burial.reason));
             }
         }
-        if let Some(why) = duplicate(case.history, delivery) {
+        if let Some(why) = duplicate(case, delivery) {
             finds("duplicate", why);
         }
     }
@@ -49,7 +49,8 @@ fn explain(history: &History, delivery: &Delivery<'_>, burial: &Burial) -> Resul
 }
 
 /// Why a delivery was sent again after it was accepted, where nothing explains it.
-fn duplicate(history: &History, delivery: &Delivery<'_>) -> Option<String> {
+fn duplicate(case: &Case<'_>, delivery: &Delivery<'_>) -> Option<String> {
+    let history = case.history;
     for pair in delivery.requests.windows(2) {
         let [earlier, later] = pair else { continue };
         if !earlier.accepted() {
@@ -60,9 +61,8 @@ fn duplicate(history: &History, delivery: &Delivery<'_>) -> Option<String> {
             .kill_after(earlier.at)
             .is_some_and(|kill| kill <= later.at && kill <= earlier.answered() + UNSETTLED_MAX);
         let replayed = history.replays.iter().any(|(id, at)| *id == delivery.id && *at <= later.at);
-        let timed_out = history.timeouts.iter().any(|(id, at)| {
-            // The line is dated by another clock.
-            *id == delivery.id && *at + DATE_MARGIN >= earlier.at && *at <= later.at + DATE_MARGIN
+        let timed_out = case.attempts.get(delivery.id.as_str()).into_iter().flatten().any(|attempt| {
+            attempt.timed_out && attempt.begun <= earlier.at + DATE_MARGIN && earlier.at <= attempt.ended + TRANSIT_MAX
         });
         if !unsettled && !replayed && !timed_out && !history.may_be_lost(delivery.webhook, earlier.answered()) {
             return Some(format!("it was accepted at {:?} and sent again at {:?}", earlier.at, later.at));

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::oracle::history::{Post, Posted, Status};
-use crate::oracle::webhooks::{COUNT, Event, SPECS};
+use crate::oracle::webhooks::{Event, SPECS};
 
 use super::{Case, EVENT_CHARS, History, Violation};
 
@@ -136,12 +136,12 @@ fn all_or_none(case: &Case<'_>, post: &Post) -> Vec<Violation> {
     }
     let mut found = Vec::new();
     for number in &post.events {
-        for webhook in 0..COUNT {
+        for (webhook, spec) in SPECS.iter().enumerate() {
             let (_, must) = wanting(case.history, post, *number, webhook);
             if must && !seen(*number, webhook) {
                 let detail = format!(
                     "a part of the post of {:?} at {:?} was delivered, but not event {number} for {}",
-                    post.events, post.begun, SPECS[webhook].name
+                    post.events, post.begun, spec.name
                 );
                 found.push(Violation { rule: "all or none", delivery: None, detail });
             }

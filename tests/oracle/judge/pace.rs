@@ -9,7 +9,7 @@ use super::{Case, Delivery, History, UNSETTLED_MAX, Violation};
 
 /// How long after its greatest age a delivery may still be seen: what was begun before, on a busy machine.
 const AGE_MARGIN: Duration = Duration::from_secs(1);
-/// How long after a `Retry-After` was sent requests may come that were on their way.
+/// How long after a `Retry-After` was sent attempts may begin that know nothing of it.
 const HOLD_GRACE: Duration = Duration::from_millis(250);
 /// How much closer together requests may arrive than they began.
 const JITTER: Duration = Duration::from_millis(300);
@@ -38,7 +38,7 @@ pub(super) fn judge(case: &mut Case<'_>) {
     for (webhook, spec) in SPECS.iter().enumerate() {
         let requests: Vec<&Request> =
             case.history.requests.iter().filter(|request| request.webhook == webhook).collect();
-        found.extend(holds(case.history, &requests));
+        found.extend(holds(case, &requests));
         if let Some(rate) = spec.rate {
             found.extend(paced(&requests, Duration::from_secs(1) / rate));
         }
@@ -66,8 +66,9 @@ fn edited(history: &History, webhook: usize, from: Moment, to: Moment) -> bool {
     defined.any(|next| Some(next) != first)
 }
 
-/// After a `Retry-After` nothing comes until its time is over.
-fn holds(history: &History, requests: &[&Request]) -> Vec<Violation> {
+/// After a `Retry-After` nothing begins until its time is over. What was begun before may still be on its way.
+fn holds(case: &Case<'_>, requests: &[&Request]) -> Vec<Violation> {
+    let history = case.history;
     let mut found = Vec::new();
     for (place, asked) in requests.iter().enumerate() {
         let Reply::RetryAfter(status, seconds) = asked.reply else { continue };
@@ -75,9 +76,10 @@ fn holds(history: &History, requests: &[&Request]) -> Vec<Violation> {
         if edited(history, asked.webhook, asked.at, until) || history.may_be_lost(asked.webhook, asked.at) {
             continue;
         }
-        let early = requests[place..]
-            .iter()
-            .find(|request| request.life == asked.life && request.at > asked.at + HOLD_GRACE && request.at < until);
+        let early = requests[place..].iter().find(|request| {
+            let began = || case.attempt_of(request).is_some_and(|attempt| attempt.begun > asked.at + HOLD_GRACE);
+            request.life == asked.life && request.at > asked.at + HOLD_GRACE && request.at < until && began()
+        });
         if let Some(early) = early {
             found.push(Violation {
                 rule: "retry-after",
@@ -108,7 +110,7 @@ fn paced(requests: &[&Request], interval: Duration) -> Vec<Violation> {
             (life, due) = (request.life, request.at);
         }
         if request.at + JITTER < due {
-            let detail = format!("it came at {:?}, {:?} before its turn", request.at, due - request.at);
+            let detail = format!("it came at {:?}, {:?} before its turn", request.at, due.saturating_sub(request.at));
             found.push(Violation { rule: "rate", delivery: Some(request.id.clone()), detail });
         }
         due = due.max(request.at) + interval;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::oracle::history::{
-    Burial, Cut, Defined, End, History, Life, Moment, Outage, Post, Posted, Receipt, Reply, Request, State, Status,
-    Told,
+    Attempt, Burial, Cut, Defined, End, History, Life, Moment, Outage, Post, Posted, Receipt, Reply, Request, State,
+    Status, Told,
 };
 use crate::oracle::webhooks::{COUNT, Event, LEAVING, SERIALS, SPECS};
 
@@ -44,6 +44,11 @@ fn request(number: u64, webhook: usize, ms: u64, reply: Reply) -> Request {
 
 fn burial(number: u64, webhook: usize, ms: u64, reason: &str, attempts: u32) -> Burial {
     Burial { id: id(number, webhook), number: Some(number), reason: reason.to_owned(), attempts, at: at(ms) }
+}
+
+/// The attempt that a request was made in.
+fn attempt(request: &Request, begun: u64, ended: u64, timed_out: bool) -> Attempt {
+    Attempt { id: request.id.clone(), begun: at(begun), ended: at(ended), timed_out }
 }
 
 /// Posted at a time with a receipt that names all who want it, or one webhook.
@@ -93,8 +98,8 @@ fn check(what: &str, mut history: History, change: impl FnOnce(&mut History), ex
 
 #[test]
 fn a_history_without_fault_is_let_pass() {
-    for webhook in 0..COUNT {
-        check(SPECS[webhook].name, well(webhook, 4), |_| {}, &[]);
+    for (webhook, spec) in SPECS.iter().enumerate() {
+        check(spec.name, well(webhook, 4), |_| {}, &[]);
     }
 }
 
@@ -182,7 +187,7 @@ fn what_is_sent_again_without_a_cause_is_found() {
     };
     check("it was replayed and forgotten", well(ORDERED, 1), stuck, &["lost"]);
     let late = |history: &mut History| {
-        history.timeouts.push((history.requests[0].id.clone(), at(2515)));
+        history.attempts.push(attempt(&history.requests[0], 990, 2490, true));
         again(history, 3000, 0);
     };
     check("its answer came too late", well(ORDERED, 1), late, &[]);
@@ -342,14 +347,17 @@ fn attempts_beyond_the_policy_are_found() {
 #[test]
 fn haste_is_found() {
     let asked = |history: &mut History| history.requests[0].reply = Reply::RetryAfter(429, 1);
-    let obeyed = |ms: u64| {
+    let obeyed = |begun: u64, ms: u64| {
         move |history: &mut History| {
             asked(history);
-            history.requests.push(request(history.posts[0].events[0], PACED, ms, Reply::Accept));
+            let again = request(history.posts[0].events[0], PACED, ms, Reply::Accept);
+            history.attempts.push(attempt(&again, begun, ms + 5, false));
+            history.requests.push(again);
         }
     };
-    check("Retry-After is obeyed", well(PACED, 1), obeyed(2011), &[]);
-    check("Retry-After is not", well(PACED, 1), obeyed(1500), &["retry-after"]);
+    check("Retry-After is obeyed", well(PACED, 1), obeyed(2010, 2011), &[]);
+    check("Retry-After is not", well(PACED, 1), obeyed(1490, 1500), &["retry-after"]);
+    check("it was on its way", well(PACED, 1), obeyed(1100, 1500), &[]);
     let crowd = |gap: u64| {
         move |history: &mut History| {
             for (place, request) in history.requests.iter_mut().enumerate() {
