@@ -35,7 +35,7 @@ const SENDERS: u64 = 64;
 /// How long the target stays away.
 const AWAY: Duration = Duration::from_secs(10);
 /// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(900);
+const PATIENCE: Duration = Duration::from_mins(15);
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -73,7 +73,7 @@ fn main() {
     let fresh_count = pending.min(FRESH_MAX);
     let before = receiver.count() as u64;
     let began = Instant::now();
-    send(sidecar.ingest.clone(), fresh_count);
+    send(&sidecar.ingest, fresh_count);
     wait_until(|| receiver.count() as u64 >= before + fresh_count);
     let fresh = rate(fresh_count, began.elapsed());
     println!(
@@ -121,9 +121,9 @@ fn configure(root: &Path, authority: &Authority, port: u16) {
     std::fs::write(root.join("config/ca.pem"), authority.ca_pem()).expect("a file");
     let settings = format!(
         "ingest.listen = \"127.0.0.1:0\"\nadmin.listen = \"127.0.0.1:0\"\nmetrics.listen = \"127.0.0.1:0\"\nlog.level = \"error\"\n\
-         [spool]\npath = {:?}\nmax_bytes = \"8GiB\"\n\
+         [spool]\npath = \"{}\"\nmax_bytes = \"8GiB\"\n\
          [egress]\nallow_networks = [\"127.0.0.0/8\"]\nallow_ports = [{port}]\nca_file = \"ca.pem\"\n",
-        root.join("spool")
+        root.join("spool").display()
     );
     std::fs::write(root.join("config/outrigger.toml"), settings).expect("a file");
     let webhook = format!(
@@ -210,9 +210,9 @@ fn get(address: &str, path: &str) -> String {
 }
 
 /// Posts events over connections that are kept.
-fn send(address: String, count: u64) {
+fn send(address: &str, count: u64) {
     let senders = (0..SENDERS).map(|sender| {
-        let address = address.clone();
+        let address = address.to_owned();
         thread::spawn(move || {
             let mut stream = TcpStream::connect(&address).expect("a connection");
             stream.set_nodelay(true).expect("a socket");

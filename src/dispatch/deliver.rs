@@ -15,11 +15,10 @@ use crate::webhook::Webhook;
 use crate::webhook::retry::{Decision, Standing, decide, verdict};
 
 impl Dispatch {
-    /// Attempts a delivery and settles it. Dropped before its end, the delivery goes back to the spool.
-    pub(super) async fn deliver(&self, live: &Live, webhook: &Webhook, lease: Lease, turn: Turn) {
-        if age(&lease, Timestamp::now()) > webhook.retry.max_age {
-            return self.bury_expired(live, webhook, lease).await;
-        }
+    /// Attempts a delivery and settles it; one without a turn is too old for an attempt. Dropped before its end, the delivery goes
+    /// back to the spool.
+    pub(super) async fn deliver(&self, live: &Live, webhook: &Webhook, lease: Lease, turn: Option<Turn>) {
+        let Some(turn) = turn else { return self.bury_expired(live, webhook, lease).await };
         let attempted = attempt(&live.client, webhook, &lease.event).await;
         let now = Timestamp::now();
         let probe = turn.is_probe();
@@ -88,6 +87,11 @@ impl Dispatch {
             validators: attempted.validators.clone(),
         });
     }
+}
+
+/// Whether a delivery's age ran out while it waited.
+pub(super) fn is_expired(webhook: &Webhook, lease: &Lease) -> bool {
+    age(lease, Timestamp::now()) > webhook.retry.max_age
 }
 
 /// What a decision is to the spool.

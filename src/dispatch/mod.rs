@@ -187,8 +187,12 @@ impl Dispatch {
                 return;
             }
             for lease in leases {
-                // An attempt that ended while the lease was awaited may have closed the gate: what may not begin goes back in order.
-                let Some(turn) = door.begin() else { continue };
+                let expired = deliver::is_expired(webhook, &lease);
+                let turn = if expired { None } else { door.begin() };
+                if turn.is_none() && !expired {
+                    // An attempt that ended while the lease was awaited may have closed the gate: the lease goes back in order.
+                    continue;
+                }
                 in_flight.count.fetch_add(1, Ordering::AcqRel);
                 let (dispatch, live, slot) = (Arc::clone(self), Arc::clone(&live), Slot(Arc::clone(&in_flight)));
                 let webhook = Arc::clone(webhook);

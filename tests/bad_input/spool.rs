@@ -75,7 +75,7 @@ fn a_damaged_spool_is_refused_with_what_to_do() {
         fs::write(&database, &bytes).expect("a write");
         let ended = sidecar.written().run(&["run"]);
         assert_eq!(ended.status.code(), Some(1), "{what}: {ended:?}");
-        for word in ["is damaged", "move it", &database.display().to_string()] {
+        for word in ["is damaged", "--recover", &database.display().to_string()] {
             assert!(ended.stderr.contains(word), "{what}: {word}: {ended:?}");
         }
         assert_eq!(fs::read(&database).expect("it is there"), bytes, "{what}: evidence is left as it was");

@@ -279,6 +279,22 @@ fn whatever_a_target_answers_all_is_delivered_once_it_works() {
 }
 
 #[test]
+fn one_bad_payload_does_not_keep_a_webhook_paused() {
+    let target = receiver().start();
+    target.respond_with(|request| {
+        let poison = request.body.windows(6).any(|window| window == b"poison");
+        Answer::status(if poison { 500 } else { 200 })
+    });
+    let rest = "limits.concurrency = 1\nbreaker = { failures = 2, probe = \"100ms\" }";
+    let sidecar = sidecar().reaching(&target).webhook("hook", &hook(&target.url("/"), rest)).start();
+    assert_eq!(sidecar.post("/v1/events", &created("poison")).status, 202);
+    wait_paused(&sidecar, "breaker", 1.0);
+    post_many(&sidecar, 20);
+    wait_delivered(&sidecar, 20.0);
+    assert_eq!(sidecar.metric("outrigger_pending_deliveries", &[("webhook", "hook")]), Some(1.0));
+}
+
+#[test]
 fn an_edit_of_egress_ends_a_pause_for_a_blocked_address() {
     let target = receiver().start();
     let sidecar = sidecar()
