@@ -201,8 +201,7 @@ impl Gate {
             return self.probe_ended(verdict, now, jitter);
         }
         if let Some(pause) = &mut self.pause {
-            // Whatever the pause is for and whenever the attempt began: what the target asks for now is for now.
-            if let Some(asked) = verdict.asked {
+            if let (Cause::RateLimited, Some(asked)) = (pause.cause, verdict.asked) {
                 pause.next_probe = pause.next_probe.map(|at| at.max(now.saturating_add(asked)));
             }
             return None;
@@ -220,6 +219,7 @@ impl Gate {
                 Says::Faulty(cause) => return Some(self.begin_pause(cause, verdict, now, jitter)),
             }
         }
+        // Whenever the attempt began: what the target asks for now is for now.
         let asks = verdict.asked.is_some_and(|asked| !asked.is_zero());
         asks.then(|| self.begin_pause(Cause::RateLimited, verdict, now, jitter))
     }

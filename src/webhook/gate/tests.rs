@@ -139,20 +139,6 @@ fn several_failures_in_flight_open_one_pause_and_say_nothing_afterwards() {
 }
 
 #[test]
-fn what_the_target_asks_for_delays_the_probe_of_any_pause() {
-    for (verdict, cause) in [(FAILS, Cause::Breaker), (faulty(Cause::AuthError), Cause::AuthError)] {
-        let mut scene = Scene::new(terms());
-        let late = scene.begin();
-        while scene.cause().is_none() {
-            let _ = scene.attempt(verdict);
-        }
-        assert_eq!(scene.end(late, limited(4000)), None, "it began before the pause and begins none");
-        assert_eq!(scene.cause(), Some(cause));
-        scene.wait_for_probe(ms(4000));
-    }
-}
-
-#[test]
 fn a_429_holds_all_for_as_long_as_it_says_and_then_one_goes_first() {
     let mut scene = Scene::new(terms());
     let [first, later, shorter] = [scene.begin(), scene.begin(), scene.begin()];
