@@ -348,6 +348,7 @@ fn attempt(world: &World, line: &str) -> Option<Attempt> {
         id: line.get("delivery_id")?.as_str()?.to_owned(),
         begun: ended.saturating_sub(Duration::from_millis(line.get("duration_ms")?.as_u64()?)),
         ended,
+        failed: line.get("outcome").is_some_and(|outcome| outcome == "failed"),
         timed_out: line.get("reason").is_some_and(|reason| reason == "timeout"),
     })
 }

@@ -194,6 +194,7 @@ pub(super) struct Attempt {
     pub(super) id: String,
     pub(super) begun: Moment,
     pub(super) ended: Moment,
+    pub(super) failed: bool,
     /// No answer came in time.
     pub(super) timed_out: bool,
 }

@@ -1,6 +1,6 @@
 //! Every delivery that was promised came to an end that its history explains, and to no more ends than that explains.
 
-use crate::oracle::history::{Burial, Moment, Posted, Reply, Status, Told};
+use crate::oracle::history::{Burial, End, Moment, Posted, Reply, Status, Told};
 use crate::oracle::webhooks::{Event, REMOVAL_GRACE, SPECS};
 
 use super::{Case, DATE_MARGIN, Delivery, History, TRANSIT_MAX, UNSETTLED_MAX, Violation};
@@ -56,10 +56,11 @@ fn duplicate(case: &Case<'_>, delivery: &Delivery<'_>) -> Option<String> {
         if !earlier.accepted() {
             continue;
         }
-        // A kill while the answer was on its way, or before the settlement was committed.
+        // Its process was killed while the request or the answer was on its way, or before the settlement was committed.
         let unsettled = history
-            .kill_after(earlier.at)
-            .is_some_and(|kill| kill <= later.at && kill <= earlier.answered() + UNSETTLED_MAX);
+            .lives
+            .get(earlier.life)
+            .is_some_and(|life| life.end == End::Killed && life.ended <= earlier.answered() + UNSETTLED_MAX);
         let replayed = history.replays.iter().any(|(id, at)| *id == delivery.id && *at <= later.at);
         let timed_out = case.attempts.get(delivery.id.as_str()).into_iter().flatten().any(|attempt| {
             attempt.timed_out && attempt.begun <= earlier.at + DATE_MARGIN && earlier.at <= attempt.ended + TRANSIT_MAX

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::oracle::history::{Moment, Outage, Reply, Request};
 use crate::oracle::webhooks::{CONCURRENCY, FAILURES, PROBE, RETRY_MAX, SPECS, TIMEOUT};
 
-use super::{Case, Delivery, History, UNSETTLED_MAX, Violation};
+use super::{Case, Delivery, EVENT_CHARS, History, UNSETTLED_MAX, Violation};
 
 /// How long after its greatest age a delivery may still be seen: what was begun before, on a busy machine.
 const AGE_MARGIN: Duration = Duration::from_secs(1);
@@ -76,6 +76,9 @@ fn holds(case: &Case<'_>, requests: &[&Request]) -> Vec<Violation> {
         if edited(history, asked.webhook, asked.at, until) || history.may_be_lost(asked.webhook, asked.at) {
             continue;
         }
+        if paused_meanwhile(case, asked) {
+            continue;
+        }
         let early = requests[place..].iter().find(|request| {
             let began = || case.attempt_of(request).is_some_and(|attempt| attempt.begun > asked.at + HOLD_GRACE);
             request.life == asked.life && request.at > asked.at + HOLD_GRACE && request.at < until && began()
@@ -92,6 +95,16 @@ fn holds(case: &Case<'_>, requests: &[&Request]) -> Vec<Violation> {
         }
     }
     found
+}
+
+/// Whether the webhook may have paused for another cause while this request was under way: then its answer says nothing.
+fn paused_meanwhile(case: &Case<'_>, asked: &Request) -> bool {
+    let Some(own) = case.attempt_of(asked) else { return true };
+    let name = SPECS[asked.webhook].name;
+    case.history.attempts.iter().any(|attempt| {
+        let same = attempt.id.get(EVENT_CHARS + 1..) == Some(name);
+        same && attempt.failed && attempt.id != own.id && attempt.ended >= own.begun && attempt.ended <= own.ended
+    })
 }
 
 /// No more than one request in each interval, but for what arrives closer together than it began.

@@ -48,7 +48,7 @@ fn burial(number: u64, webhook: usize, ms: u64, reason: &str, attempts: u32) -> 
 
 /// The attempt that a request was made in.
 fn attempt(request: &Request, begun: u64, ended: u64, timed_out: bool) -> Attempt {
-    Attempt { id: request.id.clone(), begun: at(begun), ended: at(ended), timed_out }
+    Attempt { id: request.id.clone(), begun: at(begun), ended: at(ended), failed: timed_out, timed_out }
 }
 
 /// Posted at a time with a receipt that names all who want it, or one webhook.
@@ -350,6 +350,7 @@ fn haste_is_found() {
     let obeyed = |begun: u64, ms: u64| {
         move |history: &mut History| {
             asked(history);
+            history.attempts.push(attempt(&history.requests[0], 1005, 1015, true));
             let again = request(history.posts[0].events[0], PACED, ms, Reply::Accept);
             history.attempts.push(attempt(&again, begun, ms + 5, false));
             history.requests.push(again);
