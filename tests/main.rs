@@ -11,5 +11,6 @@ mod docs;
 mod faulty;
 mod house;
 mod metrics;
+mod oracle;
 mod reload;
 mod support;

@@ -15,6 +15,7 @@ pub(crate) mod http;
 pub(crate) mod process;
 pub(crate) mod raw;
 pub(crate) mod receiver;
+pub(crate) mod relay;
 pub(crate) mod sidecar;
 pub(crate) mod spool;
 

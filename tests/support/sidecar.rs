@@ -39,6 +39,11 @@ pub(crate) struct Builder {
 }
 
 impl Builder {
+    /// The directory that the configuration and the spool will be in.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// One key of outrigger.toml with its whole path (`limits.x = 1`); the last one given counts.
     #[track_caller]
     pub(crate) fn setting(mut self, line: &str) -> Self {
@@ -109,10 +114,14 @@ impl Written {
 
     /// The file of a webhook, replaced by a rename as editors do.
     pub(crate) fn write_webhook(&self, name: &str, toml: &str) {
-        let file = self.config().join("webhooks").join(format!("{name}.toml"));
-        let fresh = self.dir.path().join(format!("{name}.fresh"));
-        fs::write(&fresh, toml).expect("a file in a temporary directory");
-        fs::rename(&fresh, &file).expect("a rename in a temporary directory");
+        self.replace(&format!("webhooks/{name}.toml"), toml);
+    }
+
+    /// A file of the configuration's directory, replaced by a rename.
+    pub(crate) fn replace(&self, path: &str, text: &str) {
+        let fresh = self.dir.path().join("fresh");
+        fs::write(&fresh, text).expect("a file in a temporary directory");
+        fs::rename(&fresh, self.config().join(path)).expect("a rename in a temporary directory");
     }
 
     /// The command with these arguments and this configuration, and nothing of the caller's own settings.
@@ -232,6 +241,11 @@ impl Sidecar {
 
     pub(crate) fn signal(&self, name: &str) {
         self.process.signal(name);
+    }
+
+    /// Whether it has ended, for whatever reason.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.process.has_ended().is_some()
     }
 
     /// SIGKILL.

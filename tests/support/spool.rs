@@ -37,3 +37,20 @@ pub(crate) fn left(directory: &Path) -> Left {
         Left { dead, backlog }
     })
 }
+
+/// Every dead letter with the payload of its event, from the spool of a process that has ended.
+#[track_caller]
+pub(crate) fn letters(directory: &Path) -> Vec<(DeadLetter, Vec<u8>)> {
+    let dead = left(directory).dead;
+    let spool = DiskSpool::open(Options::new(directory)).unwrap_or_else(|error| panic!("{error}"));
+    RUNTIME.block_on(async {
+        let mut letters = Vec::with_capacity(dead.len());
+        for letter in dead {
+            let found = spool.dead_letter(letter.event, &letter.webhook).await.expect("it can be read");
+            let (_, payload) = found.expect("a dead letter keeps its event");
+            letters.push((letter, payload.to_vec()));
+        }
+        spool.close().await;
+        letters
+    })
+}

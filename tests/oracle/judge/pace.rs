@@ -1,0 +1,164 @@
+//! Attempts stay within the policy: their number, their age, and how fast they come.
+
+use std::time::Duration;
+
+use crate::oracle::history::{Moment, Outage, Reply, Request};
+use crate::oracle::webhooks::{CONCURRENCY, FAILURES, PROBE, RETRY_MAX, SPECS, TIMEOUT};
+
+use super::{Case, Delivery, EVENT_CHARS, History, UNSETTLED_MAX, Violation};
+
+/// How long after its greatest age a delivery may still be seen: what was begun before, on a busy machine.
+const AGE_MARGIN: Duration = Duration::from_secs(1);
+/// How long after a `Retry-After` was sent attempts may begin that know nothing of it.
+const HOLD_GRACE: Duration = Duration::from_millis(250);
+/// How much closer together requests may arrive than they began.
+const JITTER: Duration = Duration::from_millis(300);
+
+pub(super) fn judge(case: &mut Case<'_>) {
+    let mut found = Vec::new();
+    for delivery in case.deliveries.values() {
+        let mut finds = |rule, detail| found.push(Violation { rule, delivery: Some(delivery.id.clone()), detail });
+        // What is replayed begins anew.
+        if case.history.replays.iter().any(|(id, _)| *id == delivery.id) {
+            continue;
+        }
+        if let Some(max) = SPECS[delivery.webhook].attempts_max {
+            let made = attempts(case.history, delivery);
+            if made > max as usize {
+                finds("attempts", format!("{made} attempts were made of {max}"));
+            }
+        }
+        if let (Some(max), Some(post)) = (SPECS[delivery.webhook].age_max, delivery.taken) {
+            let late = delivery.requests.iter().find(|request| request.at > post.ended + max + AGE_MARGIN);
+            if let Some(late) = late {
+                finds("age", format!("it was taken at {:?} and still sent at {:?}", post.ended, late.at));
+            }
+        }
+    }
+    for (webhook, spec) in SPECS.iter().enumerate() {
+        let requests: Vec<&Request> =
+            case.history.requests.iter().filter(|request| request.webhook == webhook).collect();
+        found.extend(holds(case, &requests));
+        if let Some(rate) = spec.rate {
+            found.extend(paced(&requests, Duration::from_secs(1) / rate));
+        }
+        let outages = case.history.outages.iter().filter(|outage| outage.webhook == webhook);
+        found.extend(outages.filter_map(|outage| probed(case.history, outage, &requests)));
+    }
+    case.extend(found);
+}
+
+/// Attempts that certainly counted: they failed, and their process lived on to write that down. A request that was closed
+/// may have been sent again at once, which is no attempt of its own.
+fn attempts(history: &History, delivery: &Delivery<'_>) -> usize {
+    let counted = |request: &&&Request| {
+        let written = request.at + if request.reply == Reply::Hang { TIMEOUT } else { Duration::ZERO };
+        let killed = history.kill_after(request.at).is_some_and(|kill| kill <= written + UNSETTLED_MAX);
+        matches!(request.reply, Reply::Status(_) | Reply::Hang | Reply::Invalid) && !killed
+    };
+    delivery.requests.iter().filter(counted).count()
+}
+
+/// Whether a webhook's definition was changed, which ends a pause, or its secret was.
+fn edited(history: &History, webhook: usize, from: Moment, to: Moment) -> bool {
+    let mut defined = history.in_force(from, to).map(|state| state.webhooks[webhook]);
+    let first = defined.next();
+    defined.any(|next| Some(next) != first)
+}
+
+/// After a `Retry-After` nothing begins until its time is over. What was begun before may still be on its way.
+fn holds(case: &Case<'_>, requests: &[&Request]) -> Vec<Violation> {
+    let history = case.history;
+    let mut found = Vec::new();
+    for (place, asked) in requests.iter().enumerate() {
+        let Reply::RetryAfter(status, seconds) = asked.reply else { continue };
+        let until = asked.at + Duration::from_secs(seconds.into());
+        if edited(history, asked.webhook, asked.at, until) || history.may_be_lost(asked.webhook, asked.at) {
+            continue;
+        }
+        if paused_meanwhile(case, asked) {
+            continue;
+        }
+        let early = requests[place..].iter().find(|request| {
+            let began = || case.attempt_of(request).is_some_and(|attempt| attempt.begun > asked.at + HOLD_GRACE);
+            request.life == asked.life && request.at > asked.at + HOLD_GRACE && request.at < until && began()
+        });
+        if let Some(early) = early {
+            found.push(Violation {
+                rule: "retry-after",
+                delivery: Some(early.id.clone()),
+                detail: format!(
+                    "{} was answered {status} with Retry-After {seconds} at {:?}, and {} came at {:?}",
+                    asked.id, asked.at, early.id, early.at
+                ),
+            });
+        }
+    }
+    found
+}
+
+/// Whether the webhook may have paused for another cause while this request was under way: then its answer says nothing.
+fn paused_meanwhile(case: &Case<'_>, asked: &Request) -> bool {
+    let Some(own) = case.attempt_of(asked) else { return true };
+    let name = SPECS[asked.webhook].name;
+    case.history.attempts.iter().any(|attempt| {
+        let same = attempt.id.get(EVENT_CHARS + 1..) == Some(name);
+        same && attempt.failed && attempt.id != own.id && attempt.ended >= own.begun && attempt.ended <= own.ended
+    })
+}
+
+/// No more than one request in each interval, but for what arrives closer together than it began.
+fn paced(requests: &[&Request], interval: Duration) -> Vec<Violation> {
+    let (mut due, mut life) = (Duration::ZERO, usize::MAX);
+    let mut found = Vec::new();
+    for (place, request) in requests.iter().enumerate() {
+        // What was closed may have been sent again at once.
+        let again = requests[..place].iter().rev().take(CONCURRENCY as usize * 2).any(|earlier| {
+            earlier.id == request.id && matches!(earlier.reply, Reply::Close | Reply::Garbage | Reply::BreakOff)
+        });
+        if again {
+            continue;
+        }
+        if request.life != life {
+            (life, due) = (request.life, request.at);
+        }
+        if request.at + JITTER < due {
+            let detail = format!("it came at {:?}, {:?} before its turn", request.at, due.saturating_sub(request.at));
+            found.push(Violation { rule: "rate", delivery: Some(request.id.clone()), detail });
+        }
+        due = due.max(request.at) + interval;
+    }
+    found
+}
+
+/// To a target that does not work go a first wave and then probes, one after a longer wait than the other.
+fn probed(history: &History, outage: &Outage, requests: &[&Request]) -> Option<Violation> {
+    let Outage { webhook, from, to } = *outage;
+    if !SPECS[webhook].pauses || edited(history, webhook, from, to) {
+        return None;
+    }
+    let inside: Vec<&&Request> = requests.iter().filter(|request| request.at > from && request.at <= to).collect();
+    let lives = history.lives.iter().filter(|life| life.begun <= to && life.ended >= from).count().max(1);
+    // A closed request is sent once more at once on another connection.
+    let copies =
+        if inside.iter().any(|request| matches!(request.reply, Reply::Close | Reply::Garbage)) { 2 } else { 1 };
+    let most = copies * (lives * (FAILURES + CONCURRENCY) as usize + probes(to.saturating_sub(from)));
+    (inside.len() > most).then(|| Violation {
+        rule: "probes",
+        delivery: None,
+        detail: format!(
+            "{} got {} requests from {from:?} to {to:?}, when nothing was accepted; at most {most} were to come",
+            SPECS[webhook].name,
+            inside.len()
+        ),
+    })
+}
+
+/// How many probes have room in a time.
+fn probes(time: Duration) -> usize {
+    let (mut count, mut wait, mut left) = (1, PROBE, time);
+    while let Some(rest) = left.checked_sub(wait) {
+        (count, left, wait) = (count + 1, rest, (wait * 2).min(RETRY_MAX));
+    }
+    count
+}
