@@ -172,13 +172,12 @@ impl World {
                 let sent = Key { id: [*key; 16], content: [0; 16], receipt: receipt.clone(), window: FUTURE };
                 let answer = self.spool.append(batch_of(n..=n, &[0], 0, Some(sent))).await.unwrap();
                 self.model.written();
-                match self.model.keys.get(key) {
-                    Some(first) => assert_eq!(answer, Appended::Repeat(first.clone())),
-                    None => {
-                        assert_eq!(answer, Appended::New);
-                        self.model.keys.insert(*key, receipt);
-                        self.appended(n..=n, &[0], 0);
-                    }
+                if let Some(first) = self.model.keys.get(key) {
+                    assert_eq!(answer, Appended::Repeat(first.clone()));
+                } else {
+                    assert_eq!(answer, Appended::New);
+                    self.model.keys.insert(*key, receipt);
+                    self.appended(n..=n, &[0], 0);
                 }
             }
             Step::Refused => self.refused().await,
