@@ -17,6 +17,7 @@
 //!   was delivered, became a dead letter, or left the lane ([`Settlement::Defer`] with `passed`). The order holds over
 //!   deferrals and openings. What is replayed stands outside.
 //! - A batch with a [`Key`] is kept once within the key's window, at most a million keys are known, the oldest are forgotten first.
+//!   A repeat is known by a full spool, too.
 //! - Dropping a [`Lease`], also by a panic, gives the delivery back to the front of its queue.
 //! - [`Spool::settle`] consumes the lease, so settling twice does not compile. It resolves when the settlement is queued.
 //!   The settlements of one delivery are written in their order; one that cannot be written is kept and tried again, and
@@ -117,7 +118,8 @@ pub trait Spool: Send + Sync + 'static {
     fn backlog(&self) -> Vec<Backlog>;
 
     /// Makes dead letters of a webhook's pending deliveries that are not leased, in bounded steps, and says how many: of all,
-    /// or of those alone whose age counts from before a time. What is appended or given back meanwhile may stay pending.
+    /// or of those alone whose age counts from before a time. What is appended or given back meanwhile may stay pending: it ends however
+    /// much that is.
     fn bury(
         &self,
         webhook: &Arc<str>,

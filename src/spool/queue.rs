@@ -197,8 +197,9 @@ impl Queue {
         self.lighten(&mut state, taken_bytes);
 
         let due = state.next_due.is_some_and(|due| due <= now_ms);
-        let behind = state.tail > state.fresh && state.ready.len() <= self.ready_max / 4;
-        let refill = !state.refilling && (due || behind) && self.has_room(&state);
+        let unread = due || state.tail > state.fresh;
+        // What is read goes behind what is ready, so it is soon enough, and cheaper, to read many at once.
+        let refill = !state.refilling && unread && state.ready.len() <= self.ready_max / 4 && self.has_room(&state);
         state.refilling |= refill;
         let until_due = state.next_due.map_or(RECHECK, |due| {
             let ms = u64::try_from(due.saturating_sub(now_ms)).unwrap_or(0);
