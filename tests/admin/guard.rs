@@ -124,3 +124,34 @@ fn a_unix_socket_is_asked_by_its_path_and_by_the_configuration() {
     assert_eq!((stopped.status.code(), stopped.stdout.as_str()), (Some(0), "no dead letters"), "{stopped:?}");
     assert!(stopped.stderr.starts_with("no sidecar listens on unix:admin.sock: this is its spool in "), "{stopped:?}");
 }
+
+#[test]
+fn a_token_at_hand_is_brought_though_other_values_are_missing_or_the_file_is_broken() {
+    let sidecar = sidecar()
+        .setting("admin.token = \"${env:ADMIN_TOKEN}\"")
+        .setting("ingest.token = \"${env:INGEST_TOKEN}\"")
+        .env("ADMIN_TOKEN", "s3cret")
+        .env("INGEST_TOKEN", "other")
+        .webhook("hook", &hook("https://example.com/", ""))
+        .start();
+    let admin = format!("http://{}", sidecar.address("admin"));
+    let run = |set: &[(&str, &str)], unset: &[&str]| {
+        let mut command = sidecar.written().command(&["resume", "hook", "--admin", &admin]);
+        command.envs(set.iter().copied());
+        for name in unset {
+            command.env_remove(name);
+        }
+        let ended = crate::support::process::Process::spawn(&mut command).finish(crate::support::PATIENCE);
+        (ended.status.code(), ended.stdout.clone(), ended.stderr)
+    };
+    let fine = (Some(0), "hook is not paused".to_owned(), String::new());
+    assert_eq!(run(&[], &["INGEST_TOKEN"]), fine);
+    assert_eq!(run(&[("OUTRIGGER_ADMIN_TOKEN", "s3cret")], &["INGEST_TOKEN", "ADMIN_TOKEN"]), fine);
+    let (code, _, err) = run(&[], &["ADMIN_TOKEN"]);
+    assert!(code == Some(1) && err.contains("OUTRIGGER_ADMIN_TOKEN"), "{err}");
+    // An edit that is refused: what was in force before goes on, and so has whoever repairs it.
+    std::fs::write(sidecar.written().config().join("outrigger.toml"), "[admin\n").expect("a write");
+    assert_eq!(run(&[("OUTRIGGER_ADMIN_TOKEN", "s3cret")], &[]), fine);
+    let (code, _, err) = run(&[], &[]);
+    assert!(code == Some(1) && err.contains("outrigger.toml"), "{err}");
+}
