@@ -1,5 +1,7 @@
 //! The commands, against a running sidecar and against the spool of a stopped one.
 
+use std::io::{Read as _, Write as _};
+
 use serde_json::{Value, json};
 
 use super::{bury, edit, hook, ids_from, listed, remove, run, wait_delivered};
@@ -40,6 +42,12 @@ fn what_is_listed_and_shown_is_replayed_after_the_mend_with_the_same_ids() {
         assert!(rows.iter().all(|row| (row[1], row[2], row[5]) == ("client_error", "1", "400")), "{table}");
         let (table, more) = expect(either(&sidecar, running, &["dead-letters", "list", "--limit", "2"]), 0);
         assert!(table.lines().count() == 3 && more.contains("--limit COUNT"), "{table}{more}");
+        let (cut, more) = expect(either(&sidecar, running, &["dead-letters", "--limit", "2", "--json"]), 0);
+        let cut: Value = serde_json::from_str(&cut).expect("it is JSON");
+        assert_eq!((cut["dead_letters"].as_array().map(Vec::len), &cut["more"]), (Some(2), &json!(true)));
+        assert!(more.contains("--limit COUNT"), "{more}");
+        let (none, _) = expect(either(&sidecar, running, &["dead-letters", "--reason", "expired"]), 0);
+        assert_eq!(none, "no dead letter matches");
 
         let (shown, _) = expect(either(&sidecar, running, &["dead-letters", "show", &ids[1]]), 0);
         assert!(shown.starts_with(&ids[1]) && shown.contains("\"event_type\": \"RequestCreated\""), "{shown}");
@@ -141,7 +149,10 @@ fn more_than_one_is_dropped_only_by_those_who_mean_it() {
         let told: Value = serde_json::from_str(&told).expect("it is JSON");
         assert_eq!(told, json!({ "dry_run": false, "matched": 2, "dropped": 2, "skipped": {}, "missing": [] }));
         let (list, _) = expect(either(&sidecar, running, &["dead-letters", "--json"]), 0);
-        assert_eq!(serde_json::from_str::<Value>(&list).expect("it is JSON"), json!({ "dead_letters": [] }));
+        assert_eq!(
+            serde_json::from_str::<Value>(&list).expect("it is JSON"),
+            json!({ "dead_letters": [], "more": false })
+        );
     }
 }
 
@@ -231,4 +242,94 @@ fn a_spool_in_use_is_not_opened_and_its_holder_is_named() {
     assert!(err.contains("did you mean `hook`?"), "{err}");
     let (_, err) = expect(run(&sidecar, &["dead-letters", "--webhook", "hok"]), 1);
     assert!(err.contains("did you mean `hook`?"), "{err}");
+}
+
+#[test]
+fn an_id_that_is_given_twice_is_one_letter_however_many_there_are() {
+    let target = receiver().otherwise(400).start();
+    let sidecar = sidecar().reaching(&target).webhook("hook", &hook(&target.url("/"), "")).start();
+    bury(&sidecar, "hook", 120);
+    let ids = listed(&sidecar, "limit=1000");
+    let mut arguments = vec!["dead-letters", "replay"];
+    arguments.extend(ids.iter().map(String::as_str));
+    arguments.extend(ids.iter().take(5).map(String::as_str));
+    let (told, err) = expect(run(&sidecar, &arguments), 0);
+    assert_eq!((told.as_str(), err.as_str()), ("replayed 120 dead letters", ""));
+    sidecar.wait_metric("outrigger_dead_letters", &[("webhook", "hook")], 120.0);
+    assert_eq!(target.count(), 240, "each was replayed once");
+}
+
+#[test]
+fn to_look_at_a_stopped_spool_does_not_delete_what_is_old_in_it() {
+    let target = receiver().otherwise(400).start();
+    let mut sidecar = sidecar().reaching(&target).webhook("hook", &hook(&target.url("/"), "")).start();
+    bury(&sidecar, "hook", 3);
+    assert!(sidecar.terminate().success());
+    sidecar.set_env("OUTRIGGER_SPOOL_DEAD_LETTER_RETENTION", "1ms");
+    for arguments in [&["dead-letters"][..], &["dead-letters", "drop", "--all", "--dry-run"], &["dead-letters"]] {
+        let (told, _) = expect(sidecar.written().run(arguments), 0);
+        assert!(!told.contains("no dead letter"), "{arguments:?}: {told}");
+    }
+    let (told, _) = expect(sidecar.written().run(&["dead-letters", "replay", "--all"]), 0);
+    assert_eq!(told, "replayed 3 dead letters");
+}
+
+#[test]
+fn what_cannot_be_printed_is_no_success_and_a_reader_that_has_enough_is_none_of_that() {
+    let target = receiver().otherwise(400).start();
+    let sidecar = sidecar().reaching(&target).webhook("hook", &hook(&target.url("/"), "")).start();
+    bury(&sidecar, "hook", 1);
+    let admin = format!("http://{}", sidecar.address("admin"));
+    let list = ["dead-letters", "--json", "--admin", &admin];
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("a device that takes nothing");
+    let ended = sidecar.written().command(&list).stdout(full).output().expect("it runs");
+    let told = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.code() == Some(1) && told.contains("could not be written"), "{:?}: {told}", ended.status);
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let ended = sidecar.written().command(&list).stdout(writer).output().expect("it runs");
+    assert_eq!((ended.status.code(), String::from_utf8_lossy(&ended.stderr).as_ref()), (Some(0), ""));
+}
+
+#[test]
+fn no_character_of_an_event_is_obeyed_by_the_terminal_that_shows_it() {
+    let target = receiver().otherwise(400).start();
+    let sidecar = sidecar().reaching(&target).webhook("hook", &hook(&target.url("/"), "")).start();
+    let event = json!({ "event_type": "RequestCreated", "data": { "justification": "a\u{9b}2Jb\u{7f}\u{202e}c" } });
+    assert_eq!(sidecar.post("/v1/events", &event.to_string()).status, 202);
+    sidecar.wait_metric("outrigger_dead_letters", &[("webhook", "hook")], 1.0);
+    let id = listed(&sidecar, "").remove(0);
+    for more in [&[][..], &["--json"]] {
+        let (shown, _) = expect(run(&sidecar, &[&["dead-letters", "show", &id], more].concat()), 0);
+        assert!(!shown.contains(['\u{9b}', '\u{7f}', '\u{202e}']), "{shown:?}");
+        assert!(shown.contains(r"a\u009b2Jb\u007f\u202ec"), "{shown:?}");
+    }
+    let (shown, _) = expect(run(&sidecar, &["dead-letters", "show", &id, "--json"]), 0);
+    assert_eq!(serde_json::from_str::<Value>(&shown).expect("it is JSON")["payload"], event);
+}
+
+#[test]
+fn a_sidecar_that_dies_in_the_middle_of_a_replay_is_told_with_what_was_done() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let served = std::thread::spawn(move || {
+        // The first connection finds out whether somebody is there.
+        drop(listener.accept().expect("a connection"));
+        let (mut asked, _) = listener.accept().expect("a connection");
+        let mut head = [0; 4096];
+        let _ = asked.read(&mut head).expect("a request");
+        let step =
+            json!({ "matched": 500, "replayed": 500, "skipped": {}, "missing": [], "cursor": "1.2.", "run": "0.2." });
+        let step = step.to_string();
+        drop(listener);
+        write!(asked, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{step}", step.len()).expect("an answer");
+    });
+    let written = sidecar().webhook("hook", &hook("https://example.com/", "")).write();
+    let admin = format!("http://{address}");
+    let (out, err) = expect(written.run(&["dead-letters", "replay", "--all", "--json", "--admin", &admin]), 1);
+    served.join().expect("no panic");
+    assert_eq!(out, "");
+    for word in [&admin, "any more", "500 were replayed before that, and the same command goes on"] {
+        assert!(err.contains(word), "{word}: {err}");
+    }
 }
