@@ -9,7 +9,7 @@ use crate::support::{receiver, sidecar};
 #[test]
 fn webhooks_are_told_with_their_definition_and_what_waits() {
     let (target, gone) = (receiver().otherwise(400).start(), receiver().start());
-    let dead = "title = \"A title\"\ntriggers = [\"RequestCreated\", \"Manual\"]\nlimits.concurrency = 3";
+    let dead = "title = \"A title\"\ntriggers = [\"RequestCreated\", \"Manual\"]\n[limits]\nconcurrency = 3\nrate = \"10/s\"\nburst = 20";
     let sidecar = sidecar()
         .setting("config.removal_grace = \"0s\"")
         .reaching(&target)
@@ -28,13 +28,13 @@ fn webhooks_are_told_with_their_definition_and_what_waits() {
     let expected = json!({ "webhooks": [
         {
             "name": "asleep", "title": null, "status": "inactive", "kind": "audit", "triggers": null, "host": "127.0.0.1",
-            "ordering": "none", "limits": { "concurrency": 8, "response_bytes": 65536 }, "paused": null, "pending": 0,
+            "ordering": "none", "limits": { "concurrency": 8, "rate": null, "response_bytes": 65536 }, "paused": null, "pending": 0,
             "oldest_pending_seconds": null, "dead_letters": 0,
         },
         {
             "name": "dead", "title": "A title", "status": "active", "kind": "request", "triggers": ["Manual", "RequestCreated"],
             "host": "127.0.0.1", "ordering": answer["webhooks"][1]["ordering"],
-            "limits": { "concurrency": 3, "response_bytes": 65536 }, "paused": null, "pending": 0,
+            "limits": { "concurrency": 3, "rate": { "per_second": 10.0, "burst": 20 }, "response_bytes": 65536 }, "paused": null, "pending": 0,
             "oldest_pending_seconds": null, "dead_letters": 2,
         },
         { "name": "old", "status": "removed", "pending": 0, "oldest_pending_seconds": null, "dead_letters": 2 },
