@@ -2,7 +2,7 @@
 
 use super::{MARK, ask, bury, hook, listed};
 use crate::bad_input::assert_problem;
-use crate::support::http::{HttpAnswer, exchange_unix};
+use crate::support::http::{self, HttpAnswer, exchange_unix};
 use crate::support::{receiver, sidecar};
 
 const REPLAY: &str = "/api/v1/dead-letters/replay";
@@ -53,6 +53,14 @@ fn a_page_of_another_origin_changes_nothing_and_reads_nothing() {
         assert_problem(&format!("{method} {path} {headers:?}"), &answer, *status, &[says]);
         assert_no_permission(&answer);
     }
+    // A method is what the request line says, whatever a header asks for; so is nobody's name but that of `host`.
+    let over = [("x-http-method-override", "POST"), MARK];
+    assert_eq!(ask(&sidecar, "GET", REPLAY, &over, ALL).status, 405);
+    let forwarded = [("host", "evil.example"), ("x-forwarded-host", "127.0.0.1"), MARK];
+    assert_eq!(ask(&sidecar, "POST", REPLAY, &forwarded, ALL).status, 421);
+    let nameless =
+        http::raw(sidecar.address("admin"), b"GET /api/v1/dead-letters HTTP/1.0\r\n\r\n").expect("an answer");
+    assert_eq!(nameless.status, 421, "{nameless:?}");
     let own = ask(&sidecar, "OPTIONS", REPLAY, &[], "");
     assert_eq!((own.status, own.header("allow")), (405, "POST"));
     assert_no_permission(&own);
