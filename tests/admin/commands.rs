@@ -1,6 +1,7 @@
 //! The commands, against a running sidecar and against the spool of a stopped one.
 
 use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixListener;
 
 use serde_json::{Value, json};
 
@@ -208,6 +209,10 @@ fn without_a_sidecar_or_a_spool_the_way_on_is_told_and_nothing_is_made() {
     std::fs::create_dir(written.dir().join("spool")).expect("a folder");
     no(&written, &["dead-letters", "replay", "--all"], 1, &["there is no spool in"]);
     assert_eq!(std::fs::read_dir(written.dir().join("spool")).expect("a folder").count(), 0);
+    // Where it cannot be looked for there may be one, and why not is told.
+    std::fs::remove_dir(written.dir().join("spool")).expect("it is empty");
+    std::os::unix::fs::symlink("spool", written.dir().join("spool")).expect("a link to itself");
+    no(&written, &["dead-letters"], 1, &["cannot be written to", "`spool.path`"]);
     no(&written, &["resume", "hook"], 1, &["nothing listens on", "--admin"]);
     let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|bound| bound.local_addr()).expect("a free port");
     let free = format!("http://{free}");
@@ -310,22 +315,25 @@ fn no_character_of_an_event_is_obeyed_by_the_terminal_that_shows_it() {
 
 #[test]
 fn a_sidecar_that_dies_in_the_middle_of_a_replay_is_told_with_what_was_done() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = listener.local_addr().expect("it is bound");
+    let written = sidecar().webhook("hook", &hook("https://example.com/", "")).write();
+    // A socket that is removed is gone at once, while a port may be held a moment longer by a process that is being started.
+    let socket = written.dir().join("admin.sock");
+    let listener = UnixListener::bind(&socket).expect("a socket");
+    let admin = format!("unix:{}", socket.display());
     let served = std::thread::spawn(move || {
         // The first connection finds out whether somebody is there.
         drop(listener.accept().expect("a connection"));
         let (mut asked, _) = listener.accept().expect("a connection");
-        let mut head = [0; 4096];
-        let _ = asked.read(&mut head).expect("a request");
+        let mut request = [0; 4096];
+        let _ = asked.read(&mut request).expect("a request");
         let step =
             json!({ "matched": 500, "replayed": 500, "skipped": {}, "missing": [], "cursor": "1.2.", "run": "0.2." });
         let step = step.to_string();
-        drop(listener);
+        std::fs::remove_file(&socket).expect("it is there");
         write!(asked, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{step}", step.len()).expect("an answer");
+        // Until the client has gone: what it still sends must not cut the answer off.
+        let _ = asked.read_to_end(&mut Vec::new());
     });
-    let written = sidecar().webhook("hook", &hook("https://example.com/", "")).write();
-    let admin = format!("http://{address}");
     let (out, err) = expect(written.run(&["dead-letters", "replay", "--all", "--json", "--admin", &admin]), 1);
     served.join().expect("no panic");
     assert_eq!(out, "");

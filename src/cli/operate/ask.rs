@@ -116,7 +116,7 @@ impl Server {
             .map_err(|error| self.broken(format!("did not answer: {error}")))
         };
         let answer = tokio::time::timeout(ANSWER_TIMEOUT, exchange).await;
-        let late = |_| self.broken(format!("did not answer within {} s", ANSWER_TIMEOUT.as_secs()));
+        let late = |_| self.broken(format!("did not answer within {} s: look at its log", ANSWER_TIMEOUT.as_secs()));
         let (status, body) = answer.map_err(late)??;
         let answer: Option<Value> = serde_json::from_slice(&body).ok();
         match (status, answer) {

@@ -11,7 +11,7 @@ use super::{Ask, Refused, Sidecar, Way, show};
 use crate::admin::filter::{parse_id, parse_reason, parse_since};
 use crate::admin::repair::Action;
 use crate::cli::run::block_on;
-use crate::cli::{Answer, FINE, NO, USAGE};
+use crate::cli::{Answer, NO, USAGE};
 use crate::delivery::Reason;
 
 /// Dead letters that a list shows unless `--limit` says otherwise.
@@ -169,7 +169,7 @@ impl DeadLetters {
             cursor = Some(next);
         }
         let more = cursor.is_some_and(|cursor| !cursor.is_null());
-        let err = if more {
+        let after = if more {
             format!("there may be more than these {}: --limit COUNT\n", letters.len())
         } else {
             String::new()
@@ -179,7 +179,7 @@ impl DeadLetters {
         } else {
             show::list(&letters, !filter.is_empty())
         };
-        Ok(Answer { out, err, code: FINE })
+        Ok(Answer { out, after, ..Answer::default() })
     }
 
     async fn show(&self, way: &Way) -> Result<Answer, Refused> {

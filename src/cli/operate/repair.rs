@@ -63,7 +63,7 @@ impl Repair<'_> {
         }
         let mut answer = self.told(&totals);
         if self.action == Action::Replay && totals.done > 0 && matches!(way, Way::Stopped(..)) {
-            answer.err.push_str("what was replayed goes out when the sidecar starts\n");
+            answer.after.push_str("what was replayed goes out when the sidecar starts\n");
         }
         Ok(answer)
     }
@@ -110,7 +110,7 @@ impl Repair<'_> {
         if self.json {
             let name = self.action.done();
             let out = json!({ "dry_run": self.dry_run, "matched": matched, name: done, "skipped": skipped, "missing": missing });
-            return Answer { out: show::json(&out), err, code };
+            return Answer { out: show::json(&out), err, code, ..Answer::default() };
         }
         if *matched == 0 && missing.is_empty() {
             err.push_str("no dead letter matches: `outrigger dead-letters` lists them\n");
@@ -125,7 +125,7 @@ impl Repair<'_> {
             let _ = write!(out, "; {count} skipped: webhook `{webhook}` is not configured");
         }
         out.push('\n');
-        Answer { out, err, code }
+        Answer { out, err, code, ..Answer::default() }
     }
 }
 
