@@ -47,8 +47,8 @@ fn what_is_listed_and_shown_is_replayed_after_the_mend_with_the_same_ids() {
         let cut: Value = serde_json::from_str(&cut).expect("it is JSON");
         assert_eq!((cut["dead_letters"].as_array().map(Vec::len), &cut["more"]), (Some(2), &json!(true)));
         assert!(more.contains("--limit COUNT"), "{more}");
-        let (none, _) = expect(either(&sidecar, running, &["dead-letters", "--reason", "expired"]), 0);
-        assert_eq!(none, "no dead letter matches");
+        let (unmatched, _) = expect(either(&sidecar, running, &["dead-letters", "--reason", "expired"]), 0);
+        assert_eq!(unmatched, "no dead letter matches");
 
         let (shown, _) = expect(either(&sidecar, running, &["dead-letters", "show", &ids[1]]), 0);
         assert!(shown.starts_with(&ids[1]) && shown.contains("\"event_type\": \"RequestCreated\""), "{shown}");
