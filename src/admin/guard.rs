@@ -193,6 +193,14 @@ mod tests {
             "2130706433",
             "[127.0.0.1]",
             "a@localhost",
+            "a@127.0.0.1:8461",
+            "localhost.",
+            "127.0.0.1.",
+            "[::ffff:127.0.0.1]",
+            "[::1%lo]",
+            "127.0.0.1,evil.example",
+            "127.0.0.1 evil.example",
+            "127.0.0.1:8461:80",
         ] {
             assert!(!is_loopback(host.as_bytes()), "{host}");
         }

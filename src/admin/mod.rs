@@ -146,11 +146,7 @@ impl Admin {
             let detail = format!("the configuration in force has no webhook of this name{meant}");
             return Err(Problem::new(StatusCode::NOT_FOUND, detail));
         }
-        let resumed = self.gates.resume(name);
-        if resumed {
-            tracing::info!(webhook = name, "webhook.resumed");
-        }
-        Ok(json!({ "resumed": resumed }))
+        Ok(json!({ "resumed": self.gates.resume(name) }))
     }
 }
 

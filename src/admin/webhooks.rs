@@ -72,7 +72,11 @@ fn definition(webhook: &Webhook) -> Value {
         "triggers": triggers,
         "host": webhook.url.host,
         "ordering": ordering,
-        "limits": { "concurrency": webhook.concurrency, "response_bytes": webhook.response_bytes_max },
+        "limits": {
+            "concurrency": webhook.concurrency,
+            "rate": webhook.rate.map(|rate| json!({ "per_second": 1.0 / rate.interval().as_secs_f64(), "burst": rate.burst() })),
+            "response_bytes": webhook.response_bytes_max,
+        },
     })
 }
 

@@ -79,8 +79,10 @@ impl Config {
 struct Answer {
     /// The answer itself.
     out: String,
-    /// What is not part of it.
+    /// What is said before it, and is not part of it.
     err: String,
+    /// What is said behind it: the end of a long answer is what people see.
+    after: String,
     /// The exit code.
     code: u8,
 }
@@ -113,10 +115,23 @@ pub fn main() -> ExitCode {
         Command::Demo(demo) => return demo.run(),
         Command::Healthcheck(healthcheck) => return healthcheck.run(),
     };
-    // A reader that went away wants no more: nothing is left to be done about it.
+    print(&answer).into()
+}
+
+/// Prints an answer and gives the exit code: what could not be written is no success.
+fn print(answer: &Answer) -> u8 {
     let _ = std::io::stderr().write_all(answer.err.as_bytes());
-    let _ = std::io::stdout().write_all(answer.out.as_bytes());
-    answer.code.into()
+    let mut out = std::io::stdout().lock();
+    let written = out.write_all(answer.out.as_bytes()).and_then(|()| out.flush());
+    let _ = std::io::stderr().write_all(answer.after.as_bytes());
+    match written {
+        // A reader that went away wants no more: nothing is left to be done about it.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            let _ = writeln!(std::io::stderr(), "outrigger: the answer could not be written: {error}");
+            answer.code.max(NO)
+        }
+        _ => answer.code,
+    }
 }
 
 /// Diagnostics as they are printed, each followed by an empty line.

@@ -15,6 +15,9 @@ use super::tests::TestCase;
 use crate::diagnostic::{Diagnostic, Level};
 use crate::webhook::Webhook;
 
+/// The sidecar's own file.
+const SIDECAR_FILE: &str = "outrigger.toml";
+
 /// The largest configuration file, in bytes.
 pub const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
@@ -134,11 +137,27 @@ pub fn load_settings(source: &Source) -> Option<Settings> {
     sidecar(source, &mut References::new(source), &mut Report::default()).settings
 }
 
+/// What stands above `outrigger.toml` says, over the defaults, for those who have to do without the file. `None` when it is faulty.
+#[must_use]
+pub fn load_variables(source: &Source) -> Option<Settings> {
+    let document = Document { name: SIDECAR_FILE.to_owned(), text: String::new(), shown: true };
+    compiled(source, &document, &mut References::new(source), &mut Report::default()).settings
+}
+
 fn sidecar(source: &Source, references: &mut References<'_>, report: &mut Report) -> compile::Compiled {
     let document = sidecar_file(source, references, report);
+    compiled(source, &document, references, report)
+}
+
+fn compiled(
+    source: &Source,
+    document: &Document,
+    references: &mut References<'_>,
+    report: &mut Report,
+) -> compile::Compiled {
     let flags = overrides::collect(source, report);
     let values = overrides::values(&flags, report);
-    let file = compile::SidecarFile { document: &document, overrides: &flags, values: &values, dir: &source.dir };
+    let file = compile::SidecarFile { document, overrides: &flags, values: &values, dir: &source.dir };
     compile::sidecar(&file, references, report)
 }
 
@@ -170,7 +189,7 @@ pub fn sort(diagnostics: &mut [Diagnostic]) {
 }
 
 fn sidecar_file(source: &Source, references: &mut References<'_>, report: &mut Report) -> Document {
-    let name = "outrigger.toml".to_owned();
+    let name = SIDECAR_FILE.to_owned();
     let path = source.dir.join(&name);
     references.watched.insert(path.clone());
     let text = match read::text(&path, FILE_BYTES_MAX) {

@@ -14,7 +14,10 @@ mod table;
 mod tests;
 
 pub use index::Index;
-pub use load::{Environment, FILE_BYTES_MAX, Loaded, NAME_CHARS_MAX, Source, WEBHOOKS_MAX, load, load_settings, sort};
+pub use load::{
+    Environment, FILE_BYTES_MAX, Loaded, NAME_CHARS_MAX, Source, WEBHOOKS_MAX, load, load_settings, load_variables,
+    sort,
+};
 pub use quantity::duration as parse_duration;
 pub use read::text as read_text;
 pub use reference::{Key, SIDECAR, Shape, WEBHOOK, reference};

@@ -11,6 +11,7 @@
 //!
 //! Pages that are freed are used again; the file itself does not shrink and does not grow past the spool's limit.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -68,10 +69,14 @@ CREATE TABLE key_sets (
 ) STRICT;
 ";
 
-/// Whether a directory holds a spool, for those who must not make one by looking.
+/// Whether a directory holds a spool, for those who must not make one by looking. Where this user may not look there may be one:
+/// opening it says why not.
 #[must_use]
 pub fn is_spool(directory: &Path) -> bool {
-    directory.join(DATABASE).is_file()
+    match std::fs::metadata(directory.join(DATABASE)) {
+        Ok(file) => file.is_file(),
+        Err(error) => !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
+    }
 }
 
 /// Opens the writer's connection; makes the tables in a new file.

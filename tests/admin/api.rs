@@ -9,7 +9,7 @@ use crate::support::{receiver, sidecar};
 #[test]
 fn webhooks_are_told_with_their_definition_and_what_waits() {
     let (target, gone) = (receiver().otherwise(400).start(), receiver().start());
-    let dead = "title = \"A title\"\ntriggers = [\"RequestCreated\", \"Manual\"]\nlimits.concurrency = 3";
+    let dead = "title = \"A title\"\ntriggers = [\"RequestCreated\", \"Manual\"]\n[limits]\nconcurrency = 3\nrate = \"10/s\"\nburst = 20";
     let sidecar = sidecar()
         .setting("config.removal_grace = \"0s\"")
         .reaching(&target)
@@ -28,13 +28,13 @@ fn webhooks_are_told_with_their_definition_and_what_waits() {
     let expected = json!({ "webhooks": [
         {
             "name": "asleep", "title": null, "status": "inactive", "kind": "audit", "triggers": null, "host": "127.0.0.1",
-            "ordering": "none", "limits": { "concurrency": 8, "response_bytes": 65536 }, "paused": null, "pending": 0,
+            "ordering": "none", "limits": { "concurrency": 8, "rate": null, "response_bytes": 65536 }, "paused": null, "pending": 0,
             "oldest_pending_seconds": null, "dead_letters": 0,
         },
         {
             "name": "dead", "title": "A title", "status": "active", "kind": "request", "triggers": ["Manual", "RequestCreated"],
             "host": "127.0.0.1", "ordering": answer["webhooks"][1]["ordering"],
-            "limits": { "concurrency": 3, "response_bytes": 65536 }, "paused": null, "pending": 0,
+            "limits": { "concurrency": 3, "rate": { "per_second": 10.0, "burst": 20 }, "response_bytes": 65536 }, "paused": null, "pending": 0,
             "oldest_pending_seconds": null, "dead_letters": 2,
         },
         { "name": "old", "status": "removed", "pending": 0, "oldest_pending_seconds": null, "dead_letters": 2 },
@@ -166,6 +166,9 @@ fn nonsense_is_refused_by_name_with_what_is_possible() {
         ("{\"ids\": [\"evt_x\"], \"all\": true}", &["not both"]),
         ("{\"ids\": [\"evt_x\"], \"webhook\": \"slack\"}", &["not both"]),
         ("{\"all\": true, \"cursor\": \"1.x\"}", &["`cursor`", "leave it out"]),
+        // What a script did not find out must not choose more than it was to.
+        ("{\"reason\": \"client_error\", \"webhook\": null}", &["`webhook`", "`null`", "text"]),
+        ("{\"all\": true, \"dry_run\": null}", &["`dry_run`", "true or false"]),
     ];
     for (body, says) in posts {
         for path in ["/api/v1/dead-letters/replay", "/api/v1/dead-letters/drop"] {
@@ -284,4 +287,23 @@ fn what_a_dry_run_counted_is_dropped_without_what_died_after_it() {
     let dropped = post(&sidecar, "/api/v1/dead-letters/drop", &body);
     assert_eq!((&dropped["dropped"], &dropped["cursor"]), (&json!(3), &Value::Null));
     assert_eq!(listed(&sidecar, "").len(), 2);
+}
+
+#[test]
+fn an_end_of_a_pause_by_hand_is_told_once() {
+    let target = receiver().otherwise(401).start();
+    let sidecar = sidecar().reaching(&target).webhook("hook", &hook(&target.url("/"), "")).start();
+    assert_eq!(sidecar.post("/v1/events", "{\"event_type\":\"RequestCreated\"}").status, 202);
+    sidecar.wait_metric("outrigger_webhook_paused", &[("webhook", "hook"), ("cause", "auth_error")], 1.0);
+    let webhook = get(&sidecar, "/api/v1/webhooks")["webhooks"][0].take();
+    assert_eq!(
+        (&webhook["paused"]["cause"], &webhook["paused"]["last"]["status"]),
+        (&json!("auth_error"), &json!(401))
+    );
+    target.otherwise(200.into());
+    assert_eq!(post(&sidecar, "/api/v1/webhooks/hook/resume", &json!({})), json!({ "resumed": true }));
+    super::wait_delivered(&sidecar, "hook", 1.0);
+    let log = sidecar.log();
+    let told: Vec<&str> = log.lines().filter(|line| line.contains("webhook.resumed")).collect();
+    assert!(matches!(told[..], [one] if one.contains("\"by\":\"resume\"")), "{told:?}");
 }

@@ -1,5 +1,8 @@
 //! The commands, against a running sidecar and against the spool of a stopped one.
 
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixListener;
+
 use serde_json::{Value, json};
 
 use super::{bury, edit, hook, ids_from, listed, remove, run, wait_delivered};
@@ -40,6 +43,12 @@ fn what_is_listed_and_shown_is_replayed_after_the_mend_with_the_same_ids() {
         assert!(rows.iter().all(|row| (row[1], row[2], row[5]) == ("client_error", "1", "400")), "{table}");
         let (table, more) = expect(either(&sidecar, running, &["dead-letters", "list", "--limit", "2"]), 0);
         assert!(table.lines().count() == 3 && more.contains("--limit COUNT"), "{table}{more}");
+        let (cut, more) = expect(either(&sidecar, running, &["dead-letters", "--limit", "2", "--json"]), 0);
+        let cut: Value = serde_json::from_str(&cut).expect("it is JSON");
+        assert_eq!((cut["dead_letters"].as_array().map(Vec::len), &cut["more"]), (Some(2), &json!(true)));
+        assert!(more.contains("--limit COUNT"), "{more}");
+        let (unmatched, _) = expect(either(&sidecar, running, &["dead-letters", "--reason", "expired"]), 0);
+        assert_eq!(unmatched, "no dead letter matches");
 
         let (shown, _) = expect(either(&sidecar, running, &["dead-letters", "show", &ids[1]]), 0);
         assert!(shown.starts_with(&ids[1]) && shown.contains("\"event_type\": \"RequestCreated\""), "{shown}");
@@ -141,7 +150,10 @@ fn more_than_one_is_dropped_only_by_those_who_mean_it() {
         let told: Value = serde_json::from_str(&told).expect("it is JSON");
         assert_eq!(told, json!({ "dry_run": false, "matched": 2, "dropped": 2, "skipped": {}, "missing": [] }));
         let (list, _) = expect(either(&sidecar, running, &["dead-letters", "--json"]), 0);
-        assert_eq!(serde_json::from_str::<Value>(&list).expect("it is JSON"), json!({ "dead_letters": [] }));
+        assert_eq!(
+            serde_json::from_str::<Value>(&list).expect("it is JSON"),
+            json!({ "dead_letters": [], "more": false })
+        );
     }
 }
 
@@ -197,6 +209,10 @@ fn without_a_sidecar_or_a_spool_the_way_on_is_told_and_nothing_is_made() {
     std::fs::create_dir(written.dir().join("spool")).expect("a folder");
     no(&written, &["dead-letters", "replay", "--all"], 1, &["there is no spool in"]);
     assert_eq!(std::fs::read_dir(written.dir().join("spool")).expect("a folder").count(), 0);
+    // Where it cannot be looked for there may be one, and why not is told.
+    std::fs::remove_dir(written.dir().join("spool")).expect("it is empty");
+    std::os::unix::fs::symlink("spool", written.dir().join("spool")).expect("a link to itself");
+    no(&written, &["dead-letters"], 1, &["cannot be written to", "`spool.path`"]);
     no(&written, &["resume", "hook"], 1, &["nothing listens on", "--admin"]);
     let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|bound| bound.local_addr()).expect("a free port");
     let free = format!("http://{free}");
@@ -231,4 +247,97 @@ fn a_spool_in_use_is_not_opened_and_its_holder_is_named() {
     assert!(err.contains("did you mean `hook`?"), "{err}");
     let (_, err) = expect(run(&sidecar, &["dead-letters", "--webhook", "hok"]), 1);
     assert!(err.contains("did you mean `hook`?"), "{err}");
+}
+
+#[test]
+fn an_id_that_is_given_twice_is_one_letter_however_many_there_are() {
+    let target = receiver().otherwise(400).start();
+    let sidecar = sidecar().reaching(&target).webhook("hook", &hook(&target.url("/"), "")).start();
+    bury(&sidecar, "hook", 120);
+    let ids = listed(&sidecar, "limit=1000");
+    let mut arguments = vec!["dead-letters", "replay"];
+    arguments.extend(ids.iter().map(String::as_str));
+    arguments.extend(ids.iter().take(5).map(String::as_str));
+    let (told, err) = expect(run(&sidecar, &arguments), 0);
+    assert_eq!((told.as_str(), err.as_str()), ("replayed 120 dead letters", ""));
+    sidecar.wait_metric("outrigger_dead_letters", &[("webhook", "hook")], 120.0);
+    assert_eq!(target.count(), 240, "each was replayed once");
+}
+
+#[test]
+fn to_look_at_a_stopped_spool_does_not_delete_what_is_old_in_it() {
+    let target = receiver().otherwise(400).start();
+    let mut sidecar = sidecar().reaching(&target).webhook("hook", &hook(&target.url("/"), "")).start();
+    bury(&sidecar, "hook", 3);
+    assert!(sidecar.terminate().success());
+    sidecar.set_env("OUTRIGGER_SPOOL_DEAD_LETTER_RETENTION", "1ms");
+    for arguments in [&["dead-letters"][..], &["dead-letters", "drop", "--all", "--dry-run"], &["dead-letters"]] {
+        let (told, _) = expect(sidecar.written().run(arguments), 0);
+        assert!(!told.contains("no dead letter"), "{arguments:?}: {told}");
+    }
+    let (told, _) = expect(sidecar.written().run(&["dead-letters", "replay", "--all"]), 0);
+    assert_eq!(told, "replayed 3 dead letters");
+}
+
+#[test]
+fn what_cannot_be_printed_is_no_success_and_a_reader_that_has_enough_is_none_of_that() {
+    let target = receiver().otherwise(400).start();
+    let sidecar = sidecar().reaching(&target).webhook("hook", &hook(&target.url("/"), "")).start();
+    bury(&sidecar, "hook", 1);
+    let admin = format!("http://{}", sidecar.address("admin"));
+    let list = ["dead-letters", "--json", "--admin", &admin];
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("a device that takes nothing");
+    let ended = sidecar.written().command(&list).stdout(full).output().expect("it runs");
+    let told = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.code() == Some(1) && told.contains("could not be written"), "{:?}: {told}", ended.status);
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let ended = sidecar.written().command(&list).stdout(writer).output().expect("it runs");
+    assert_eq!((ended.status.code(), String::from_utf8_lossy(&ended.stderr).as_ref()), (Some(0), ""));
+}
+
+#[test]
+fn no_character_of_an_event_is_obeyed_by_the_terminal_that_shows_it() {
+    let target = receiver().otherwise(400).start();
+    let sidecar = sidecar().reaching(&target).webhook("hook", &hook(&target.url("/"), "")).start();
+    let event = json!({ "event_type": "RequestCreated", "data": { "justification": "a\u{9b}2Jb\u{7f}\u{202e}c" } });
+    assert_eq!(sidecar.post("/v1/events", &event.to_string()).status, 202);
+    sidecar.wait_metric("outrigger_dead_letters", &[("webhook", "hook")], 1.0);
+    let id = listed(&sidecar, "").remove(0);
+    for more in [&[][..], &["--json"]] {
+        let (shown, _) = expect(run(&sidecar, &[&["dead-letters", "show", &id], more].concat()), 0);
+        assert!(!shown.contains(['\u{9b}', '\u{7f}', '\u{202e}']), "{shown:?}");
+        assert!(shown.contains(r"a\u009b2Jb\u007f\u202ec"), "{shown:?}");
+    }
+    let (shown, _) = expect(run(&sidecar, &["dead-letters", "show", &id, "--json"]), 0);
+    assert_eq!(serde_json::from_str::<Value>(&shown).expect("it is JSON")["payload"], event);
+}
+
+#[test]
+fn a_sidecar_that_dies_in_the_middle_of_a_replay_is_told_with_what_was_done() {
+    let written = sidecar().webhook("hook", &hook("https://example.com/", "")).write();
+    // A socket that is removed is gone at once, while a port may be held a moment longer by a process that is being started.
+    let socket = written.dir().join("admin.sock");
+    let listener = UnixListener::bind(&socket).expect("a socket");
+    let admin = format!("unix:{}", socket.display());
+    let served = std::thread::spawn(move || {
+        // The first connection finds out whether somebody is there.
+        drop(listener.accept().expect("a connection"));
+        let (mut asked, _) = listener.accept().expect("a connection");
+        let mut request = [0; 4096];
+        let _ = asked.read(&mut request).expect("a request");
+        let step =
+            json!({ "matched": 500, "replayed": 500, "skipped": {}, "missing": [], "cursor": "1.2.", "run": "0.2." });
+        let step = step.to_string();
+        std::fs::remove_file(&socket).expect("it is there");
+        write!(asked, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{step}", step.len()).expect("an answer");
+        // Until the client has gone: what it still sends must not cut the answer off.
+        let _ = asked.read_to_end(&mut Vec::new());
+    });
+    let (out, err) = expect(written.run(&["dead-letters", "replay", "--all", "--json", "--admin", &admin]), 1);
+    served.join().expect("no panic");
+    assert_eq!(out, "");
+    for word in [&admin, "any more", "500 were replayed before that, and the same command goes on"] {
+        assert!(err.contains(word), "{word}: {err}");
+    }
 }

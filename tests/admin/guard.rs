@@ -2,7 +2,7 @@
 
 use super::{MARK, ask, bury, hook, listed};
 use crate::bad_input::assert_problem;
-use crate::support::http::{HttpAnswer, exchange_unix};
+use crate::support::http::{self, HttpAnswer, exchange_unix};
 use crate::support::{receiver, sidecar};
 
 const REPLAY: &str = "/api/v1/dead-letters/replay";
@@ -53,6 +53,14 @@ fn a_page_of_another_origin_changes_nothing_and_reads_nothing() {
         assert_problem(&format!("{method} {path} {headers:?}"), &answer, *status, &[says]);
         assert_no_permission(&answer);
     }
+    // A method is what the request line says, whatever a header asks for; so is nobody's name but that of `host`.
+    let over = [("x-http-method-override", "POST"), MARK];
+    assert_eq!(ask(&sidecar, "GET", REPLAY, &over, ALL).status, 405);
+    let forwarded = [("host", "evil.example"), ("x-forwarded-host", "127.0.0.1"), MARK];
+    assert_eq!(ask(&sidecar, "POST", REPLAY, &forwarded, ALL).status, 421);
+    let nameless =
+        http::raw(sidecar.address("admin"), b"GET /api/v1/dead-letters HTTP/1.0\r\n\r\n").expect("an answer");
+    assert_eq!(nameless.status, 421, "{nameless:?}");
     let own = ask(&sidecar, "OPTIONS", REPLAY, &[], "");
     assert_eq!((own.status, own.header("allow")), (405, "POST"));
     assert_no_permission(&own);
@@ -123,4 +131,35 @@ fn a_unix_socket_is_asked_by_its_path_and_by_the_configuration() {
     let stopped = sidecar.written().run(&["dead-letters"]);
     assert_eq!((stopped.status.code(), stopped.stdout.as_str()), (Some(0), "no dead letters"), "{stopped:?}");
     assert!(stopped.stderr.starts_with("no sidecar listens on unix:admin.sock: this is its spool in "), "{stopped:?}");
+}
+
+#[test]
+fn a_token_at_hand_is_brought_though_other_values_are_missing_or_the_file_is_broken() {
+    let sidecar = sidecar()
+        .setting("admin.token = \"${env:ADMIN_TOKEN}\"")
+        .setting("ingest.token = \"${env:INGEST_TOKEN}\"")
+        .env("ADMIN_TOKEN", "s3cret")
+        .env("INGEST_TOKEN", "other")
+        .webhook("hook", &hook("https://example.com/", ""))
+        .start();
+    let admin = format!("http://{}", sidecar.address("admin"));
+    let run = |set: &[(&str, &str)], unset: &[&str]| {
+        let mut command = sidecar.written().command(&["resume", "hook", "--admin", &admin]);
+        command.envs(set.iter().copied());
+        for name in unset {
+            command.env_remove(name);
+        }
+        let ended = crate::support::process::Process::spawn(&mut command).finish(crate::support::PATIENCE);
+        (ended.status.code(), ended.stdout.clone(), ended.stderr)
+    };
+    let fine = (Some(0), "hook is not paused".to_owned(), String::new());
+    assert_eq!(run(&[], &["INGEST_TOKEN"]), fine);
+    assert_eq!(run(&[("OUTRIGGER_ADMIN_TOKEN", "s3cret")], &["INGEST_TOKEN", "ADMIN_TOKEN"]), fine);
+    let (code, _, err) = run(&[], &["ADMIN_TOKEN"]);
+    assert!(code == Some(1) && err.contains("OUTRIGGER_ADMIN_TOKEN"), "{err}");
+    // An edit that is refused: what was in force before goes on, and so has whoever repairs it.
+    std::fs::write(sidecar.written().config().join("outrigger.toml"), "[admin\n").expect("a write");
+    assert_eq!(run(&[("OUTRIGGER_ADMIN_TOKEN", "s3cret")], &[]), fine);
+    let (code, _, err) = run(&[], &[]);
+    assert!(code == Some(1) && err.contains("outrigger.toml"), "{err}");
 }

@@ -4,12 +4,15 @@ use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use outrigger::cli::demo::answer::Answer;
 
 use super::{created, hook};
 use crate::support::{PATIENCE, eventually, http, receiver, sidecar};
+
+/// What a loaded machine may take beyond a limit.
+const SLACK: Duration = Duration::from_secs(10);
 
 #[test]
 fn sigterm_ends_what_is_in_flight_and_the_next_process_delivers_the_rest() {
@@ -130,4 +133,51 @@ fn a_second_sigterm_does_not_wait_for_a_slow_sender_either() {
     sidecar.wait_log("shutdown.begun");
     sidecar.signal("TERM");
     assert!(sidecar.wait_end(PATIENCE).success());
+}
+
+#[test]
+fn sigterm_ends_within_the_grace_with_attempts_that_hang_and_a_backlog_that_waits_for_a_paused_target() {
+    let (hanging, refusing) = (receiver().otherwise(Answer::hang()).start(), receiver().otherwise(401).start());
+    let mut sidecar = sidecar()
+        .setting("shutdown.grace = \"2s\"")
+        .reaching(&hanging)
+        .reaching(&refusing)
+        .webhook("hangs", &hook(&hanging.url("/"), "timeout = \"2m\"\nordering = \"none\""))
+        .webhook("paused", &hook(&refusing.url("/"), "breaker.probe = \"1h\"\nordering = \"none\""))
+        .start();
+    let lines: Vec<String> = (0..200).map(|number| created(&format!("r-{number}"))).collect();
+    let ndjson = [("content-type", "application/x-ndjson")];
+    assert_eq!(sidecar.post_with("/v1/events", &ndjson, lines.join("\n").as_bytes()).status, 202);
+    hanging.wait(8);
+    sidecar.wait_metric("outrigger_webhook_paused", &[("webhook", "paused"), ("cause", "auth_error")], 1.0);
+    let before = Instant::now();
+    assert!(sidecar.terminate().success());
+    let took = before.elapsed();
+    assert!(took < Duration::from_secs(2) + SLACK, "{took:?}");
+    assert!(sidecar.log().contains("given up"), "{}", sidecar.log());
+    sidecar.restart();
+    let opened = sidecar.wait_log("spool.opened");
+    assert!(opened.contains("\"pending\":400,\"dead_letters\":0"), "{opened}");
+}
+
+#[test]
+fn a_second_sigterm_ends_the_delay_too() {
+    let target = receiver().otherwise(401).start();
+    let mut sidecar = sidecar()
+        .setting("shutdown.delay = \"2m\"")
+        .reaching(&target)
+        .webhook("hook", &hook(&target.url("/"), ""))
+        .start();
+    assert_eq!(sidecar.post("/v1/events", &created("r-1")).status, 202);
+    target.wait(1);
+    sidecar.signal("TERM");
+    sidecar.wait_log("shutdown.begun");
+    assert_eq!(sidecar.post("/v1/events", &created("r-2")).status, 202);
+    assert_eq!(sidecar.get("metrics", "/livez").status, 200, "what drains is not killed by its probe");
+    sidecar.signal("INT");
+    let before = Instant::now();
+    assert!(sidecar.wait_end(PATIENCE).success());
+    assert!(before.elapsed() < SLACK, "{:?}", before.elapsed());
+    sidecar.restart();
+    assert!(sidecar.wait_log("spool.opened").contains("\"pending\":2"), "{}", sidecar.log());
 }

@@ -116,14 +116,19 @@ impl Server {
             .map_err(|error| self.broken(format!("did not answer: {error}")))
         };
         let answer = tokio::time::timeout(ANSWER_TIMEOUT, exchange).await;
-        let late = |_| self.broken(format!("did not answer within {} s", ANSWER_TIMEOUT.as_secs()));
+        let late = |_| self.broken(format!("did not answer within {} s: look at its log", ANSWER_TIMEOUT.as_secs()));
         let (status, body) = answer.map_err(late)??;
         let answer: Option<Value> = serde_json::from_slice(&body).ok();
         match (status, answer) {
             (StatusCode::OK, Some(answer)) => Ok(answer),
             (StatusCode::UNAUTHORIZED, _) => {
-                let detail = "the sidecar asks for the token of `admin.token`: give this command the same configuration and \
-                              variables, or OUTRIGGER_ADMIN_TOKEN";
+                let detail = if self.token.is_some() {
+                    "the sidecar has another token than this command: give it the `admin.token` that is in force there by the same \
+                     configuration and variables, or by OUTRIGGER_ADMIN_TOKEN"
+                } else {
+                    "the sidecar asks for the token of `admin.token`, and outrigger.toml gives none here (`outrigger check` says \
+                     whether it has faults, or lacks a value): set OUTRIGGER_ADMIN_TOKEN"
+                };
                 Err(AskError::Refused { detail: detail.to_owned() })
             }
             (_, Some(problem)) if problem["detail"].is_string() => {

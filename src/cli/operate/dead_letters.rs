@@ -1,5 +1,7 @@
 //! `outrigger dead-letters`: what was given up on, and what to do with it.
 
+use std::collections::BTreeSet;
+
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -9,7 +11,7 @@ use super::{Ask, Refused, Sidecar, Way, show};
 use crate::admin::filter::{parse_id, parse_reason, parse_since};
 use crate::admin::repair::Action;
 use crate::cli::run::block_on;
-use crate::cli::{Answer, FINE, NO, USAGE};
+use crate::cli::{Answer, NO, USAGE};
 use crate::delivery::Reason;
 
 /// Dead letters that a list shows unless `--limit` says otherwise.
@@ -167,28 +169,31 @@ impl DeadLetters {
             cursor = Some(next);
         }
         let more = cursor.is_some_and(|cursor| !cursor.is_null());
-        if self.json {
-            let out = format!("{:#}\n", json!({ "dead_letters": letters }));
-            return Ok(Answer { out, ..Answer::default() });
-        }
-        let err = if more {
+        let after = if more {
             format!("there may be more than these {}: --limit COUNT\n", letters.len())
         } else {
             String::new()
         };
-        Ok(Answer { out: show::list(&letters), err, code: FINE })
+        let out = if self.json {
+            show::json(&json!({ "dead_letters": letters, "more": more }))
+        } else {
+            show::list(&letters, !filter.is_empty())
+        };
+        Ok(Answer { out, after, ..Answer::default() })
     }
 
     async fn show(&self, way: &Way) -> Result<Answer, Refused> {
         let letter = way.ask(&Ask::Show(self.ids.first().cloned().unwrap_or_default())).await?;
-        let out = if self.json { format!("{letter:#}\n") } else { show::one(&letter) };
+        let out = if self.json { show::json(&letter) } else { show::one(&letter) };
         Ok(Answer { out, ..Answer::default() })
     }
 
     async fn repair(&self, way: &Way, action: Action) -> Result<Answer, Refused> {
-        let Self { ids, yes, dry_run, json, .. } = self;
-        let repair = Repair { action, ids, filter: self.filter(), dry_run: *dry_run, sure: *yes, json: *json };
-        repair.run(way).await
+        // An id that came twice would be told as missing by the step that finds it done.
+        let mut seen = BTreeSet::new();
+        let ids = self.ids.iter().map(String::as_str).filter(|id| seen.insert(*id)).collect();
+        let Self { yes: sure, dry_run, json, .. } = *self;
+        Repair { action, ids, filter: self.filter(), dry_run, sure, json }.run(way).await
     }
 
     /// The filter's parts by name.

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use http::Method;
@@ -21,7 +22,7 @@ use crate::admin::letters;
 use crate::admin::repair::{Action, repair};
 use crate::cli::healthcheck::reachable;
 use crate::cli::{BAD_CONFIG, Folder, NO};
-use crate::config::{Listen, Settings, Source, load_settings};
+use crate::config::{Listen, PLACEHOLDER, Settings, Source, load_settings, load_variables};
 use crate::spool::{DiskSpool, OpenError, Options, Spool as _, is_spool};
 
 use ask::{Address, AskError, Server, parse_address};
@@ -76,21 +77,28 @@ enum Ask {
 }
 
 impl Sidecar {
-    /// The admin listener that the flag or the configuration names.
+    /// The admin listener that the flag or the configuration names, and its token.
     fn server(&self, settings: Option<&Settings>) -> Server {
-        let address = self.admin.clone().unwrap_or_else(|| match settings.map(|settings| &settings.admin.listen) {
+        // A faulty outrigger.toml says nothing, while the sidecar goes on with what was in force before.
+        let alone = if settings.is_none() { load_variables(&self.source()) } else { None };
+        let admin = settings.or(alone.as_ref()).map(|settings| &settings.admin);
+        let address = self.admin.clone().unwrap_or_else(|| match admin.map(|admin| &admin.listen) {
             Some(Listen::Tcp(address)) => Address::Tcp(reachable(*address).to_string()),
             Some(Listen::Unix(path)) => Address::Unix(path.clone()),
             None => Address::Tcp(DEFAULT_ADDRESS.to_string()),
         });
         // A reference without a value is no token: the sidecar's answer says what is missing.
-        let strict = load_settings(&Source::new(&self.folder.dir));
-        Server { address, token: strict.and_then(|settings| settings.admin.token) }
+        let token = admin.and_then(|admin| admin.token.clone());
+        Server { address, token: token.filter(|token| !token.expose().contains(PLACEHOLDER)) }
     }
 
     /// `outrigger.toml`, as far as it can be known here: a reference of it may have its value where the sidecar runs alone.
     fn settings(&self) -> Option<Settings> {
-        load_settings(&Source { placeholders: true, ..Source::new(&self.folder.dir) })
+        load_settings(&self.source())
+    }
+
+    fn source(&self) -> Source {
+        Source { placeholders: true, ..Source::new(&self.folder.dir) }
     }
 
     /// The way to the dead letters, and a sentence about it for standard error.
@@ -124,11 +132,9 @@ impl Sidecar {
                 path.display()
             )));
         }
-        let options = Options {
-            bytes_max: settings.spool.bytes_max,
-            dead_letter_retention: settings.spool.dead_letter_retention,
-            ..Options::new(path)
-        };
+        // Who looks deletes nothing: what is too old goes when the sidecar starts.
+        let options =
+            Options { bytes_max: settings.spool.bytes_max, dead_letter_retention: Duration::MAX, ..Options::new(path) };
         let spool = DiskSpool::open(options).map_err(|error| match error {
             OpenError::Locked { path, pid } => {
                 let holder = pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
@@ -159,7 +165,14 @@ impl Way {
     /// Asks; both ways answer alike.
     async fn ask(&self, ask: &Ask) -> Result<Value, Refused> {
         let (spool, configured) = match self {
-            Self::Running(server) => return server.ask_for(ask).await.map_err(|error| Refused::no(error.to_string())),
+            Self::Running(server) => {
+                return server.ask_for(ask).await.map_err(|error| match error {
+                    AskError::Nobody(error) => {
+                        Refused::no(format!("nothing listens on {} any more: {error}", server.address))
+                    }
+                    error => Refused::no(error.to_string()),
+                });
+            }
             Self::Stopped(spool, configured) => (spool, configured),
         };
         let store = Store { spool: spool.as_ref(), configured: configured.clone(), now: Timestamp::now() };

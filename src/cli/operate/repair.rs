@@ -6,15 +6,15 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
 use serde_json::{Map, Value, json};
 
-use super::{Ask, Refused, Way};
+use super::{Ask, Refused, Way, show};
 use crate::admin::repair::{Action, IDS_MAX};
 use crate::cli::{Answer, FINE, NO, count};
 
 /// What is to be done.
 pub(super) struct Repair<'a> {
     pub(super) action: Action,
-    /// These, or else those that the filter's parts name.
-    pub(super) ids: &'a [String],
+    /// These, each once, or else those that the filter's parts name.
+    pub(super) ids: Vec<&'a str>,
     pub(super) filter: Map<String, Value>,
     /// Count, and change nothing.
     pub(super) dry_run: bool,
@@ -42,6 +42,9 @@ impl Repair<'_> {
         if self.action == Action::Drop && !self.dry_run && !self.sure && self.ids.len() != 1 {
             let mut counted = Totals::default();
             self.steps(way, true, Value::Null, &mut counted).await?;
+            if counted.matched == 0 {
+                return Ok(self.told(&counted));
+            }
             if counted.matched > 1 && !confirmed(counted.matched) {
                 let found = letters(counted.matched);
                 return Err(Refused::no(format!("this would drop {found}: say --yes, or look first with --dry-run")));
@@ -60,7 +63,7 @@ impl Repair<'_> {
         }
         let mut answer = self.told(&totals);
         if self.action == Action::Replay && totals.done > 0 && matches!(way, Way::Stopped(..)) {
-            answer.err.push_str("what was replayed goes out when the sidecar starts\n");
+            answer.after.push_str("what was replayed goes out when the sidecar starts\n");
         }
         Ok(answer)
     }
@@ -107,7 +110,7 @@ impl Repair<'_> {
         if self.json {
             let name = self.action.done();
             let out = json!({ "dry_run": self.dry_run, "matched": matched, name: done, "skipped": skipped, "missing": missing });
-            return Answer { out: format!("{out:#}\n"), err, code };
+            return Answer { out: show::json(&out), err, code, ..Answer::default() };
         }
         if *matched == 0 && missing.is_empty() {
             err.push_str("no dead letter matches: `outrigger dead-letters` lists them\n");
@@ -122,7 +125,7 @@ impl Repair<'_> {
             let _ = write!(out, "; {count} skipped: webhook `{webhook}` is not configured");
         }
         out.push('\n');
-        Answer { out, err, code }
+        Answer { out, err, code, ..Answer::default() }
     }
 }
 

@@ -8,9 +8,9 @@ use serde_json::Value;
 const DETAIL_CHARS_MAX: usize = 60;
 
 /// A table, or a sentence where there is nothing to list.
-pub(super) fn list(letters: &[Value]) -> String {
+pub(super) fn list(letters: &[Value], filtered: bool) -> String {
     if letters.is_empty() {
-        return "no dead letters\n".to_owned();
+        return if filtered { "no dead letter matches\n" } else { "no dead letters\n" }.to_owned();
     }
     let mut rows = vec![["DIED", "REASON", "ATTEMPTS", "EVENT", "ID", "LAST"].map(str::to_owned)];
     rows.extend(letters.iter().map(|letter| {
@@ -56,8 +56,27 @@ pub(super) fn one(letter: &Value) -> String {
     let _ = writeln!(out, "  reason    {}", text(letter, "reason"));
     let _ = writeln!(out, "  attempts  {}", letter["attempts"]);
     let _ = writeln!(out, "  last      {}", last(letter));
-    let _ = writeln!(out, "\n{:#}", letter["payload"]);
+    let _ = write!(out, "\n{}", json(&letter["payload"]));
     out
+}
+
+/// Indented JSON. What a terminal obeys stands in its strings alone, and is escaped there.
+pub(super) fn json(value: &Value) -> String {
+    let mut out = String::new();
+    for character in format!("{value:#}\n").chars() {
+        if character != '\n' && is_obeyed(character) {
+            let _ = write!(out, "\\u{:04x}", u32::from(character));
+        } else {
+            out.push(character);
+        }
+    }
+    out
+}
+
+/// Whether a terminal may do something else than to show it: control characters, and those that turn the direction of a text.
+fn is_obeyed(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// What the last attempt came to, in a line.
@@ -73,7 +92,7 @@ fn last(letter: &Value) -> String {
 /// A text, without characters that a terminal obeys.
 fn text(letter: &Value, member: &str) -> String {
     let text = letter[member].as_str().unwrap_or("-");
-    text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
+    text.chars().map(|character| if is_obeyed(character) { ' ' } else { character }).collect()
 }
 
 /// A time to the second, as `--since` takes it.
@@ -108,7 +127,8 @@ mod tests {
              2026-11-22T10:00:00Z  client_error  1         RequestGranted  evt_2_a      no attempt\n",
             "x".repeat(60)
         );
-        assert_eq!(list(&letters), expected);
-        assert_eq!(list(&[]), "no dead letters\n");
+        assert_eq!(list(&letters, true), expected);
+        assert_eq!(list(&[], false), "no dead letters\n");
+        assert_eq!(list(&[], true), "no dead letter matches\n");
     }
 }
