@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use toml::de::DeValue;
+
 use super::Limits;
 use crate::config::document::Report;
 use crate::config::quantity;
 use crate::config::reference::{Key, SIDECAR, WEBHOOK};
-use crate::config::table::{Table, excerpt};
+use crate::config::table::{Table, excerpt, shape};
 use crate::webhook::gate::{Breaker, Rate};
 use crate::webhook::retry::{Policy, StatusRule};
 
@@ -116,6 +118,11 @@ pub(super) fn limits(report: &mut Report, parent: &Table<'_>, base: Limits) -> L
 
 /// `rate`, as the time between two attempts.
 fn interval(report: &mut Report, table: &Table<'_>) -> Option<Duration> {
+    const FIX: &str = "write a number a second, minute or hour: \"10/s\", \"0.5/s\", \"30/m\", \"100/h\"";
+    if let Some(entry) = table.get("rate").filter(|entry| !matches!(entry.node.value, DeValue::String(_))) {
+        report.error(entry.node.at, format!("`{}` is {}", table.name("rate"), shape(entry.node.value)), FIX);
+        return None;
+    }
     let text = table.text(report, "rate")?;
     let found = quantity::interval(text.value);
     match found {
@@ -126,11 +133,7 @@ fn interval(report: &mut Report, table: &Table<'_>) -> Option<Duration> {
         }
         None => {
             let problem = format!("`{}` is \"{}\", which is no rate", table.name("rate"), excerpt(text.value));
-            report.error(
-                text.at,
-                problem,
-                "write a number a second, minute or hour: \"10/s\", \"0.5/s\", \"30/m\", \"100/h\"",
-            );
+            report.error(text.at, problem, FIX);
         }
     }
     found
