@@ -98,7 +98,7 @@ macro_rules! families {
 
 families! {
     BUILD_INFO = "build_info" ["version", "revision"] "gauge" "Version and source revision of the running binary; always 1.";
-    EVENTS_RECEIVED = "events_received_total" ["kind", "result"] "counter" "Events that came in, by kind and result: accepted, invalid or unavailable.";
+    EVENTS_RECEIVED = "events_received_total" ["kind", "result"] "counter" "Events that came in, by kind and result: accepted, repeated, invalid or unavailable.";
     EVENTS_UNMATCHED = "events_unmatched_total" ["kind"] "counter" "Accepted events that no webhook wanted.";
     EVENTS_FILTERED = "events_filtered_total" ["webhook"] "counter" "Events whose trigger fitted and that a filter kept out.";
     DELIVERIES = "deliveries_total" ["webhook", "outcome"] "counter" "Deliveries that came to their end: delivered or dead.";
