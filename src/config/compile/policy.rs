@@ -102,9 +102,11 @@ fn status_rules(report: &mut Report, table: &Table<'_>) -> BTreeMap<u16, StatusR
 pub(super) fn limits(report: &mut Report, parent: &Table<'_>, base: Limits) -> Limits {
     let Some(table) = parent.table(report, "limits") else { return base };
     table.refuse_unknown(report, keys_of(&table), &table.path);
+    // A burst goes with its rate: the one of the defaults is far too much for a webhook that is slower.
+    let own_rate = table.get("rate").is_some();
     let interval = interval(report, &table).or(base.interval);
     let burst = table.integer(report, "burst", BURST).and_then(|burst| u32::try_from(burst).ok());
-    if let (Some(entry), None, None) = (table.get("burst"), interval, table.get("rate")) {
+    if let (Some(entry), None, false) = (table.get("burst"), interval, own_rate) {
         let problem = format!("`{}` is given, and no `rate`", table.name("burst"));
         report.error(entry.key_at, problem, "add rate = \"10/s\", or remove the burst");
     }
@@ -112,7 +114,7 @@ pub(super) fn limits(report: &mut Report, parent: &Table<'_>, base: Limits) -> L
         concurrency: table.integer(report, "concurrency", CONCURRENCY).unwrap_or(base.concurrency),
         response_bytes_max: table.size(report, "response", RESPONSE_BYTES).unwrap_or(base.response_bytes_max),
         interval,
-        burst: burst.or(base.burst),
+        burst: burst.or(base.burst.filter(|_| !own_rate)),
     }
 }
 
