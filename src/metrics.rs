@@ -98,7 +98,7 @@ macro_rules! families {
 
 families! {
     BUILD_INFO = "build_info" ["version", "revision"] "gauge" "Version and source revision of the running binary; always 1.";
-    EVENTS_RECEIVED = "events_received_total" ["kind", "result"] "counter" "Events that came in, by kind and result: accepted, invalid or unavailable.";
+    EVENTS_RECEIVED = "events_received_total" ["kind", "result"] "counter" "Events that came in, by kind and result: accepted, repeated, invalid or unavailable.";
     EVENTS_UNMATCHED = "events_unmatched_total" ["kind"] "counter" "Accepted events that no webhook wanted.";
     EVENTS_FILTERED = "events_filtered_total" ["webhook"] "counter" "Events whose trigger fitted and that a filter kept out.";
     DELIVERIES = "deliveries_total" ["webhook", "outcome"] "counter" "Deliveries that came to their end: delivered or dead.";
@@ -113,7 +113,7 @@ families! {
     OLDEST_PENDING = "oldest_pending_seconds" ["webhook"] "gauge" "Age of the oldest delivery that is not settled; 0 when there is none.";
     DEAD_LETTERS = "dead_letters" ["webhook"] "gauge" "Dead letters kept in the spool.";
     DEAD_LETTERS_TOTAL = "dead_letters_total" ["webhook", "reason"] "counter" "Deliveries given up on, by reason.";
-    PAUSED = "webhook_paused" ["webhook", "cause"] "gauge" "1 while the webhook is paused for this cause and probes its target, else 0.";
+    PAUSED = "webhook_paused" ["webhook", "cause"] "gauge" "1 while the webhook is paused for this cause, else 0.";
     LAST_SUCCESS = "last_success_timestamp_seconds" ["webhook"] "gauge" "Unix time of the last accepted attempt; 0 before the first.";
     SPOOL_BYTES = "spool_bytes" [] "gauge" "Bytes that the spool holds on disk.";
     SPOOL_COMMIT = "spool_commit_duration_seconds" [] "histogram" "Time of one durable commit of the spool.";

@@ -198,7 +198,13 @@ pub const WEBHOOK: &[Key] = &[
     key("limits", "concurrency", Other, "`defaults.limits`", "Attempts at the same time."),
     key("limits", "response", Size, "`defaults.limits`", "How much of a response is read."),
     key("limits", "rate", Text, "`defaults.limits`", "How many attempts may begin a second, minute or hour: `10/s`."),
-    key("limits", "burst", Other, "`defaults.limits`", "How many may begin at once after a quiet time."),
+    key(
+        "limits",
+        "burst",
+        Other,
+        "`defaults.limits`, without a `rate` here",
+        "How many may begin at once after a quiet time.",
+    ),
     key("breaker", "failures", Other, "`defaults.breaker`", "Failures in a row after which the webhook pauses."),
     key(
         "breaker",

@@ -320,7 +320,8 @@ pub(super) fn excerpt(text: &str) -> String {
     short
 }
 
-fn shape(value: &DeValue<'_>) -> &'static str {
+/// What stands there, for a sentence that must not repeat it.
+pub(super) fn shape(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a text",
         DeValue::Integer(_) | DeValue::Float(_) => "a number",

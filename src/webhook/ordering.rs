@@ -17,7 +17,7 @@ pub enum Ordering {
     None,
     /// Deliveries whose events have the same value at a path go out in the order in which they were taken in.
     By {
-        /// Where the key stands. An event that has none waits for nobody.
+        /// Where the key stands. An event that has none, or null, waits for nobody.
         path: Path,
         /// How long a delivery may fail before the next one goes out.
         max_wait: Duration,
@@ -40,7 +40,7 @@ impl Ordering {
                     return Some(Lane::of(text.as_bytes()));
                 }
                 let payload = event.payload().ok()?;
-                let value = path.first(&payload)?;
+                let value = path.first(&payload).filter(|value| !value.is_null())?;
                 Some(
                     value
                         .as_str()
@@ -85,7 +85,8 @@ mod tests {
             ("$.data.id", r#"{"id":"no","data":{"i\u0064":"\u0061"}}"#, Some("a")),
             ("$.data.id", r#"{"data":{"id":17.50}}"#, Some("17.50")),
             ("$.data.id", r#"{"data":{"id":{"a":[1]}}}"#, Some(r#"{"a":[1]}"#)),
-            ("$.data.id", r#"{"data":{"id":null}}"#, Some("null")),
+            ("$.data.id", r#"{"data":{"id":null}}"#, None),
+            ("$.data.id", r#"{"data":{"id":"null"}}"#, Some("null")),
             ("$.data.id", r#"{"data":["id"]}"#, None),
             ("$.data.id", r#"{"data":{}}"#, None),
             ("$.data.id", r#"{"data":{"id":"a","id":"b"}}"#, Some("b")),

@@ -291,7 +291,7 @@ fn one_bad_payload_does_not_keep_a_webhook_paused() {
     wait_paused(&sidecar, "breaker", 1.0);
     post_many(&sidecar, 20);
     wait_delivered(&sidecar, 20.0);
-    assert_eq!(sidecar.metric("outrigger_pending_deliveries", &[("webhook", "hook")]), Some(1.0));
+    sidecar.wait_metric("outrigger_pending_deliveries", &[("webhook", "hook")], 1.0);
 }
 
 #[test]

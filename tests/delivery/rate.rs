@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use outrigger::config::{Source, load};
+use outrigger::webhook::gate::Rate;
+
 use super::{created, hook, settle};
 use crate::support::{receiver, sidecar};
 
@@ -61,4 +64,24 @@ fn what_a_rate_holds_back_for_too_long_expires() {
     }
     sidecar.wait_metric("outrigger_dead_letters_total", &[("webhook", "hook"), ("reason", "expired")], 3.0);
     assert_eq!(target.count(), 1);
+}
+
+#[test]
+fn a_burst_of_the_defaults_goes_with_their_rate_alone() {
+    let second = Duration::from_secs(1);
+    let cases = [
+        ("", Rate::new(second / 50, Some(100))),
+        ("limits.burst = 7", Rate::new(second / 50, Some(7))),
+        ("limits.rate = \"1/s\"", Rate::new(second, None)),
+        ("limits = { rate = \"1/s\", burst = 3 }", Rate::new(second, Some(3))),
+        ("limits.concurrency = 2", Rate::new(second / 50, Some(100))),
+    ];
+    for (limits, expected) in cases {
+        let written = sidecar()
+            .setting("defaults.limits = { rate = \"50/s\", burst = 100 }")
+            .webhook("hook", &hook("https://hooks.example.com/in", limits))
+            .write();
+        let snapshot = load(&Source::new(written.config())).snapshot.expect("no faults");
+        assert_eq!(snapshot.webhooks["hook"].rate, Some(expected), "{limits}");
+    }
 }

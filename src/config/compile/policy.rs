@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use toml::de::DeValue;
+
 use super::Limits;
 use crate::config::document::Report;
 use crate::config::quantity;
 use crate::config::reference::{Key, SIDECAR, WEBHOOK};
-use crate::config::table::{Table, excerpt};
+use crate::config::table::{Table, excerpt, shape};
 use crate::webhook::gate::{Breaker, Rate};
 use crate::webhook::retry::{Policy, StatusRule};
 
@@ -100,9 +102,11 @@ fn status_rules(report: &mut Report, table: &Table<'_>) -> BTreeMap<u16, StatusR
 pub(super) fn limits(report: &mut Report, parent: &Table<'_>, base: Limits) -> Limits {
     let Some(table) = parent.table(report, "limits") else { return base };
     table.refuse_unknown(report, keys_of(&table), &table.path);
+    // A burst goes with its rate: the one of the defaults is far too much for a webhook that is slower.
+    let own_rate = table.get("rate").is_some();
     let interval = interval(report, &table).or(base.interval);
     let burst = table.integer(report, "burst", BURST).and_then(|burst| u32::try_from(burst).ok());
-    if let (Some(entry), None, None) = (table.get("burst"), interval, table.get("rate")) {
+    if let (Some(entry), None, false) = (table.get("burst"), interval, own_rate) {
         let problem = format!("`{}` is given, and no `rate`", table.name("burst"));
         report.error(entry.key_at, problem, "add rate = \"10/s\", or remove the burst");
     }
@@ -110,12 +114,17 @@ pub(super) fn limits(report: &mut Report, parent: &Table<'_>, base: Limits) -> L
         concurrency: table.integer(report, "concurrency", CONCURRENCY).unwrap_or(base.concurrency),
         response_bytes_max: table.size(report, "response", RESPONSE_BYTES).unwrap_or(base.response_bytes_max),
         interval,
-        burst: burst.or(base.burst),
+        burst: burst.or(base.burst.filter(|_| !own_rate)),
     }
 }
 
 /// `rate`, as the time between two attempts.
 fn interval(report: &mut Report, table: &Table<'_>) -> Option<Duration> {
+    const FIX: &str = "write a number a second, minute or hour: \"10/s\", \"0.5/s\", \"30/m\", \"100/h\"";
+    if let Some(entry) = table.get("rate").filter(|entry| !matches!(entry.node.value, DeValue::String(_))) {
+        report.error(entry.node.at, format!("`{}` is {}", table.name("rate"), shape(entry.node.value)), FIX);
+        return None;
+    }
     let text = table.text(report, "rate")?;
     let found = quantity::interval(text.value);
     match found {
@@ -126,11 +135,7 @@ fn interval(report: &mut Report, table: &Table<'_>) -> Option<Duration> {
         }
         None => {
             let problem = format!("`{}` is \"{}\", which is no rate", table.name("rate"), excerpt(text.value));
-            report.error(
-                text.at,
-                problem,
-                "write a number a second, minute or hour: \"10/s\", \"0.5/s\", \"30/m\", \"100/h\"",
-            );
+            report.error(text.at, problem, FIX);
         }
     }
     found

@@ -201,7 +201,8 @@ impl Gate {
             return self.probe_ended(verdict, now, jitter);
         }
         if let Some(pause) = &mut self.pause {
-            if let (Cause::RateLimited, Some(asked)) = (pause.cause, verdict.asked) {
+            // Whenever the attempt began: what the target asks for now is for now.
+            if let Some(asked) = verdict.asked {
                 pause.next_probe = pause.next_probe.map(|at| at.max(now.saturating_add(asked)));
             }
             return None;
@@ -219,7 +220,7 @@ impl Gate {
                 Says::Faulty(cause) => return Some(self.begin_pause(cause, verdict, now, jitter)),
             }
         }
-        // Whenever the attempt began: what the target asks for now is for now.
+        // In a later epoch, too.
         let asks = verdict.asked.is_some_and(|asked| !asked.is_zero());
         asks.then(|| self.begin_pause(Cause::RateLimited, verdict, now, jitter))
     }
@@ -267,8 +268,10 @@ impl Gate {
     fn probe_ended(&mut self, verdict: Verdict, now: Duration, jitter: f64) -> Option<Change> {
         let mut pause = self.pause.take()?;
         pause.probing = false;
+        // A probe is due when it begins: if it is not now, another attempt was told a later time meanwhile.
+        let told_later = pause.next_probe.is_some_and(|at| at > now);
         let cause = match (verdict.says, verdict.asked) {
-            (Says::Works, None | Some(Duration::ZERO)) => {
+            (Says::Works, None | Some(Duration::ZERO)) if !told_later => {
                 self.epoch += 1;
                 return Some(resumed(&pause, now));
             }
@@ -276,13 +279,12 @@ impl Gate {
                 self.pause = Some(pause);
                 return None;
             }
-            (Says::Works, Some(_)) => Cause::RateLimited,
+            (Says::Works, _) => Cause::RateLimited,
             (Says::Fails, _) => pause.cause,
             (Says::Faulty(cause), _) => cause,
         };
         pause.failed_probes = if verdict.says == Says::Works { 0 } else { pause.failed_probes.saturating_add(1) };
         let wait = self.wait(cause, verdict, pause.failed_probes, jitter);
-        // Another attempt may have been told a later time meanwhile.
         pause.next_probe = wait.map(|wait| now.saturating_add(wait).max(pause.next_probe.unwrap_or_default()));
         let changed = pause.cause != cause;
         pause.cause = cause;

@@ -126,7 +126,7 @@ fn several_failures_in_flight_open_one_pause_and_say_nothing_afterwards() {
     assert!(end(&mut scene, faulty(Cause::AuthError)).is_some());
     let before = *scene.gate.pause().expect("it is paused");
     scene.now = ms(500);
-    for verdict in [faulty(Cause::AuthError), WORKS, FAILS, limited(60_000), faulty(Cause::Gone)] {
+    for verdict in [faulty(Cause::AuthError), WORKS, FAILS, limited(10), faulty(Cause::Gone)] {
         assert_eq!(end(&mut scene, verdict), None, "{verdict:?}");
         assert_eq!(scene.gate.pause(), Some(&before), "{verdict:?}");
     }
@@ -149,6 +149,26 @@ fn a_429_holds_all_for_as_long_as_it_says_and_then_one_goes_first() {
     scene.wait_for_probe(ms(4000));
     assert!(matches!(scene.attempt(WORKS), Some(Change::Resumed { cause: Cause::RateLimited, .. })));
     assert_eq!(scene.poll(), Poll::Open(usize::MAX));
+}
+
+#[test]
+fn what_is_asked_for_during_a_pause_is_kept_whatever_the_pause_is_for_and_though_a_probe_succeeds() {
+    let mut scene = Scene::new(terms());
+    let [first, second, third] = [scene.begin(), scene.begin(), scene.begin()];
+    assert!(scene.end(first, faulty(Cause::AuthError)).is_some());
+    scene.now = ms(500);
+    assert_eq!(scene.end(second, Verdict { says: Says::Fails, asked: Some(ms(5000)) }), None);
+    assert_eq!(scene.cause(), Some(Cause::AuthError));
+    scene.wait_for_probe(ms(5000));
+    let probe = scene.begin();
+    scene.now = ms(5600);
+    assert_eq!(scene.end(third, limited(3000)), None);
+    assert_eq!(scene.poll(), Poll::Held, "the probe is under way");
+    scene.now = ms(5700);
+    let goes_on = Change::Paused { cause: Cause::RateLimited, next_probe: Some(ms(8600)) };
+    assert_eq!(scene.end(probe, WORKS), Some(goes_on), "it was sent before the target asked for time");
+    scene.wait_for_probe(ms(2900));
+    assert_eq!(scene.attempt(WORKS), Some(Change::Resumed { cause: Cause::RateLimited, lasted: ms(8600) }));
 }
 
 #[test]
