@@ -93,13 +93,16 @@ fn through_bare_sqlite(events: &[Arc<Event>], group: usize) -> Duration {
                   CREATE TABLE events (seq INTEGER PRIMARY KEY, id BLOB NOT NULL, kind TEXT NOT NULL, type TEXT NOT NULL,
                     received_ms INTEGER NOT NULL, fanout INTEGER NOT NULL, payload BLOB NOT NULL);
                   CREATE TABLE deliveries (webhook INTEGER NOT NULL, due INTEGER NOT NULL, seq INTEGER NOT NULL,
-                    attempts INTEGER NOT NULL, PRIMARY KEY (webhook, due, seq)) WITHOUT ROWID;
-                  CREATE INDEX deferred ON deliveries (webhook, seq) WHERE due > 0;
+                    attempts INTEGER NOT NULL, lane INTEGER NOT NULL, since_ms INTEGER NOT NULL, failing_ms INTEGER NOT NULL,
+                    last TEXT, PRIMARY KEY (webhook, due, seq)) WITHOUT ROWID;
+                  CREATE INDEX deferred ON deliveries (webhook, seq) WHERE due > 0 AND since_ms = 0;
+                  CREATE INDEX replayed ON deliveries (webhook, since_ms, seq) WHERE since_ms > 0;
+                  CREATE INDEX lanes ON deliveries (webhook, lane, seq) WHERE lane <> 0;
                   INSERT INTO webhooks VALUES (1, 'bench', 0)";
     connection.execute_batch(tables).expect("tables");
     let prepare = |sql| connection.prepare(sql).expect("a statement");
     let mut add_event = prepare("INSERT INTO events VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6)");
-    let mut add_delivery = prepare("INSERT INTO deliveries VALUES (1, 0, ?1, 0)");
+    let mut add_delivery = prepare("INSERT INTO deliveries VALUES (1, 0, ?1, 0, ?2, 0, 0, NULL)");
     let mut drop_event = prepare("DELETE FROM events WHERE seq = ?1");
     let mut drop_delivery = prepare("DELETE FROM deliveries WHERE webhook = 1 AND due = 0 AND seq = ?1");
     let mut count = prepare("UPDATE webhooks SET pending = pending + ?1 WHERE id = 1");
@@ -113,7 +116,7 @@ fn through_bare_sqlite(events: &[Arc<Event>], group: usize) -> Duration {
             let received_ms = event.received_at.as_millisecond();
             let row = (seq, event.id.as_bytes(), &*event.kind, &*event.event_type, received_ms, &*event.raw);
             add_event.execute(row).expect("added");
-            add_delivery.execute([seq]).expect("added");
+            add_delivery.execute([seq, Lane::of(event.id.as_bytes()).get()]).expect("added");
             drop_delivery.execute([seq - size]).expect("settled");
             drop_event.execute([seq - size]).expect("settled");
         }

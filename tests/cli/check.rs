@@ -61,9 +61,7 @@ fn keys_without_effect_are_warned_about() {
     let sidecar = "[history]\nper_webhook = 7\n";
     let folder = folder(&[("webhooks/hook.toml", URL), ("outrigger.toml", sidecar)]);
     let run = outrigger(&["check", folder.path().to_str().unwrap()], &[], "").expect_code(0);
-    for key in ["history.per_webhook"] {
-        assert!(run.out.contains(&format!("warning: `{key}` has no effect yet")), "{}", run.out);
-    }
+    assert!(run.out.contains("warning: `history.per_webhook` has no effect yet"), "{}", run.out);
 }
 
 #[test]
