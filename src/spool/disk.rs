@@ -193,8 +193,8 @@ impl DiskSpool {
         });
         let (found, seq_last) = restore(&shared, &connection, options.dead_letter_retention)
             .map_err(|error| schema::refused(&options.path.join(schema::DATABASE), error))?;
-        let keys =
-            Keys::read(&connection).map_err(|error| schema::refused(&options.path.join(schema::DATABASE), error))?;
+        let keys = Keys::read(&connection, options.bytes_max)
+            .map_err(|error| schema::refused(&options.path.join(schema::DATABASE), error))?;
 
         let (reader, asks) = mpsc::channel();
         let setup = writer::Setup {

@@ -16,7 +16,8 @@
 //! - The deliveries of one [`Lane`] are leased one after the other in the order of their appends: the next when the one before
 //!   was delivered, became a dead letter, or left the lane ([`Settlement::Defer`] with `passed`). The order holds over
 //!   deferrals and openings. What is replayed stands outside.
-//! - A batch with a [`Key`] is kept once within the key's window, at most a million keys are known, the oldest are forgotten first.
+//! - A batch with a [`Key`] is kept once within the key's window, at most a million keys are known, in an eighth of the limit
+//!   of bytes; the oldest are forgotten first.
 //!   A repeat is known by a full spool, too.
 //! - Dropping a [`Lease`], also by a panic, gives the delivery back to the front of its queue.
 //! - [`Spool::settle`] consumes the lease, so settling twice does not compile. It resolves when the settlement is queued.

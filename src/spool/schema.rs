@@ -65,7 +65,8 @@ CREATE INDEX dead_events ON dead (event, webhook);
 CREATE INDEX dead_webhooks ON dead (webhook);
 CREATE INDEX dead_ages ON dead (died_ms);
 CREATE TABLE key_sets (
-  number INTEGER PRIMARY KEY, opened_ms INTEGER NOT NULL, window_ms INTEGER NOT NULL, keys INTEGER NOT NULL
+  number INTEGER PRIMARY KEY, opened_ms INTEGER NOT NULL, window_ms INTEGER NOT NULL, keys INTEGER NOT NULL,
+  bytes INTEGER NOT NULL
 ) STRICT;
 ";
 

@@ -263,7 +263,7 @@ impl Writer<'_> {
                 self.setup.seq_last = seq_before;
                 if appends.iter().any(|append| append.key.is_some()) {
                     // What was kept there of keys was undone; without the sets none is recognised, which a sender can bear.
-                    match Keys::read(self.connection) {
+                    match Keys::read(self.connection, self.setup.bytes_max) {
                         Ok(keys) => self.keys = keys,
                         Err(error) => tracing::warn!(%error, "the idempotency keys could not be read again"),
                     }

@@ -7,7 +7,8 @@ use crate::oracle::webhooks::{CONCURRENCY, FAILURES, PROBE, RETRY_MAX, SPECS, TI
 
 use super::{Case, Delivery, EVENT_CHARS, History, UNSETTLED_MAX, Violation};
 
-/// How long after its greatest age a delivery may still be seen: what was begun before, on a busy machine.
+/// How long after its greatest age an attempt may still begin: the clocks of the process and of this one are read at different
+/// moments, on a busy machine.
 const AGE_MARGIN: Duration = Duration::from_secs(1);
 /// How long after a `Retry-After` was sent attempts may begin that know nothing of it.
 const HOLD_GRACE: Duration = Duration::from_millis(250);
@@ -29,7 +30,12 @@ pub(super) fn judge(case: &mut Case<'_>) {
             }
         }
         if let (Some(max), Some(post)) = (SPECS[delivery.webhook].age_max, delivery.taken) {
-            let late = delivery.requests.iter().find(|request| request.at > post.ended + max + AGE_MARGIN);
+            // A request may be on its way for as long as an attempt may take; when that began is told by its process.
+            let begun = |request: &Request| match case.attempt_of(request) {
+                Some(attempt) => attempt.begun,
+                None => request.at.saturating_sub(TIMEOUT),
+            };
+            let late = delivery.requests.iter().find(|request| begun(request) > post.ended + max + AGE_MARGIN);
             if let Some(late) = late {
                 finds("age", format!("it was taken at {:?} and still sent at {:?}", post.ended, late.at));
             }

@@ -339,9 +339,18 @@ fn attempts_beyond_the_policy_are_found() {
     };
     check("as many", well(LIMITED, 1), many(4), &[]);
     check("one more", well(LIMITED, 1), many(5), &["attempts"]);
-    let old = |ms: u64| move |history: &mut History| history.requests[0].at = at(1000 + ms);
-    check("in time", well(AGING, 1), old(2000), &[]);
-    check("too old", well(AGING, 1), old(3500), &["age"]);
+    let old = |begun: Option<u64>, ms: u64| {
+        move |history: &mut History| {
+            history.requests[0].at = at(1000 + ms);
+            if let Some(begun) = begun {
+                history.attempts.push(attempt(&history.requests[0], 1000 + begun, 1001 + ms, false));
+            }
+        }
+    };
+    check("in time", well(AGING, 1), old(None, 2000), &[]);
+    check("begun in time", well(AGING, 1), old(Some(1900), 3500), &[]);
+    check("begun too late", well(AGING, 1), old(Some(3400), 3500), &["age"]);
+    check("too old for any attempt", well(AGING, 1), old(None, 9000), &["age"]);
 }
 
 #[test]
