@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::oracle::history::{Moment, Outage, Reply, Request};
+use crate::oracle::history::{Attempt, Moment, Outage, Reply, Request};
 use crate::oracle::webhooks::{CONCURRENCY, FAILURES, PROBE, RETRY_MAX, SPECS, TIMEOUT};
 
 use super::{Case, Delivery, EVENT_CHARS, History, UNSETTLED_MAX, Violation};
@@ -10,8 +10,9 @@ use super::{Case, Delivery, EVENT_CHARS, History, UNSETTLED_MAX, Violation};
 /// How long after its greatest age an attempt may still begin: the clocks of the process and of this one are read at different
 /// moments, on a busy machine.
 const AGE_MARGIN: Duration = Duration::from_secs(1);
-/// How long after a `Retry-After` was sent attempts may begin that know nothing of it.
-const HOLD_GRACE: Duration = Duration::from_millis(250);
+/// How long after an attempt that was answered with `Retry-After` others may begin that know nothing of it: those that the gate
+/// had let go, and that had to wait for a processor.
+const HOLD_GRACE: Duration = Duration::from_millis(150);
 /// How much closer together requests may arrive than they began.
 const JITTER: Duration = Duration::from_millis(300);
 
@@ -82,12 +83,13 @@ fn holds(case: &Case<'_>, requests: &[&Request]) -> Vec<Violation> {
         if edited(history, asked.webhook, asked.at, until) || history.may_be_lost(asked.webhook, asked.at) {
             continue;
         }
-        if paused_meanwhile(case, asked) {
+        let Some(own) = case.attempt_of(asked).filter(|own| !paused_meanwhile(case, own, asked.webhook)) else {
             continue;
-        }
+        };
         let early = requests[place..].iter().find(|request| {
-            let began = || case.attempt_of(request).is_some_and(|attempt| attempt.begun > asked.at + HOLD_GRACE);
-            request.life == asked.life && request.at > asked.at + HOLD_GRACE && request.at < until && began()
+            // The answer is known when its attempt has ended, which is when the wait begins.
+            let began = || case.attempt_of(request).is_some_and(|attempt| attempt.begun > own.ended + HOLD_GRACE);
+            request.life == asked.life && request.at < until && began()
         });
         if let Some(early) = early {
             found.push(Violation {
@@ -103,10 +105,9 @@ fn holds(case: &Case<'_>, requests: &[&Request]) -> Vec<Violation> {
     found
 }
 
-/// Whether the webhook may have paused for another cause while this request was under way: then its answer says nothing.
-fn paused_meanwhile(case: &Case<'_>, asked: &Request) -> bool {
-    let Some(own) = case.attempt_of(asked) else { return true };
-    let name = SPECS[asked.webhook].name;
+/// Whether the webhook may have paused for another cause while this attempt was under way: then its answer says nothing.
+fn paused_meanwhile(case: &Case<'_>, own: &Attempt, webhook: usize) -> bool {
+    let name = SPECS[webhook].name;
     case.history.attempts.iter().any(|attempt| {
         let same = attempt.id.get(EVENT_CHARS + 1..) == Some(name);
         same && attempt.failed && attempt.id != own.id && attempt.ended >= own.begun && attempt.ended <= own.ended
