@@ -149,7 +149,8 @@ fn probed(history: &History, outage: &Outage, requests: &[&Request]) -> Option<V
     // A closed request is sent once more at once on another connection.
     let copies =
         if inside.iter().any(|request| matches!(request.reply, Reply::Close | Reply::Garbage)) { 2 } else { 1 };
-    let most = copies * (lives * (FAILURES + CONCURRENCY) as usize + probes(to.saturating_sub(from)));
+    // What was accepted right before is answered while the first ones fail, and begins their row anew.
+    let most = copies * (lives * (2 * FAILURES + CONCURRENCY) as usize + probes(to.saturating_sub(from)));
     (inside.len() > most).then(|| Violation {
         rule: "probes",
         delivery: None,
