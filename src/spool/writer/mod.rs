@@ -3,6 +3,9 @@
 //! When a commit fails, the appends of its transaction are answered with an error and nothing of them is kept. The
 //! settlements are kept and tried again; their number is bounded, because their places in the inbox stay taken.
 
+mod burial;
+mod repair;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,15 +18,13 @@ use rusqlite::Connection;
 use crate::event::Event;
 
 use super::disk::Shared;
-use super::inbox::{Append, Burial, Doomed, Gather, Order, Repair};
+use super::inbox::{Append, Burial, Gather, Order};
 use super::keys::Keys;
-use super::ledger::{Aged, BLOCKED, Change, Ledger, Pending, Sort, due_of};
+use super::ledger::{Change, Ledger, due_of};
 use super::queue::{Key, Queue};
 use super::schema::{self, PAGE_BYTES};
 use super::{Appended, Settlement, SpoolError};
 
-/// Rows that one step of a burial looks at.
-const BURIAL_STEP: i64 = 256;
 /// Dead letters that one step of the retention drops.
 const RETENTION_STEP: i64 = 256;
 /// How often dead letters are looked through for old ones.
@@ -97,14 +98,6 @@ struct Written {
     blocked: HashSet<(i64, i64)>,
     /// Deliveries whose turn has come.
     released: Vec<(Arc<Queue>, Key)>,
-}
-
-/// What a repair came to.
-#[derive(Default)]
-struct Repaired {
-    touched: Touches,
-    made_due: Vec<(Arc<Queue>, Key)>,
-    count: u64,
 }
 
 /// Runs until the spool is closed and everything that was queued is written.
@@ -381,133 +374,6 @@ impl Writer<'_> {
         inbox.settled(metered);
         for (append, answer) in appends.into_iter().zip(answers) {
             inbox.answer(append, Ok(answer));
-        }
-    }
-
-    /// Makes something else of dead letters, in a transaction of its own. How many there were.
-    fn repair(&mut self, repair: &Repair) -> rusqlite::Result<u64> {
-        let queues: HashMap<i64, Arc<Queue>> =
-            self.setup.shared.queues().into_iter().map(|queue| (queue.id, queue)).collect();
-        let now_ms = Timestamp::now().as_millisecond();
-        self.ledger.begin()?;
-        let result = self.change_dead(repair, &queues, now_ms).and_then(|repaired| {
-            self.ledger.commit()?;
-            Ok(repaired)
-        });
-        let Repaired { touched, made_due, count } = result.inspect_err(|_| self.ledger.rollback())?;
-        for (queue, key) in made_due {
-            queue.made_due(key);
-        }
-        for Touched { queue, change, .. } in touched.into_values() {
-            add(&queue.pending, change.pending);
-            add(&queue.dead, change.dead);
-            self.stale.insert(queue.id, Arc::clone(&queue));
-            queue.wake();
-        }
-        self.measure();
-        Ok(count)
-    }
-
-    fn change_dead(
-        &mut self,
-        repair: &Repair,
-        queues: &HashMap<i64, Arc<Queue>>,
-        now_ms: i64,
-    ) -> rusqlite::Result<Repaired> {
-        let mut repaired = Repaired::default();
-        for number in &repair.numbers {
-            let (webhook, key) = if repair.replay {
-                self.ledger.replay(*number, now_ms)?.map(|(webhook, key)| (webhook, Some(key)))
-            } else {
-                self.ledger.forget(*number)?.map(|webhook| (webhook, None))
-            }
-            .unwrap_or_default();
-            // Every webhook with something in store has its queue; a number that is not there has no webhook.
-            let Some(queue) = queues.get(&webhook) else { continue };
-            repaired.count += 1;
-            let change = Change { pending: i64::from(repair.replay), dead: -1 };
-            touch(&mut repaired.touched, queue, change, true);
-            repaired.made_due.extend(key.map(|key| (Arc::clone(queue), key)));
-        }
-        for Touched { queue, change, .. } in repaired.touched.values() {
-            self.ledger.count(queue.id, &queue.webhook, *change)?;
-        }
-        Ok(repaired)
-    }
-
-    /// Turns the next rows of the first burial into orders.
-    fn step_burial(&mut self) {
-        // Claimed rows that cannot be written are many enough.
-        if self.retry_at.is_some() {
-            return;
-        }
-        let Some(burial) = self.burials.front_mut() else { return };
-        let id = burial.queue.id;
-        let rows = match burial.doomed {
-            Doomed::All { cursor } => self.ledger.pending(id, cursor, BURIAL_STEP),
-            Doomed::Older { sort, cursor, .. } => self.ledger.aged(id, sort, cursor, BURIAL_STEP),
-        };
-        let rows = match rows {
-            Ok(rows) => rows,
-            Err(error) => {
-                if let Some(burial) = self.burials.pop_front() {
-                    let _ = burial.reply.send(Err(SpoolError::unavailable(&error)));
-                }
-                return;
-            }
-        };
-        let mut ended = i64::try_from(rows.len()).is_ok_and(|rows| rows < BURIAL_STEP);
-        let at = Timestamp::now();
-        let first = self.orders.len();
-        for Pending { claim, since_ms } in rows {
-            // It was appended since, as may be all that follows: whoever buries does not run after those who append.
-            let is_new = claim.seq > burial.seq_max;
-            match &mut burial.doomed {
-                Doomed::All { cursor } => {
-                    let by_number = claim.due == 0 || claim.due == BLOCKED;
-                    *cursor = (claim.due, if is_new && by_number { i64::MAX } else { claim.seq });
-                }
-                Doomed::Older { older_than_ms, sort, .. }
-                    if since_ms >= *older_than_ms || (is_new && *sort != Sort::Replayed) =>
-                {
-                    ended = true;
-                    break;
-                }
-                Doomed::Older { cursor, .. } => *cursor = Aged { since_ms, seq: claim.seq },
-            }
-            if !is_new && burial.queue.claim((claim.due, claim.seq)) {
-                burial.claimed += 1;
-                let settlement = Settlement::Bury { reason: burial.reason, last: None, attempts: claim.attempts, at };
-                self.orders.push(Order { queue: Arc::clone(&burial.queue), claim, settlement, metered: false });
-            }
-        }
-        // What is blocked goes first: the one before it would make it due, and it would not be where it was found.
-        if let Some(orders) = self.orders.get_mut(first..) {
-            orders.sort_by_key(|order| order.claim.due != BLOCKED);
-        }
-        if !ended {
-            return;
-        }
-        match &mut burial.doomed {
-            // What was buried may have let others of its lane go, to before where this has looked.
-            Doomed::All { cursor } if burial.claimed > 0 => {
-                *cursor = (0, 0);
-                burial.claimed = 0;
-            }
-            Doomed::All { .. } => burial.drained = true,
-            Doomed::Older { sort, cursor, .. } => match sort.next() {
-                Some(next) => (*sort, *cursor) = (next, Aged::default()),
-                None => burial.drained = true,
-            },
-        }
-    }
-
-    /// Answers the first burial when it came to its end and all of it is written.
-    fn end_burial(&mut self) {
-        if self.orders.is_empty()
-            && let Some(burial) = self.burials.pop_front_if(|burial| burial.drained)
-        {
-            let _ = burial.reply.send(Ok(burial.count));
         }
     }
 
