@@ -17,7 +17,7 @@ use super::webhooks::{COUNT, SPECS};
 
 /// How long after an edit the former definition may still be seen: the edit's way into force on a busy machine, and an attempt
 /// that began before.
-pub(super) const EDIT_LAG: Duration = Duration::from_secs(4);
+pub(super) const EDIT_LAG: Duration = Duration::from_secs(6);
 /// How long before a kill an acceptance may have come and still not be committed.
 pub(super) const UNSETTLED_MAX: Duration = Duration::from_secs(2);
 /// Dead letters are dated to the millisecond, by another clock.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::oracle::history::{Attempt, Moment, Outage, Reply, Request};
 use crate::oracle::webhooks::{CONCURRENCY, FAILURES, PROBE, RETRY_MAX, SPECS, TIMEOUT};
 
-use super::{Case, Delivery, EVENT_CHARS, History, UNSETTLED_MAX, Violation};
+use super::{Case, DATE_MARGIN, Delivery, EVENT_CHARS, History, UNSETTLED_MAX, Violation};
 
 /// How long after its greatest age an attempt may still begin: the clocks of the process and of this one are read at different
 /// moments, on a busy machine.
@@ -83,13 +83,13 @@ fn holds(case: &Case<'_>, requests: &[&Request]) -> Vec<Violation> {
         if edited(history, asked.webhook, asked.at, until) || history.may_be_lost(asked.webhook, asked.at) {
             continue;
         }
-        let Some(own) = case.attempt_of(asked).filter(|own| !paused_meanwhile(case, own, asked.webhook)) else {
-            continue;
-        };
+        // An attempt that had ended before is an earlier one: that of this request died with its process.
+        let own = case.attempt_of(asked).filter(|own| own.ended + DATE_MARGIN >= asked.at);
+        let Some(own) = own.filter(|own| !paused_meanwhile(case, own, asked.webhook)) else { continue };
         let early = requests[place..].iter().find(|request| {
             // The answer is known when its attempt has ended, which is when the wait begins.
             let began = || case.attempt_of(request).is_some_and(|attempt| attempt.begun > own.ended + HOLD_GRACE);
-            request.life == asked.life && request.at < until && began()
+            request.life == asked.life && request.at > asked.at && request.at < until && began()
         });
         if let Some(early) = early {
             found.push(Violation {

@@ -368,6 +368,12 @@ fn haste_is_found() {
     check("Retry-After is obeyed", well(PACED, 1), obeyed(2010, 2011), &[]);
     check("Retry-After is not", well(PACED, 1), obeyed(1490, 1500), &["retry-after"]);
     check("it was on its way", well(PACED, 1), obeyed(1100, 1500), &[]);
+    let killed = |history: &mut History| {
+        obeyed(1490, 1500)(history);
+        // What is told is an attempt before it.
+        history.attempts[0] = attempt(&history.requests[0], 700, 900, true);
+    };
+    check("its attempt died with its process", well(PACED, 1), killed, &[]);
     let crowd = |gap: u64| {
         move |history: &mut History| {
             for (place, request) in history.requests.iter_mut().enumerate() {
