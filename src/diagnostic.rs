@@ -1,7 +1,11 @@
 //! Faults in what people wrote: where, what, and how to mend it.
 
+mod lint;
+
 use std::fmt;
 use std::ops::Range;
+
+pub use lint::Lint;
 
 /// A fault inside one text (a template, a path, a URL), before the file around that text is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +78,8 @@ fn floor(text: &str, offset: usize) -> usize {
 pub struct Diagnostic {
     /// Error or warning.
     pub level: Level,
+    /// Which lint it is of; `None` for a fault, which nobody can allow.
+    pub lint: Option<Lint>,
     /// The file, as a path from the configuration folder.
     pub file: String,
     /// Where in the file; `None` when the file as a whole is meant.
@@ -86,7 +92,8 @@ pub struct Diagnostic {
 
 impl Level {
     /// How it is printed.
-    fn word(self) -> &'static str {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Warning => "warning",
             Self::Error => "error",
@@ -95,10 +102,17 @@ impl Level {
 }
 
 impl Diagnostic {
+    /// What it begins with: `error`, or with its lint `warning[unknown-path]`.
+    #[must_use]
+    pub fn heading(&self) -> String {
+        let lint = self.lint.map(|lint| format!("[{lint}]")).unwrap_or_default();
+        format!("{}{lint}", self.level.as_str())
+    }
+
     /// All on one line and without the file's own text, in which a secret may stand: for logs.
     #[must_use]
     pub fn for_log(&self) -> String {
-        let level = self.level.word();
+        let level = self.heading();
         let place = self.place.as_ref().map(|place| format!(":{}:{}", place.line, place.column)).unwrap_or_default();
         let fix = self.fix.as_ref().map(|fix| format!("; fix: {fix}")).unwrap_or_default();
         format!("{level}: {}{place}: {}{fix}", self.file, self.problem)
@@ -110,8 +124,7 @@ const LINE_CHARS_MAX: usize = 160;
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let level = self.level.word();
-        writeln!(f, "{level}: {}", self.problem)?;
+        writeln!(f, "{}: {}", self.heading(), self.problem)?;
         let Some(place) = &self.place else {
             writeln!(f, "  --> {}", self.file)?;
             if let Some(fix) = &self.fix {
@@ -181,8 +194,9 @@ mod tests {
     #[test]
     fn a_diagnostic_shows_place_line_caret_and_fix() {
         let text = "url = 'x'\ntrigers = []\n";
-        let diagnostic = Diagnostic {
+        let mut diagnostic = Diagnostic {
             level: Level::Error,
+            lint: None,
             file: "webhooks/slack.toml".to_owned(),
             place: Some(Place::locate(text, 10..17)),
             problem: "unknown key `trigers`".to_owned(),
@@ -196,6 +210,9 @@ mod tests {
             diagnostic.for_log(),
             "error: webhooks/slack.toml:2:1: unknown key `trigers`; fix: did you mean `triggers`?"
         );
+        (diagnostic.level, diagnostic.lint) = (Level::Warning, Some(Lint::UnknownPath));
+        assert!(diagnostic.to_string().starts_with("warning[unknown-path]: unknown key"), "{diagnostic}");
+        assert!(diagnostic.for_log().starts_with("warning[unknown-path]: webhooks/slack.toml:2:1: "));
     }
 
     #[test]

@@ -140,13 +140,14 @@ fn show(diagnostics: &[Diagnostic], coloured: bool) -> String {
     let mut text = String::new();
     for diagnostic in diagnostics {
         let shown = diagnostic.to_string();
-        let (word, colour) = match diagnostic.level {
-            Level::Error => ("error:", "\x1b[1;31m"),
-            Level::Warning => ("warning:", "\x1b[1;33m"),
+        let colour = match diagnostic.level {
+            Level::Error => "\x1b[1;31m",
+            Level::Warning => "\x1b[1;33m",
         };
-        match shown.strip_prefix(word).filter(|_| coloured) {
+        let heading = diagnostic.heading();
+        match shown.strip_prefix(&heading).filter(|_| coloured) {
             Some(rest) => {
-                let _ = writeln!(text, "{colour}{word}\x1b[0m{rest}");
+                let _ = writeln!(text, "{colour}{heading}\x1b[0m{rest}");
             }
             None => {
                 let _ = writeln!(text, "{shown}");

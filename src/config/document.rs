@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::diagnostic::{Diagnostic, Fault, Level, Place};
+use crate::diagnostic::{Diagnostic, Fault, Level, Lint, Place};
 
 /// One text that people wrote: a file, or the value of an override.
 #[derive(Debug)]
@@ -109,33 +109,35 @@ pub(super) struct Report {
 impl Report {
     /// Something that keeps the configuration from being used.
     pub(super) fn error(&mut self, at: At<'_>, problem: impl Into<String>, fix: impl Into<String>) {
-        self.push(Level::Error, at, problem.into(), Some(fix.into()));
+        self.push(None, at, problem.into(), Some(fix.into()));
     }
 
     /// Something to look at.
-    pub(super) fn warning(&mut self, at: At<'_>, problem: impl Into<String>, fix: impl Into<String>) {
-        self.push(Level::Warning, at, problem.into(), Some(fix.into()));
+    pub(super) fn warning(&mut self, lint: Lint, at: At<'_>, problem: impl Into<String>, fix: impl Into<String>) {
+        self.push(Some(lint), at, problem.into(), Some(fix.into()));
     }
 
     /// A fault inside a text value.
     pub(super) fn fault(&mut self, text: &Text<'_>, fault: Fault) {
-        self.push(Level::Error, text.within(fault.at), fault.problem, fault.fix);
+        self.push(None, text.within(fault.at), fault.problem, fault.fix);
     }
 
     /// Something to look at inside a text value.
-    pub(super) fn doubt(&mut self, text: &Text<'_>, fault: Fault) {
-        self.push(Level::Warning, text.within(fault.at), fault.problem, fault.fix);
+    pub(super) fn doubt(&mut self, lint: Lint, text: &Text<'_>, fault: Fault) {
+        self.push(Some(lint), text.within(fault.at), fault.problem, fault.fix);
     }
 
     /// A fault of a file as a whole.
     pub(super) fn file_error(&mut self, file: impl Into<String>, problem: impl Into<String>, fix: impl Into<String>) {
         let (file, problem, fix) = (file.into(), problem.into(), Some(fix.into()));
-        self.diagnostics.push(Diagnostic { level: Level::Error, file, place: None, problem, fix });
+        self.diagnostics.push(Diagnostic { level: Level::Error, lint: None, file, place: None, problem, fix });
     }
 
-    fn push(&mut self, level: Level, at: At<'_>, problem: String, fix: Option<String>) {
+    /// What a lint found is a warning, all else is an error.
+    fn push(&mut self, lint: Option<Lint>, at: At<'_>, problem: String, fix: Option<String>) {
+        let level = if lint.is_some() { Level::Warning } else { Level::Error };
         let place = at.document.shown.then(|| Place::locate(&at.document.text, at.start..at.end));
-        self.diagnostics.push(Diagnostic { level, file: at.document.name.clone(), place, problem, fix });
+        self.diagnostics.push(Diagnostic { level, lint, file: at.document.name.clone(), place, problem, fix });
     }
 
     /// Whether something keeps the configuration from being used.

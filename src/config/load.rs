@@ -16,7 +16,7 @@ use crate::diagnostic::{Diagnostic, Level};
 use crate::webhook::Webhook;
 
 /// The sidecar's own file.
-const SIDECAR_FILE: &str = "outrigger.toml";
+pub(super) const SIDECAR_FILE: &str = "outrigger.toml";
 
 /// The largest configuration file, in bytes.
 pub const FILE_BYTES_MAX: u64 = 1024 * 1024;

@@ -3,6 +3,7 @@
 mod compile;
 mod document;
 mod index;
+mod lint;
 mod load;
 mod overrides;
 mod quantity;
@@ -14,6 +15,7 @@ mod table;
 mod tests;
 
 pub use index::Index;
+pub use lint::lint;
 pub use load::{
     Environment, FILE_BYTES_MAX, Loaded, NAME_CHARS_MAX, Source, WEBHOOKS_MAX, load, load_settings, load_variables,
     sort,
@@ -23,4 +25,4 @@ pub use read::text as read_text;
 pub use reference::{Key, SIDECAR, Shape, WEBHOOK, reference};
 pub use references::{PLACEHOLDER, REFERENCE_BYTES_MAX};
 pub use snapshot::{Admin, Egress, Ingest, Listen, Log, OnInvalidWebhook, Settings, Shutdown, Snapshot, Spool};
-pub use tests::{Expect, TestCase, TestEvent};
+pub use tests::{Expect, TestCase, TestEvent, TestResponse};

@@ -127,6 +127,7 @@ pub const SIDECAR: &[Key] = &[
         "\"10m\"",
         "Before a removed webhook's pending deliveries become dead letters.",
     ),
+    key("config", "allow", Other, "[]", "Lints of `check` that no file is warned about."),
     key("history", "per_webhook", Other, "100", "How many invocations of each webhook are kept."),
     key("shutdown", "grace", Duration, "\"25s\"", "How long attempts in flight may take to end."),
     key("shutdown", "delay", Duration, "\"0s\"", "How long ingest goes on after the signal."),
@@ -167,6 +168,7 @@ pub const WEBHOOK: &[Key] = &[
     key("", "body", Text, "", "The body's template; without it the event itself, and nothing for GET and DELETE."),
     key("", "body_file", Text, "", "A file beside this one that holds the body's template."),
     key("", "headers", Other, "", "Header names, each with its template."),
+    key("", "allow", Other, "[]", "Lints of `check` that this file is not warned about."),
     key("ordering", "key", Text, "", "JSONPath into the event: deliveries with the same value there go out in order."),
     key("ordering", "max_wait", Duration, "\"5m\"", "How long a delivery may fail before the next one goes out."),
     key("auth.bearer", "token", Text, "", "Sent as `Authorization: Bearer TOKEN`."),
@@ -223,10 +225,16 @@ pub const WEBHOOK: &[Key] = &[
         "",
         "A JSON file, as a path from the configuration folder, an inline table, or `{ sample = \"NAME\" }`. Required.",
     ),
+    key("tests.response", "status", Other, "200", "The status of the answer that the request gets, 200 to 599."),
+    key("tests.response", "headers", Other, "", "Its headers, such as `Retry-After`."),
+    key("tests.response", "body", Other, "", "Its body: a text as it is, anything else as its JSON."),
     key("tests.expect", "delivered", Other, "true", "Whether the webhook wants the event."),
     key("tests.expect", "body", Other, "", "The body, or for tables a part of it: objects may have more members."),
     key("tests.expect", "url", Text, "", "The URL; a referenced value is written `***`."),
     key("tests.expect", "headers", Other, "", "Headers that must be there; a referenced value is written `***`."),
+    key("tests.expect", "outcome", Text, "", "What the `response` comes to: `accepted` or `failed`."),
+    key("tests.expect", "reason", Text, "", "The Reason of a failure, such as `validation_failed`."),
+    key("tests.expect", "validators", Other, "", "The names of the validators that fail, all of them."),
 ];
 
 /// All files with their keys, in the order of the documentation.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::document::{At, Report, Text};
 use super::load::Source;
 use super::read;
-use crate::diagnostic::Fault;
+use crate::diagnostic::{Fault, Lint};
 use crate::secret::{MASK, Secret};
 
 /// What stands for a reference that has no value, where that is allowed: harmless in URLs, headers and bodies.
@@ -185,7 +185,8 @@ impl<'r, 's> Resolver<'r, 's> {
                 .text
                 .find(&reference)
                 .map_or(at, |start| At::new(at.document, start..start + reference.len()));
-            report.warning(place, problem, format!("{fix} before the webhook becomes active"));
+            let fix = format!("{fix} before the webhook becomes active");
+            report.warning(Lint::UnsetReference, place, problem, fix);
         }
     }
 }

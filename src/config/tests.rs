@@ -1,10 +1,14 @@
 //! `[[tests]]` of a webhook's file: what `check` runs.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 
+use crate::delivery::Reason;
 use crate::diagnostic::Place;
 
 /// One `[[tests]]` entry.
@@ -20,6 +24,8 @@ pub struct TestCase {
     pub place: Place,
     /// The event.
     pub event: TestEvent,
+    /// What the receiver answers, where the test goes that far.
+    pub response: Option<TestResponse>,
     /// What should come of it.
     pub expect: Expect,
 }
@@ -35,6 +41,17 @@ pub enum TestEvent {
     Sample(String),
 }
 
+/// What a test's receiver answers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TestResponse {
+    /// The status, 200 to 599.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The whole body, however long.
+    pub body: Bytes,
+}
+
 /// What should come of a test's event. What is not said is not asked.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Expect {
@@ -46,4 +63,10 @@ pub struct Expect {
     pub url: Option<String>,
     /// Headers that must be there; referenced values are `***`.
     pub headers: Vec<(String, String)>,
+    /// Whether the attempt is accepted or fails.
+    pub accepted: Option<bool>,
+    /// Why it fails; [`Reason::TemplateError`] needs no response.
+    pub reason: Option<Reason>,
+    /// The names of all validators that fail.
+    pub validators: Option<BTreeSet<String>>,
 }

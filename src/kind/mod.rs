@@ -4,6 +4,7 @@ mod builtin;
 pub mod decode;
 mod path;
 pub mod pluck;
+mod survey;
 pub mod value;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -112,6 +113,20 @@ impl Kind {
         self.types.iter().find(|known| self.bare(known) == bare).map(Arc::clone)
     }
 
+    /// Every way in which a payload may spell an event type that is given in canonical spelling.
+    #[must_use]
+    pub fn spellings(&self, canonical: &str) -> Vec<String> {
+        let bare = self.bare(canonical);
+        let longer = self.prefixes.iter().map(|prefix| format!("{prefix}{bare}"));
+        std::iter::once(bare.to_owned()).chain(longer).collect()
+    }
+
+    /// What the schema has at a path: a schema, or `None` where nothing is known about it. The error is that no event can have
+    /// anything there, as a fix in a sentence.
+    pub fn look_up(&self, path: &Path) -> Result<Option<&Value>, String> {
+        survey::look_up(&self.schema, path)
+    }
+
     /// The event type of a payload in canonical spelling where it is a known one, else as it came. `None` when the payload
     /// has no text at the type's path.
     #[must_use]
@@ -179,6 +194,8 @@ mod tests {
                 let found = request.sample(&older).map(|sample| sample.name.to_string());
                 assert_eq!(found, Some(format!("{canonical}.older")), "{older}");
             }
+            let spellings = request.spellings(&canonical);
+            assert_eq!(spellings, [name.to_owned(), format!("AccessRequest{name}"), canonical.clone()]);
         }
         for written in ["", "Deleted", "created", "Request", "RequestAccessRequestCreated", "requestCreated"] {
             assert_eq!(request.canonical(written), None, "{written}");
@@ -203,6 +220,7 @@ mod tests {
         let audit = kind("audit");
         assert_eq!(audit.canonical("RequestCreated").as_deref(), Some("RequestCreated"));
         assert_eq!(audit.canonical("anything at all").as_deref(), Some("anything at all"));
+        assert_eq!(audit.spellings("anything at all"), ["anything at all"]);
         assert_eq!(audit.canonical(""), None);
     }
 

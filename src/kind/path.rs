@@ -39,10 +39,12 @@ enum Plan {
 
 /// One step of a walk.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Step {
+pub(super) enum Step {
+    /// A member.
     Name(Box<str>),
-    /// From the end where negative.
+    /// An element, from the end where negative.
     Index(i64),
+    /// Every member or element.
     Wildcard,
 }
 
@@ -114,6 +116,20 @@ impl Path {
                 [Step::Name(name)] => Some(name),
                 _ => None,
             },
+            Plan::Query(_) => None,
+        }
+    }
+
+    /// Whether it leads to one value at most: it consists of names and indexes alone.
+    #[must_use]
+    pub fn is_singular(&self) -> bool {
+        self.steps().is_some_and(|steps| !steps.contains(&Step::Wildcard))
+    }
+
+    /// Its steps, when it consists of names, indexes and wildcards alone.
+    pub(super) fn steps(&self) -> Option<&[Step]> {
+        match &self.plan {
+            Plan::Walk(steps) => Some(steps),
             Plan::Query(_) => None,
         }
     }

@@ -109,9 +109,6 @@ fn template(
             return None;
         }
     };
-    for fault in judged.map(|judged| template.survey(&judged.kind.schema)).unwrap_or_default() {
-        report.doubt(text, fault);
-    }
     if format != Format::Json {
         return Some(Body::Text(template));
     }

@@ -5,7 +5,6 @@ use http::HeaderName;
 use crate::config::document::{At, Report};
 use crate::config::references::Resolver;
 use crate::config::table::Table;
-use crate::kind::Kind;
 use crate::template::{Format, Template};
 
 /// How many headers a webhook may set.
@@ -26,12 +25,11 @@ const FORBIDDEN: [&str; 11] = [
     "webhook-signature",
 ];
 
-/// Compiles `[headers]`. `auth` is the header that `[auth]` sets, `kind` that of the events.
+/// Compiles `[headers]`. `auth` is the header that `[auth]` sets.
 pub(super) fn headers(
     report: &mut Report,
     root: &Table<'_>,
     auth: Option<&HeaderName>,
-    kind: Option<&Kind>,
     resolver: &mut Resolver<'_, '_>,
 ) -> Vec<(HeaderName, Template)> {
     let Some(table) = root.table(report, "headers") else { return Vec::new() };
@@ -63,12 +61,7 @@ pub(super) fn headers(
             continue;
         }
         match Template::compile(text.value, Format::Text, &mut |reference| resolver.resolve_header(reference)) {
-            Ok(template) => {
-                for fault in kind.map(|kind| template.survey(&kind.schema)).unwrap_or_default() {
-                    report.doubt(&text, fault);
-                }
-                headers.extend(name.map(|name| (name, template)));
-            }
+            Ok(template) => headers.extend(name.map(|name| (name, template))),
             Err(faults) => {
                 for fault in faults {
                     report.fault(&text, fault);

@@ -9,12 +9,14 @@ use super::policy::{self, TIMEOUT};
 use super::{Compiled, Defaults, SidecarFile, kinds, parse};
 use crate::config::document::{At, Report, Text};
 use crate::config::load::FILE_BYTES_MAX;
+use crate::config::lint;
 use crate::config::overrides;
 use crate::config::read;
 use crate::config::reference::SIDECAR;
 use crate::config::references::{References, Resolver};
 use crate::config::snapshot::{Admin, Egress, Ingest, Listen, Log, OnInvalidWebhook, Settings, Shutdown, Spool};
 use crate::config::table::Table;
+use crate::diagnostic::Lint;
 use crate::secret::Secret;
 use crate::webhook::filter::Glob;
 
@@ -85,6 +87,7 @@ impl<'f, 't: 'f> Sections<'f, 't, '_, '_> {
         let words = [("refuse", OnInvalidWebhook::Refuse), ("quarantine", OnInvalidWebhook::Quarantine)];
         let on_invalid_webhook =
             config.choice(report, "on_invalid_webhook", &words).unwrap_or(OnInvalidWebhook::Refuse);
+        lint::allowed(report, &config);
         let removal_grace = config.duration(report, "removal_grace", REMOVAL_GRACE).unwrap_or(Duration::from_mins(10));
         let history = self.section(report, "history");
         let history_per_webhook = history
@@ -235,7 +238,8 @@ impl<'f, 't: 'f> Sections<'f, 't, '_, '_> {
 
 fn warn_without_effect(report: &mut Report, table: &Table<'_>, key: &str, differs: bool) {
     if let Some(entry) = table.get(key).filter(|_| differs) {
-        report.warning(entry.key_at, format!("`{}` has no effect yet", table.name(key)), "remove it until it has");
+        let problem = format!("`{}` has no effect yet", table.name(key));
+        report.warning(Lint::NoEffect, entry.key_at, problem, "remove it until it has");
     }
 }
 

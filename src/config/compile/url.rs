@@ -10,7 +10,6 @@ use crate::config::document::{Report, Text};
 use crate::config::references::{PLACEHOLDER, Piece, Resolver, pieces, unclosed};
 use crate::config::snapshot::Egress;
 use crate::diagnostic::Fault;
-use crate::kind::Kind;
 use crate::secret::MASK;
 use crate::template::{Format, Template};
 use crate::webhook::Url;
@@ -28,7 +27,6 @@ const LABEL_BYTES_MAX: usize = 63;
 pub(super) fn url(
     report: &mut Report,
     text: &Text<'_>,
-    kind: Option<&Kind>,
     resolver: &mut Resolver<'_, '_>,
     egress: Option<&Egress>,
 ) -> Option<Url> {
@@ -40,7 +38,7 @@ pub(super) fn url(
         }
     };
     let authority = authority(&head);
-    let path = path(report, text, &head, kind, resolver);
+    let path = path(report, text, &head, resolver);
     match authority.and_then(|(host, port)| allowed(&head, host, port, egress)) {
         Ok((host, port)) => path.map(|path| Url { host, port, templated: !path.is_fixed(), path }),
         Err(fault) => {
@@ -226,7 +224,6 @@ fn path(
     report: &mut Report,
     text: &Text<'_>,
     head: &Head,
-    kind: Option<&Kind>,
     resolver: &mut Resolver<'_, '_>,
 ) -> Option<Template> {
     let rest = text.value.get(head.rest..).unwrap_or_default();
@@ -273,12 +270,7 @@ fn path(
         Fault { at, ..fault }
     };
     match Template::compile(&source, Format::Url, &mut |name| resolver.resolve_shown(name)) {
-        Ok(template) => {
-            for fault in kind.map(|kind| template.survey(&kind.schema)).unwrap_or_default() {
-                report.doubt(text, placed(fault));
-            }
-            Some(template).filter(|_| clean)
-        }
+        Ok(template) => Some(template).filter(|_| clean),
         Err(faults) => {
             for fault in faults {
                 report.fault(text, placed(fault));

@@ -9,6 +9,7 @@ use http::Method;
 use super::body::Judged;
 use super::{Around, auth, body, conditions, headers, ordering, parse, policy, refuse_unsupported, testcases, url};
 use crate::config::document::{At, Document, Report};
+use crate::config::lint;
 use crate::config::reference::WEBHOOK;
 use crate::config::references::{References, Resolver};
 use crate::config::table::{Table, list};
@@ -50,7 +51,7 @@ pub(in crate::config) fn webhook(
     let triggers = triggers(report, &root, kind.as_deref());
     let method = method(report, &root);
     let url = match root.text(report, "url") {
-        Some(text) => url::url(report, &text, kind.as_deref(), &mut resolver, around.compiled.egress.as_ref()),
+        Some(text) => url::url(report, &text, &mut resolver, around.compiled.egress.as_ref()),
         None if root.get("url").is_none() => {
             report.error(root.at, "the webhook has no `url`", "add url = \"https://…\"");
             None
@@ -58,7 +59,7 @@ pub(in crate::config) fn webhook(
         None => None,
     };
     let auth = auth::auth(report, &root, &mut resolver);
-    let headers = headers::headers(report, &root, auth.as_ref().map(|(name, _)| name), kind.as_deref(), &mut resolver);
+    let headers = headers::headers(report, &root, auth.as_ref().map(|(name, _)| name), &mut resolver);
     let content_type = body::content_type(report, &root);
     let strict = root.boolean(report, "strict").unwrap_or(false);
     let defaults = &around.compiled.defaults;
@@ -74,7 +75,8 @@ pub(in crate::config) fn webhook(
     let limits = policy::limits(report, &root, defaults.limits);
     let breaker = policy::breaker(report, &root, defaults.breaker);
     let ordering = ordering::ordering(report, &root, kind.as_deref());
-    tests.extend(testcases::tests(test_report, &root, &name, around.dir));
+    tests.extend(testcases::tests(test_report, &root, &name, around.dir, &validators));
+    lint::allowed(report, &root);
     resolver.report_unset(report, root.at);
 
     (&document.text, format!("{defaults:?}"), format!("{kind:?}")).hash(&mut resolver.hasher);

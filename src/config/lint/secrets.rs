@@ -1,0 +1,187 @@
+//! `plain-secret`: a secret that is typed in clear, where git and everybody who reads it has it.
+
+use std::ops::Range;
+
+use crate::config::document::{At, Report, Text};
+use crate::config::references::{Piece, pieces};
+use crate::config::table::Table;
+use crate::diagnostic::Lint;
+
+/// What a header's name holds whose value is a secret.
+const SECRET_HEADERS: [&str; 8] =
+    ["authorization", "token", "secret", "password", "api-key", "apikey", "api_key", "access-key"];
+
+/// Values of such headers that are no secrets, though they are typed.
+const NO_SECRETS: [&str; 8] = ["no-check", "nocheck", "fetch", "required", "true", "false", "none", "1"];
+
+/// The names of query parameters whose values are secrets, in lower case.
+const SECRET_PARAMETERS: [&str; 13] = [
+    "token",
+    "sig",
+    "signature",
+    "key",
+    "secret",
+    "password",
+    "apikey",
+    "api_key",
+    "api-key",
+    "accesstoken",
+    "access_token",
+    "clienttoken",
+    "client_token",
+];
+
+/// URLs that are secrets as a whole: what stands behind this part of them is not for everybody.
+const SECRET_URLS: [&str; 5] = [
+    "://hooks.slack.com/services/",
+    "://hooks.slack.com/triggers/",
+    ".webhook.office.com/webhookb2/",
+    "://discord.com/api/webhooks/",
+    "://discordapp.com/api/webhooks/",
+];
+
+/// Where `[auth]` holds secrets.
+const SECRET_FIELDS: [(&str, &str); 4] =
+    [("bearer", "token"), ("basic", "password"), ("api_key", "value"), ("oauth2", "client_secret")];
+
+/// Reports what is typed in `outrigger.toml`, and gives back where.
+pub(super) fn of_sidecar(report: &mut Report, root: &Table<'_>) -> Vec<Range<usize>> {
+    let mut secrets = Secrets { report, found: Vec::new() };
+    for name in ["ingest", "admin"] {
+        if let Some(table) = quiet(root, name) {
+            secrets.field(&table, "token");
+        }
+    }
+    secrets.found
+}
+
+/// Reports what is typed in a webhook's file, and gives back where.
+pub(super) fn of_webhook(report: &mut Report, root: &Table<'_>) -> Vec<Range<usize>> {
+    let mut secrets = Secrets { report, found: Vec::new() };
+    if let Some(url) = text(root, "url") {
+        secrets.url(&url);
+    }
+    if let Some(auth) = quiet(root, "auth") {
+        for (way, key) in SECRET_FIELDS {
+            if let Some(table) = quiet(&auth, way) {
+                secrets.field(&table, key);
+            }
+        }
+    }
+    if let Some(headers) = quiet(root, "headers") {
+        for entry in &headers.entries {
+            let name = entry.name.to_lowercase();
+            if SECRET_HEADERS.iter().any(|part| name.contains(part)) {
+                secrets.field(&headers, entry.name);
+            }
+        }
+    }
+    secrets.found
+}
+
+/// A table under a table. What has another shape is a fault, which has been reported.
+fn quiet<'t>(table: &Table<'t>, key: &str) -> Option<Table<'t>> {
+    table.table(&mut Report::default(), key)
+}
+
+fn text<'t>(table: &Table<'t>, key: &str) -> Option<Text<'t>> {
+    table.text(&mut Report::default(), key)
+}
+
+struct Secrets<'r> {
+    report: &'r mut Report,
+    found: Vec<Range<usize>>,
+}
+
+impl Secrets<'_> {
+    fn found(&mut self, at: At<'_>, what: &str) {
+        let problem = format!("{what} is typed in clear");
+        let fix = "write ${env:NAME} or ${file:PATH} instead, and replace the secret: whoever has read the file has it";
+        self.report.warning(Lint::PlainSecret, at, problem, fix);
+        self.found.push(at.start..at.end);
+    }
+
+    /// A key whose value is a secret.
+    fn field(&mut self, table: &Table<'_>, key: &str) {
+        let Some(value) = text(table, key) else { return };
+        let word = value.value.trim();
+        if is_typed(word) && !NO_SECRETS.contains(&&*word.to_lowercase()) {
+            self.found(value.at, &format!("the secret `{}`", table.name(key)));
+        }
+    }
+
+    /// A URL that is a secret, or whose query holds one.
+    fn url(&mut self, url: &Text<'_>) {
+        let lower = url.value.to_ascii_lowercase();
+        let ends = SECRET_URLS.iter().filter_map(|part| lower.find(part).map(|at| at + part.len()));
+        if let Some(start) = ends.min()
+            && url.value.get(start..).is_some_and(is_typed)
+        {
+            return self.found(url.within(start..url.value.len()), "the URL's path, which is a secret,");
+        }
+        let Some(query) = lower.find('?') else { return };
+        let mut start = query + 1;
+        for pair in lower.get(start..).unwrap_or_default().split('&') {
+            let end = start + pair.len();
+            if let Some((name, value)) = pair.split_once('=')
+                && SECRET_PARAMETERS.contains(&name)
+                && is_typed(value)
+            {
+                self.found(url.within(end - value.len()..end), &format!("the secret `{name}` of the URL's query"));
+            }
+            start = end + 1;
+        }
+    }
+}
+
+/// Whether all of a text stands in the file: no reference and no event has a part in it.
+fn is_typed(text: &str) -> bool {
+    let literal = |piece: Piece<'_>| matches!(piece, Piece::Literal(_) | Piece::Dollar(_));
+    !text.is_empty() && !text.contains("{{") && pieces(text).into_iter().all(literal)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "unwrap is for tests")]
+mod tests {
+    use toml::de::DeTable;
+
+    use crate::config::document::Document;
+
+    use super::*;
+
+    /// What is found in a webhook's file.
+    fn found(text: &str) -> Vec<String> {
+        let document = Document { name: "x".to_owned(), text: text.to_owned(), shown: true };
+        let table = DeTable::parse(&document.text).unwrap();
+        let root = Table::new(&document, String::new(), At::new(&document, 0..0), table.get_ref());
+        let mut report = Report::default();
+        let found = of_webhook(&mut report, &root).into_iter().map(|at| text[at].to_owned()).collect();
+        assert!(report.diagnostics.iter().all(|one| one.lint == Some(Lint::PlainSecret)));
+        found
+    }
+
+    #[test]
+    fn what_is_typed_is_found_and_what_is_referred_to_is_not() {
+        let cases: [(&str, &[&str]); 16] = [
+            ("auth.bearer.token = 'abc'", &["'abc'"]),
+            ("auth.bearer.token = '${env:T}'", &[]),
+            ("auth.bearer.token = 'v1-${file:t}'", &[]),
+            ("auth.bearer.token = '$${env:T}'", &["'$${env:T}'"]),
+            ("auth.basic = { username = 'ana', password = 'p' }", &["'p'"]),
+            ("auth.api_key = { header = 'x-k', value = \"v\" }", &["\"v\""]),
+            ("headers.Authorization = 'Splunk 123'", &["'Splunk 123'"]),
+            ("headers.X-Api-Key = 'k'\nheaders.x-auth-token = 't'", &["'k'", "'t'"]),
+            ("headers.x-atlassian-token = 'no-check'\nheaders.x-csrf-token = 'fetch'", &[]),
+            ("headers.x-request-token = '{{data.id}}'\nheaders.x-team = 'sre'\nheaders.x-secret = ''", &[]),
+            ("url = 'https://hooks.slack.com/services/T0/B0/X0'", &["T0/B0/X0"]),
+            ("url = 'https://hooks.slack.com/services/${env:S}'", &[]),
+            ("url = 'https://HOOKS.slack.com/services/T0/${env:S}'", &[]),
+            ("url = 'https://a.workflows.okta.com/api/flo/f/invoke?x=1&clientToken=abc&sig='", &["abc"]),
+            ("url = 'https://a.example/?token=${env:T}&key={{data.id}}&monkey=1'", &[]),
+            ("url = '${env:U}'", &[]),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(found(text), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! What a kind's schema has at a JSONPath.
+
+use serde_json::{Map, Value};
+
+use crate::diagnostic::nearest;
+
+use super::path::{Path, Step};
+
+/// The schema of the values at a path; `None` where nothing is known about them. The error is what there is instead.
+pub(super) fn look_up<'s>(schema: &'s Value, path: &Path) -> Result<Option<&'s Value>, String> {
+    let Some(steps) = path.steps() else { return Ok(None) };
+    let mut known = schema;
+    for step in steps {
+        match next(known, step)? {
+            Some(schema) => known = schema,
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(known))
+}
+
+fn next<'s>(schema: &'s Value, step: &Step) -> Result<Option<&'s Value>, String> {
+    if let Some(items) = schema.get("items") {
+        return match step {
+            Step::Name(name) => Err(format!("it is a list there: write `[*].{name}` for every one in it, or `[0].{name}`")),
+            Step::Index(_) | Step::Wildcard => Ok(Some(items)),
+        };
+    }
+    match (step, schema.get("properties").and_then(Value::as_object)) {
+        (Step::Name(name), Some(properties)) => member(schema, properties, name),
+        (Step::Name(name), None) if is_plain(schema) => {
+            Err(format!("leave `.{name}` out: there is one value, without members"))
+        }
+        (Step::Index(index), properties) if properties.is_some() || is_plain(schema) => {
+            Err(format!("leave `[{index}]` out: it is no list there"))
+        }
+        (Step::Wildcard, None) if is_plain(schema) => Err("leave the `*` out: there is one value".to_owned()),
+        _ => Ok(None),
+    }
+}
+
+fn member<'s>(schema: &Value, properties: &'s Map<String, Value>, name: &str) -> Result<Option<&'s Value>, String> {
+    if let Some(property) = properties.get(name) {
+        return Ok(Some(property));
+    }
+    if schema.get("additionalProperties") != Some(&Value::Bool(false)) {
+        return Ok(None);
+    }
+    if let Some(near) = nearest(name, properties.keys().map(String::as_str)) {
+        return Err(format!("did you mean `{near}`?"));
+    }
+    let names: Vec<_> = properties.keys().map(|name| format!("`{name}`")).collect();
+    Err(format!("instead of `{name}` there are {}", names.join(", ")))
+}
+
+/// Whether only values without members are allowed.
+fn is_plain(schema: &Value) -> bool {
+    let plain = |name: &Value| matches!(name.as_str(), Some("string" | "number" | "integer" | "boolean" | "null"));
+    match schema.get("type") {
+        Some(Value::Array(names)) => names.iter().all(plain),
+        Some(name) => plain(name),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "unwrap is for tests")]
+mod tests {
+    use crate::kind::Kind;
+
+    use super::*;
+
+    #[test]
+    fn a_path_is_known_unknown_or_not_there() {
+        let kinds = Kind::builtin();
+        let request = kinds.iter().find(|kind| &*kind.name == "request").unwrap();
+        for (path, expected) in [
+            ("$", Ok("object")),
+            ("$.data.id", Ok("string")),
+            ("$.data.access_groups[*].integration.name", Ok("string")),
+            ("$.data.access_groups[0]", Ok("object")),
+            ("$.data.custom_fields.team.lead", Err(None)),
+            ("$..id", Err(None)),
+            ("$.data.idd", Err(Some("did you mean `id`?"))),
+            ("$.data.id.x", Err(Some("leave `.x` out: there is one value, without members"))),
+            ("$.data.id[0]", Err(Some("leave `[0]` out: it is no list there"))),
+            ("$.data.id[*]", Err(Some("leave the `*` out: there is one value"))),
+            ("$.data[0]", Err(Some("leave `[0]` out: it is no list there"))),
+            (
+                "$.data.approvals.status",
+                Err(Some("it is a list there: write `[*].status` for every one in it, or `[0].status`")),
+            ),
+            ("$.zebra", Err(Some("instead of `zebra` there are `event_type`, `event_time`, `data`"))),
+        ] {
+            let path = Path::parse(path).unwrap();
+            match (request.look_up(&path), expected) {
+                (Ok(Some(schema)), Ok(name)) => assert_eq!(schema["type"], name, "{path:?}"),
+                (Ok(None), Err(None)) => {}
+                (Err(fix), Err(Some(wanted))) => assert_eq!(fix, wanted, "{path:?}"),
+                (found, _) => panic!("{path:?} is {found:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn every_kind_has_what_it_names_itself() {
+        for kind in Kind::builtin() {
+            let named = [Some(&kind.type_path), kind.id_path.as_ref(), kind.time_path.as_ref()];
+            for path in named.into_iter().flatten().chain(kind.fields.values()) {
+                assert!(kind.look_up(path).is_ok(), "{} has no {}", kind.name, path.text());
+            }
+        }
+    }
+}
