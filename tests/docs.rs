@@ -5,6 +5,7 @@
 
 use outrigger::config::{Key, Shape, reference};
 use outrigger::delivery::{Cause, Reason};
+use outrigger::diagnostic::Lint;
 use outrigger::kind::Kind;
 use outrigger::metrics::FAMILIES;
 use outrigger::template::{Format, Template};
@@ -17,6 +18,7 @@ use crate::cli::{folder, outrigger};
 use crate::support::{receiver, sidecar};
 
 const README: &str = include_str!("../README.md");
+const LINTS: &str = include_str!("../docs/lints.md");
 const TEMPLATES: &str = include_str!("../docs/templates.md");
 const OPERATIONS: &str = include_str!("../docs/operations.md");
 
@@ -319,11 +321,43 @@ fn every_piece_of_configuration_in_the_guides_is_good() {
                 folder(&[("webhooks/hook.toml", &format!("{hook}{piece}"))])
             };
             let run = outrigger(&["check", "--placeholders", folder.path().to_str().unwrap()], &[], "").expect_code(0);
-            assert_eq!(run.out, "1 webhook, 0 tests passed, 0 failed\n", "{guide}:\n{piece}");
+            let tests = piece.matches("[[tests]]").count();
+            assert_eq!(run.out, format!("1 webhook, {tests} tests passed, 0 failed\n"), "{guide}:\n{piece}");
             count += 1;
         }
     }
-    assert_eq!(count, 4);
+    assert_eq!(count, 5);
+}
+
+/// What `check --strict` finds in a piece of the guide to lints: their names.
+fn lints_of(lint: Lint, piece: &str) -> Vec<String> {
+    let hook = "url = \"https://hooks.example.com/hook\"\n";
+    let folder = match lint {
+        Lint::NoEffect => folder(&[("outrigger.toml", piece), ("webhooks/hook.toml", hook)]),
+        Lint::EqualWebhooks => {
+            let first = piece.replace("allow", "# allow");
+            folder(&[("webhooks/first.toml", &first), ("webhooks/second.toml", piece)])
+        }
+        _ => folder(&[("webhooks/hook.toml", piece)]),
+    };
+    let flags: &[&str] = if lint == Lint::UnsetReference { &[] } else { &["--placeholders"] };
+    let arguments = [&["check", "--strict", "--json"], flags, &[folder.path().to_str().unwrap()]].concat();
+    let found = json(&outrigger(&arguments, &[], "").out);
+    assert!(found["webhooks"].is_u64(), "{found}");
+    found["diagnostics"].as_array().unwrap().iter().map(|one| one["lint"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn every_lint_is_in_the_guide_with_an_example_and_its_mend() {
+    let sections: Vec<(&str, &str)> =
+        LINTS.split("\n## `").skip(1).map(|section| section.split_once("`\n").unwrap()).collect();
+    let named: Vec<&str> = sections.iter().map(|(name, _)| *name).collect();
+    assert_eq!(named, Lint::ALL.map(Lint::as_str));
+    for (lint, (_, section)) in Lint::ALL.into_iter().zip(sections) {
+        let [wrong, right] = blocks(section, "```toml")[..] else { panic!("{lint} has not two examples") };
+        assert_eq!(lints_of(lint, wrong), [lint.as_str()], "{wrong}");
+        assert_eq!(lints_of(lint, right), Vec::<String>::new(), "{right}");
+    }
 }
 
 #[test]

@@ -22,7 +22,9 @@ pub(super) fn look_up<'s>(schema: &'s Value, path: &Path) -> Result<Option<&'s V
 fn next<'s>(schema: &'s Value, step: &Step) -> Result<Option<&'s Value>, String> {
     if let Some(items) = schema.get("items") {
         return match step {
-            Step::Name(name) => Err(format!("it is a list there: write `[*].{name}` for every one in it, or `[0].{name}`")),
+            Step::Name(name) => {
+                Err(format!("it is a list there: write `[*].{name}` for every one in it, or `[0].{name}`"))
+            }
             Step::Index(_) | Step::Wildcard => Ok(Some(items)),
         };
     }

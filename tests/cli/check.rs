@@ -49,11 +49,13 @@ fn an_inactive_webhook_may_lack_its_secrets() {
     let folder = folder(&[("webhooks/hook.toml", &hook)]);
     let run = outrigger(&["check", folder.path().to_str().unwrap()], &[], "").expect_code(0);
     assert!(
-        run.out.starts_with("warning: the environment variable `LATER` is not set\n --> webhooks/hook.toml:4:21\n"),
+        run.out.starts_with(
+            "warning[unset-reference]: the environment variable `LATER` is not set\n --> webhooks/hook.toml:4:21\n"
+        ),
         "{}",
         run.out
     );
-    assert!(run.out.ends_with("\n1 webhook, 0 tests passed, 0 failed\n"), "{}", run.out);
+    assert!(run.out.ends_with("\n1 webhook, 0 tests passed, 0 failed, 1 warning\n"), "{}", run.out);
 }
 
 #[test]
@@ -61,7 +63,7 @@ fn keys_without_effect_are_warned_about() {
     let sidecar = "[history]\nper_webhook = 7\n";
     let folder = folder(&[("webhooks/hook.toml", URL), ("outrigger.toml", sidecar)]);
     let run = outrigger(&["check", folder.path().to_str().unwrap()], &[], "").expect_code(0);
-    assert!(run.out.contains("warning: `history.per_webhook` has no effect yet"), "{}", run.out);
+    assert!(run.out.contains("warning[no-effect]: `history.per_webhook` has no effect yet"), "{}", run.out);
 }
 
 #[test]
@@ -72,10 +74,10 @@ fn a_path_that_no_event_has_is_a_warning_with_the_nearest() {
     let run = outrigger(&["check", folder.path().to_str().unwrap()], &[], "").expect_code(0);
     for expected in [
         " --> webhooks/hook.toml:1:36\n",
-        "warning: the kind's schema has no `data.requester.mail`\n --> webhooks/hook.toml:2:20\n",
+        "warning[unknown-path]: the kind's schema has no `data.requester.mail`\n --> webhooks/hook.toml:2:20\n",
         "  = fix: did you mean `email`?\n",
         "  = fix: it is a list there: write `.[0].status` for its first, or go through it with `each`\n",
-        "1 webhook, 0 tests passed, 0 failed\n",
+        "1 webhook, 0 tests passed, 0 failed, 3 warnings\n",
     ] {
         assert!(run.out.contains(expected), "{expected}: {}", run.out);
     }

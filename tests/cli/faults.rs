@@ -34,7 +34,7 @@ fn every_fault_is_shown_with_its_place_and_its_fix() {
 }
 
 /// `env.txt` of a folder: a variable a line.
-fn variables(folder: &Path) -> Vec<(String, String)> {
+pub(super) fn variables(folder: &Path) -> Vec<(String, String)> {
     let text = std::fs::read_to_string(folder.join("env.txt")).unwrap_or_default();
     text.lines().filter_map(|line| line.split_once('=')).map(|(name, value)| (name.into(), value.into())).collect()
 }

@@ -1,8 +1,10 @@
 //! The commands that need no network: they run over folders and are held against what people should read.
 
+mod cases;
 mod check;
 mod faults;
 mod healthcheck;
+mod lints;
 mod load;
 mod render;
 

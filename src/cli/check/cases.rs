@@ -39,7 +39,9 @@ pub(super) fn run(snapshot: &Snapshot, case: &TestCase) -> Result<Vec<String>, B
     let refusals = refusals(webhook, &event);
     match (case.expect.delivered.unwrap_or(true), refusals.is_empty()) {
         (true, false) => return Ok(vec![format!("expected it to be delivered, but {}", refusals.join("; "))]),
-        (false, true) => return Ok(vec!["expected it not to be delivered, but trigger and filters want it".to_owned()]),
+        (false, true) => {
+            return Ok(vec!["expected it not to be delivered, but trigger and filters want it".to_owned()]);
+        }
         (false, false) => return Ok(Vec::new()),
         (true, true) => {}
     }
@@ -154,7 +156,12 @@ fn sentence(validator: &Validator, verdict: &Verdict) -> String {
     }
     let found = verdict.found.as_deref().unwrap_or("nothing");
     let word = if verdict.passed { "passes" } else { "fails" };
-    format!("validator `{}` {word}: {} is {found}, {kind} {}", validator.name, validator.path.text(), shown.join(" or "))
+    format!(
+        "validator `{}` {word}: {} is {found}, {kind} {}",
+        validator.name,
+        validator.path.text(),
+        shown.join(" or ")
+    )
 }
 
 fn listed(names: &BTreeSet<&str>) -> String {

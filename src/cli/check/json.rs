@@ -7,7 +7,12 @@ use crate::diagnostic::Diagnostic;
 
 /// The document. Source lines are not in it: secrets may be typed in them. `webhooks` is null where the configuration is
 /// faulty, and then no test is run.
-pub(super) fn document(webhooks: Option<usize>, diagnostics: &[Diagnostic], outcomes: &Outcomes<'_>, ok: bool) -> String {
+pub(super) fn document(
+    webhooks: Option<usize>,
+    diagnostics: &[Diagnostic],
+    outcomes: &Outcomes<'_>,
+    ok: bool,
+) -> String {
     let tests: Vec<Value> = outcomes
         .iter()
         .map(|(test, differences)| {

@@ -112,7 +112,9 @@ fn response(report: &mut Report, table: &Table<'_>) -> TestResponse {
             match (name, HeaderValue::from_str(text.value)) {
                 (Ok(name), Ok(value)) => drop(headers.append(name, value)),
                 (Err(_), _) => report.error(entry.key_at, "this is no header name", "use letters, digits and `-`"),
-                (_, Err(_)) => report.error(text.at, "this is no header value", "use visible ASCII characters and blanks"),
+                (_, Err(_)) => {
+                    report.error(text.at, "this is no header value", "use visible ASCII characters and blanks");
+                }
             }
         }
     }
@@ -121,7 +123,11 @@ fn response(report: &mut Report, table: &Table<'_>) -> TestResponse {
         Some(Value::String(text)) => Bytes::from(text),
         Some(json) => Bytes::from(json.to_string()),
     };
-    TestResponse { status: status.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or_default(), headers, body }
+    TestResponse {
+        status: status.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or_default(),
+        headers,
+        body,
+    }
 }
 
 fn expect(report: &mut Report, table: &Table<'_>, validators: &[Validator]) -> Expect {
@@ -176,7 +182,11 @@ fn failing(report: &mut Report, table: &Table<'_>, validators: &[Validator]) -> 
 /// A test that could never fail, or never pass, is a mistake.
 fn refuse_contradictions(report: &mut Report, test: &Table<'_>, expected: &Table<'_>, expect: &Expect) {
     let place = |table: &Table<'_>, keys: &[&str]| {
-        table.entries.iter().find(|entry| keys.contains(&entry.name)).map(|entry| (entry.key_at.start, entry.key_at.end))
+        table
+            .entries
+            .iter()
+            .find(|entry| keys.contains(&entry.name))
+            .map(|entry| (entry.key_at.start, entry.key_at.end))
     };
     let document = test.at.document;
     let at = |(start, end): (usize, usize)| At { document, start, end };
@@ -201,12 +211,18 @@ fn refuse_contradictions(report: &mut Report, test: &Table<'_>, expected: &Table
                 let fix = "add outcome = \"accepted\", or \"failed\" with its reason, to `expect`";
                 report.error(at(found), "the test gives a response and expects nothing of it", fix);
             }
-            (None, Some(found)) => report.error(at(found), "the test gives no response that could come to this", RESPONSE_FIX),
+            (None, Some(found)) => {
+                report.error(at(found), "the test gives no response that could come to this", RESPONSE_FIX);
+            }
             _ => {}
         }
     }
     let fails = expect.reason.is_some() || expect.validators.as_ref().is_some_and(|names| !names.is_empty());
     if let (Some(true), true, Some(found)) = (expect.accepted, fails, place(expected, &["reason", "validators"])) {
-        report.error(at(found), "an accepted attempt has no reason and no failed validator", "write outcome = \"failed\", or remove it");
+        report.error(
+            at(found),
+            "an accepted attempt has no reason and no failed validator",
+            "write outcome = \"failed\", or remove it",
+        );
     }
 }

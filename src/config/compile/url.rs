@@ -220,12 +220,7 @@ fn allowed(head: &Head, host: String, port: u16, egress: Option<&Egress>) -> Res
 }
 
 /// The template behind the host.
-fn path(
-    report: &mut Report,
-    text: &Text<'_>,
-    head: &Head,
-    resolver: &mut Resolver<'_, '_>,
-) -> Option<Template> {
+fn path(report: &mut Report, text: &Text<'_>, head: &Head, resolver: &mut Resolver<'_, '_>) -> Option<Template> {
     let rest = text.value.get(head.rest..).unwrap_or_default();
     let literal = if head.overhang.is_empty() { Some(rest) } else { None };
     if let Some(position) = head.overhang.find(|character| !is_url_character(character)) {

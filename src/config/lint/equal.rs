@@ -10,8 +10,7 @@ use crate::diagnostic::Lint;
 use crate::webhook::Status;
 
 /// What decides which requests are sent for which events, beside kind and triggers.
-const KEYS: [&str; 9] =
-    ["method", "url", "headers", "auth", "content_type", "strict", "body", "body_file", "filters"];
+const KEYS: [&str; 9] = ["method", "url", "headers", "auth", "content_type", "strict", "body", "body_file", "filters"];
 
 /// The first webhook of each meaning. Looking one up costs the same however many there are.
 #[derive(Default)]

@@ -40,7 +40,8 @@ pub(super) fn lint(report: &mut Report, subject: &Subject<'_>) {
         webhook.filters.iter().zip(&tables).map(|(filter, table)| Asked { filter, table }).collect();
     let Some(first) = all.first() else { return };
     if matches!(&webhook.triggers, Triggers::Only(types) if types.iter().all(|name| **name == *MANUAL)) {
-        let problem = "the filters are never asked: `Manual` is the only trigger, and whoever invokes a webhook means it";
+        let problem =
+            "the filters are never asked: `Manual` is the only trigger, and whoever invokes a webhook means it";
         report.warning(Lint::NeverMatches, first.table.at, problem, "remove the filters, or add a trigger");
         return;
     }
@@ -226,4 +227,104 @@ fn fix(filter: &Filter, values: &[Value]) -> String {
 /// A possible value as a filter would name it.
 fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "unwrap is for tests")]
+mod tests {
+    use std::sync::Arc;
+
+    use crate::config::document::Document;
+
+    use super::*;
+
+    /// Every question that is asked below.
+    fn questions() -> Vec<Test> {
+        let globs = |patterns: &[&str]| patterns.iter().map(|pattern| Glob::new(pattern)).collect::<Vec<_>>();
+        let lists: [&[&str]; 9] = [
+            &["Error"],
+            &["error"],
+            &["E*"],
+            &["*r"],
+            &["Error", "Active"],
+            &["*"],
+            &["7"],
+            &["7", "12"],
+            &["1*", "a"],
+        ];
+        let mut questions = vec![Test::Exists(true), Test::Exists(false)];
+        for list in lists {
+            questions.extend([Test::AnyOf(globs(list)), Test::NoneOf(globs(list)), Test::EveryOf(globs(list))]);
+        }
+        questions.extend(["^E", "r$", "^7$", "z"].map(|pattern| Test::matches(pattern).unwrap()));
+        questions.extend([1.0, 8.0, 20.0].into_iter().flat_map(|bound| [Test::Min(bound), Test::Max(bound)]));
+        questions
+    }
+
+    /// Events whose values at the path are these lists, or that have nothing there.
+    fn events(at: &dyn Fn(&[&str]) -> Value, values: &[&str], many: bool) -> Vec<Value> {
+        let mut events = vec![json!({})];
+        for one in values {
+            events.push(at(&[one]));
+            events.extend(values.iter().filter(|_| many).map(|other| at(&[one, other])));
+        }
+        events
+    }
+
+    #[test]
+    fn what_is_said_to_match_never_never_matches() {
+        let kinds = Kind::builtin();
+        let kind = |name: &str| Arc::clone(kinds.iter().find(|kind| &*kind.name == name).unwrap());
+        let words = ["Error", "Active", "error", "7", "12", "a", "", "razor"];
+        let statuses = ["Initializing", "Refreshing", "Active", "Error", "Warning", "Disabled"];
+        let groups = |names: &[&str]| {
+            let groups: Vec<Value> = names.iter().map(|name| json!({"integration": {"name": name}})).collect();
+            json!({"data": {"access_groups": groups}})
+        };
+        let one = |member: &'static str| move |values: &[&str]| json!({"data": {member: values.first()}});
+        let requester = |values: &[&str]| json!({"data": {"requester": {"email": values.first()}}});
+        let cases: [(&str, &str, Vec<Value>, usize); 4] = [
+            ("integration", "$.data.status", events(&one("status"), &statuses, false), 500),
+            ("request", "$.data.requester.email", events(&requester, &words, false), 200),
+            ("request", "$.data.access_groups[*].integration.name", events(&groups, &words, true), 100),
+            ("anomaly", "$.data.custom", events(&one("custom"), &words, false), 100),
+        ];
+        let document = Document { name: String::new(), text: String::new(), shown: true };
+        let table = Table::empty("filters", At::new(&document, 0..0));
+        let questions = questions();
+        for (name, path, events, least) in cases {
+            let kind = kind(name);
+            let path = Path::parse(path).unwrap();
+            let filters: Vec<Filter> = questions
+                .iter()
+                .map(|test| Filter { label: String::new(), path: path.clone(), test: test.clone() })
+                .collect();
+            let mut said = 0;
+            for (first, second) in filters.iter().flat_map(|first| filters.iter().map(move |second| (first, second))) {
+                let group = [first, second].map(|filter| Asked { filter, table: &table });
+                let found = impossible(&kind, &path, &group).or_else(|| contradiction(&kind, &path, &group));
+                if let Some((_, problem, _)) = found {
+                    let passes = events.iter().find(|event| first.holds(event) && second.holds(event));
+                    assert_eq!(passes, None, "{path:?} {:?} {:?}: {problem}", first.test, second.test);
+                    said += 1;
+                }
+            }
+            assert!(said >= least, "{path:?}: only {said} pairs were found");
+        }
+    }
+
+    #[test]
+    fn a_glob_covers_what_it_matches_whatever_the_other_is_filled_with() {
+        for (glob, other, expected) in [
+            ("*", "a*", true),
+            ("a*", "a*b", true),
+            ("a*", "ab", true),
+            ("a*b", "a*", false),
+            ("ab", "a*", false),
+            ("*a*", "*b*a", true),
+            ("a", "b", false),
+        ] {
+            assert_eq!(covers(&Glob::new(glob), &Glob::new(other)), expected, "{glob} {other}");
+        }
+    }
 }

@@ -21,6 +21,9 @@ use super::table::{Table, list};
 use crate::diagnostic::{Diagnostic, Lint, nearest};
 use crate::webhook::Webhook;
 
+/// What files of the configuration end in; others are bodies.
+const FILE_EXTENSION: &str = ".toml";
+
 /// One webhook as it is compiled and as it is written.
 struct Subject<'s> {
     /// What is compiled.
@@ -31,16 +34,16 @@ struct Subject<'s> {
     source: &'s Source,
 }
 
-/// Adds what the lints find in a configuration without faults (`snapshot`), and takes out what the files allow; of one with
-/// faults only the latter. Source lines in which a secret is typed are masked.
+/// Adds what the lints find in a configuration without faults (`snapshot`), and takes out what the files allow; where there are
+/// faults only the latter. Secrets that are typed in a file are masked in its lines.
 ///
-/// References should have been resolved for real, or by placeholders: hosts that are masked have no lint.
+/// The snapshot is one whose references are not masked: of what is masked nothing is known.
 pub fn lint(source: &Source, snapshot: Option<&Snapshot>, diagnostics: &mut Vec<Diagnostic>) {
     let mut files: BTreeMap<String, Vec<Diagnostic>> = BTreeMap::new();
-    for diagnostic in diagnostics.extract_if(.., |one| one.lint.is_some()) {
+    for diagnostic in diagnostics.drain(..) {
         files.entry(diagnostic.file.clone()).or_default().push(diagnostic);
     }
-    let everywhere = sidecar(source, &mut files);
+    let everywhere = sidecar(source, snapshot.is_some(), &mut files);
     let mut copies = equal::Copies::default();
     let webhooks: BTreeMap<String, Option<&Webhook>> = files
         .keys()
@@ -73,8 +76,8 @@ pub fn lint(source: &Source, snapshot: Option<&Snapshot>, diagnostics: &mut Vec<
     }
 }
 
-/// Looks into the sidecar's own file. What is given back is allowed in every file.
-fn sidecar(source: &Source, files: &mut BTreeMap<String, Vec<Diagnostic>>) -> BTreeSet<Lint> {
+/// Looks into the sidecar's own file, where that is asked for. What is given back is allowed in every file.
+fn sidecar(source: &Source, looks: bool, files: &mut BTreeMap<String, Vec<Diagnostic>>) -> BTreeSet<Lint> {
     let mut unread = Report::default();
     let flags = overrides::collect(source, &mut unread);
     let values = overrides::values(&flags, &mut unread);
@@ -90,19 +93,21 @@ fn sidecar(source: &Source, files: &mut BTreeMap<String, Vec<Diagnostic>>) -> BT
             everywhere = allowed(&mut unread, &config);
         }
         let found = files.entry(SIDECAR_FILE.to_owned()).or_default();
-        found.append(&mut report.diagnostics);
+        if looks {
+            found.append(&mut report.diagnostics);
+        }
         mask(found, root, &secrets);
     });
     everywhere
 }
 
-/// Reads a file and looks at its table. What cannot be read or is no TOML has been reported as a fault, and is passed over.
+/// Reads a file and looks at its table, or at what of it is one. What cannot be read has been reported as a fault.
 fn with_file(source: &Source, file: &str, look: impl FnOnce(&Table<'_>)) {
-    let Ok(text) = read::text(&source.dir.join(file), FILE_BYTES_MAX) else { return };
+    let read = || read::text(&source.dir.join(file), FILE_BYTES_MAX).ok();
+    let Some(text) = file.ends_with(FILE_EXTENSION).then(read).flatten() else { return };
     let document = Document { name: file.to_owned(), text, shown: true };
-    if let Ok(table) = DeTable::parse(&document.text) {
-        look(&Table::new(&document, String::new(), At::new(&document, 0..0), table.get_ref()));
-    }
+    let (table, _) = DeTable::parse_recoverable(&document.text);
+    look(&Table::new(&document, String::new(), At::new(&document, 0..0), table.get_ref()));
 }
 
 /// The lints that a table's `allow` names; what is no lint is reported.

@@ -33,11 +33,11 @@ const SECRET_PARAMETERS: [&str; 13] = [
 
 /// URLs that are secrets as a whole: what stands behind this part of them is not for everybody.
 const SECRET_URLS: [&str; 5] = [
-    "://hooks.slack.com/services/",
-    "://hooks.slack.com/triggers/",
+    "hooks.slack.com/services/",
+    "hooks.slack.com/triggers/",
     ".webhook.office.com/webhookb2/",
-    "://discord.com/api/webhooks/",
-    "://discordapp.com/api/webhooks/",
+    "discord.com/api/webhooks/",
+    "discordapp.com/api/webhooks/",
 ];
 
 /// Where `[auth]` holds secrets.
@@ -98,12 +98,20 @@ impl Secrets<'_> {
         let problem = format!("{what} is typed in clear");
         let fix = "write ${env:NAME} or ${file:PATH} instead, and replace the secret: whoever has read the file has it";
         self.report.warning(Lint::PlainSecret, at, problem, fix);
+        self.hide(at);
+    }
+
+    /// What is not shown, and is a fault already.
+    fn hide(&mut self, at: At<'_>) {
         self.found.push(at.start..at.end);
     }
 
     /// A key whose value is a secret.
     fn field(&mut self, table: &Table<'_>, key: &str) {
-        let Some(value) = text(table, key) else { return };
+        let Some(value) = text(table, key) else {
+            // A number without its quotes may be a credential all the same.
+            return table.get(key).map(|entry| self.hide(entry.node.at)).unwrap_or_default();
+        };
         let word = value.value.trim();
         if is_typed(word) && !NO_SECRETS.contains(&&*word.to_lowercase()) {
             self.found(value.at, &format!("the secret `{}`", table.name(key)));
@@ -113,6 +121,10 @@ impl Secrets<'_> {
     /// A URL that is a secret, or whose query holds one.
     fn url(&mut self, url: &Text<'_>) {
         let lower = url.value.to_ascii_lowercase();
+        let authority = lower.split_once("://").map_or("", |(_, rest)| rest.split('/').next().unwrap_or_default());
+        if let (Some((user, _)), Some(start)) = (authority.rsplit_once('@'), lower.find("://")) {
+            self.hide(url.within(start + 3..start + 3 + user.len()));
+        }
         let ends = SECRET_URLS.iter().filter_map(|part| lower.find(part).map(|at| at + part.len()));
         if let Some(start) = ends.min()
             && url.value.get(start..).is_some_and(is_typed)
@@ -121,10 +133,10 @@ impl Secrets<'_> {
         }
         let Some(query) = lower.find('?') else { return };
         let mut start = query + 1;
-        for pair in lower.get(start..).unwrap_or_default().split('&') {
+        for pair in url.value.get(start..).unwrap_or_default().split('&') {
             let end = start + pair.len();
             if let Some((name, value)) = pair.split_once('=')
-                && SECRET_PARAMETERS.contains(&name)
+                && SECRET_PARAMETERS.contains(&&*name.to_ascii_lowercase())
                 && is_typed(value)
             {
                 self.found(url.within(end - value.len()..end), &format!("the secret `{name}` of the URL's query"));
@@ -162,7 +174,7 @@ mod tests {
 
     #[test]
     fn what_is_typed_is_found_and_what_is_referred_to_is_not() {
-        let cases: [(&str, &[&str]); 16] = [
+        let cases: [(&str, &[&str]); 19] = [
             ("auth.bearer.token = 'abc'", &["'abc'"]),
             ("auth.bearer.token = '${env:T}'", &[]),
             ("auth.bearer.token = 'v1-${file:t}'", &[]),
@@ -179,6 +191,9 @@ mod tests {
             ("url = 'https://a.workflows.okta.com/api/flo/f/invoke?x=1&clientToken=abc&sig='", &["abc"]),
             ("url = 'https://a.example/?token=${env:T}&key={{data.id}}&monkey=1'", &[]),
             ("url = '${env:U}'", &[]),
+            ("url = 'https://ana:pass@a.example/x@y'", &["ana:pass"]),
+            ("url = 'https//:hooks.slack.com/services/T0'", &["T0"]),
+            ("headers.x-api-key = 4711", &["4711"]),
         ];
         for (text, expected) in cases {
             assert_eq!(found(text), expected, "{text}");
