@@ -15,7 +15,7 @@ const FLOORS: [&[&str]; 6] = [
 ];
 
 /// The arrows between modules of one floor: from, to.
-const ARROWS: [(&str, &str); 14] = [
+const ARROWS: [(&str, &str); 15] = [
     ("app", "admin"),
     ("dispatch", "attempt"),
     ("live", "client"),
@@ -27,6 +27,7 @@ const ARROWS: [(&str, &str); 14] = [
     ("config", "kind"),
     ("webhook", "template"),
     ("webhook", "kind"),
+    ("template", "kind"),
     ("metrics", "delivery"),
     ("delivery", "event"),
     ("event", "secret"),

@@ -4,7 +4,7 @@ mod builtin;
 pub mod decode;
 mod path;
 pub mod pluck;
-mod survey;
+pub mod survey;
 pub mod value;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,6 +1,6 @@
-//! What a kind's schema has at a JSONPath.
+//! What a kind's schema has, step by step: for those who ask whether a path can lead anywhere.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::diagnostic::nearest;
 
@@ -28,20 +28,26 @@ fn next<'s>(schema: &'s Value, step: &Step) -> Result<Option<&'s Value>, String>
             Step::Index(_) | Step::Wildcard => Ok(Some(items)),
         };
     }
-    match (step, schema.get("properties").and_then(Value::as_object)) {
-        (Step::Name(name), Some(properties)) => member(schema, properties, name),
-        (Step::Name(name), None) if is_plain(schema) => {
-            Err(format!("leave `.{name}` out: there is one value, without members"))
+    let plain = is_plain(schema);
+    match step {
+        Step::Name(name) => member(schema, name),
+        Step::Index(index) if plain || schema.get("properties").is_some() => {
+            Err(format!("remove `[{index}]`: it is no list there"))
         }
-        (Step::Index(index), properties) if properties.is_some() || is_plain(schema) => {
-            Err(format!("leave `[{index}]` out: it is no list there"))
-        }
-        (Step::Wildcard, None) if is_plain(schema) => Err("leave the `*` out: there is one value".to_owned()),
-        _ => Ok(None),
+        Step::Wildcard if plain => Err("remove the `*`: there is one value".to_owned()),
+        Step::Index(_) | Step::Wildcard => Ok(None),
     }
 }
 
-fn member<'s>(schema: &Value, properties: &'s Map<String, Value>, name: &str) -> Result<Option<&'s Value>, String> {
+/// The schema of a member of what is no list; `None` where nothing is known about it. The error is what there is instead.
+pub fn member<'s>(schema: &'s Value, name: &str) -> Result<Option<&'s Value>, String> {
+    let Some(properties) = schema.get("properties").and_then(Value::as_object) else {
+        return if is_plain(schema) {
+            Err(format!("remove `{name}`: there is one value, without members"))
+        } else {
+            Ok(None)
+        };
+    };
     if let Some(property) = properties.get(name) {
         return Ok(Some(property));
     }
@@ -84,10 +90,10 @@ mod tests {
             ("$.data.custom_fields.team.lead", Err(None)),
             ("$..id", Err(None)),
             ("$.data.idd", Err(Some("did you mean `id`?"))),
-            ("$.data.id.x", Err(Some("leave `.x` out: there is one value, without members"))),
-            ("$.data.id[0]", Err(Some("leave `[0]` out: it is no list there"))),
-            ("$.data.id[*]", Err(Some("leave the `*` out: there is one value"))),
-            ("$.data[0]", Err(Some("leave `[0]` out: it is no list there"))),
+            ("$.data.id.x", Err(Some("remove `x`: there is one value, without members"))),
+            ("$.data.id[0]", Err(Some("remove `[0]`: it is no list there"))),
+            ("$.data.id[*]", Err(Some("remove the `*`: there is one value"))),
+            ("$.data[0]", Err(Some("remove `[0]`: it is no list there"))),
             (
                 "$.data.approvals.status",
                 Err(Some("it is a list there: write `[*].status` for every one in it, or `[0].status`")),

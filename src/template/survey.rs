@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use crate::diagnostic::{Fault, nearest};
+use crate::diagnostic::Fault;
+use crate::kind::survey::member;
 
 use super::expression::{Expression, Path, Segment};
 use super::node::Node;
@@ -97,32 +98,5 @@ fn step<'s>(schema: &'s Value, segment: &Segment) -> Result<Known<'s>, String> {
         let fix = || format!("it is a list there: write `.[0].{name}` for its first, or go through it with `each`");
         return if segment.index.is_some() { Ok(Some(items)) } else { Err(fix()) };
     }
-    let Some(properties) = schema.get("properties").and_then(Value::as_object) else {
-        return if is_plain(schema) {
-            Err(format!("remove `{name}`: there is one value, without members"))
-        } else {
-            Ok(None)
-        };
-    };
-    if let Some(property) = properties.get(name) {
-        return Ok(Some(property));
-    }
-    if schema.get("additionalProperties") != Some(&Value::Bool(false)) {
-        return Ok(None);
-    }
-    if let Some(near) = nearest(name, properties.keys().map(String::as_str)) {
-        return Err(format!("did you mean `{near}`?"));
-    }
-    let names: Vec<_> = properties.keys().map(|name| format!("`{name}`")).collect();
-    Err(format!("instead of `{name}` there are {}", names.join(", ")))
-}
-
-/// Whether only values without members are allowed.
-fn is_plain(schema: &Value) -> bool {
-    let plain = |name: &Value| matches!(name.as_str(), Some("string" | "number" | "integer" | "boolean" | "null"));
-    match schema.get("type") {
-        Some(Value::Array(names)) => names.iter().all(plain),
-        Some(name) => plain(name),
-        None => false,
-    }
+    member(schema, name)
 }

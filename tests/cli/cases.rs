@@ -1,5 +1,7 @@
 //! `[[tests]]` with a response: what an answer comes to, judged as a delivery would be.
 
+use std::fmt::Write as _;
+
 use serde_json::Value;
 
 use super::{Run, folder, outrigger};
@@ -10,7 +12,7 @@ fn check(head: &str, tests: &[&str]) -> Run {
     hook += "[[response_validators]]\nname = \"ok\"\npath = \"$.data.ok\"\nexpected = [\"true\"]\n\
              [[response_validators]]\nname = \"error\"\npath = \"$.data.error\"\nrejected = [\"fatal\", \"late\"]\non_failure = \"retry\"\n";
     for (number, test) in tests.iter().enumerate() {
-        hook += &format!("[[tests]]\nname = \"test {number}\"\nevent = {{ sample = \"Granted\" }}\n{test}\n");
+        let _ = write!(hook, "[[tests]]\nname = \"test {number}\"\nevent = {{ sample = \"Granted\" }}\n{test}\n");
     }
     let folder = folder(&[("webhooks/hook.toml", &hook)]);
     outrigger(&["check", folder.path().to_str().unwrap()], &[], "")

@@ -30,7 +30,7 @@ pub(super) struct Check {
     /// The configuration folder, instead of --config
     #[arg(value_name = "DIR")]
     folder: Option<PathBuf>,
-    /// Refuse warnings: what a file means may be said by `allow`
+    /// Refuse warnings with exit code 1; what is meant can be allowed in the files
     #[arg(long)]
     strict: bool,
     /// Print one JSON document
