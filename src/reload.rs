@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::{Client, Routes};
-use crate::config::{Loaded, Snapshot, Source, load};
+use crate::config::{Loaded, Loader, Snapshot};
 use crate::live::Live;
 use crate::metrics::{Metrics, Reloaded};
 
@@ -51,8 +51,8 @@ impl Hints {
 
 /// What publishes.
 pub struct Reload {
-    /// Where the configuration comes from.
-    pub source: Source,
+    /// What loaded the configuration in force, and loads it again.
+    pub loader: Loader,
     /// The one store.
     pub publisher: watch::Sender<Arc<Live>>,
     /// What is counted.
@@ -80,17 +80,20 @@ impl Reload {
             quiet(&mut hinted).await;
             // A folder that was replaced is watched before it is read: what changes after the look is the next hint.
             watch_folders(watcher.as_mut(), &mut folders, &self.watched);
-            let source = self.source.clone();
+            // The loader goes to the thread that reads and compiles, and comes back; one that panicked is not used again.
+            let anew = Loader::new(self.loader.source().clone());
+            let mut loader = std::mem::replace(&mut self.loader, anew);
             let loaded = tokio::select! {
                 // A file system that hangs is no reason to stay.
                 () = stop.cancelled() => return,
-                loaded = tokio::task::spawn_blocking(move || load(&source)) => loaded,
+                loaded = tokio::task::spawn_blocking(move || (loader.load(), loader)) => loaded,
             };
-            let Ok(loaded) = loaded else {
+            let Ok((loaded, loader)) = loaded else {
                 tracing::error!("the configuration could not be loaded: the loader panicked; the one in force is kept");
                 self.metrics.reloaded(Reloaded::Refused, Timestamp::now());
                 continue;
             };
+            self.loader = loader;
             self.watched.clone_from(&loaded.watched);
             if watch_folders(watcher.as_mut(), &mut folders, &self.watched) {
                 hints.look();

@@ -58,7 +58,7 @@ impl Check {
         {
             for test in &loaded.tests {
                 match cases::run(&masked, test) {
-                    Ok(differences) => outcomes.push((test, differences)),
+                    Ok(differences) => outcomes.push((&**test, differences)),
                     Err(fault) => diagnostics.push(*fault),
                 }
             }

@@ -5,6 +5,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::config::document::{Report, Text};
 use crate::config::references::{PLACEHOLDER, Piece, Resolver, pieces, unclosed};
@@ -220,7 +221,7 @@ fn allowed(head: &Head, host: String, port: u16, egress: Option<&Egress>) -> Res
 }
 
 /// The template behind the host.
-fn path(report: &mut Report, text: &Text<'_>, head: &Head, resolver: &mut Resolver<'_, '_>) -> Option<Template> {
+fn path(report: &mut Report, text: &Text<'_>, head: &Head, resolver: &mut Resolver<'_, '_>) -> Option<Arc<Template>> {
     let rest = text.value.get(head.rest..).unwrap_or_default();
     let literal = if head.overhang.is_empty() { Some(rest) } else { None };
     if let Some(position) = head.overhang.find(|character| !is_url_character(character)) {
@@ -264,7 +265,7 @@ fn path(report: &mut Report, text: &Text<'_>, head: &Head, resolver: &mut Resolv
         let at = back(fault.at.start).map_or(head.at.clone(), |start| start..back(fault.at.end).unwrap_or(start));
         Fault { at, ..fault }
     };
-    match Template::compile(&source, Format::Url, &mut |name| resolver.resolve_shown(name)) {
+    match resolver.template(&source, Format::Url, Resolver::resolve_shown) {
         Ok(template) => Some(template).filter(|_| clean),
         Err(faults) => {
             for fault in faults {
