@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 /// The folder whose `node_modules` has the language server.
 const FOLDER: &str = "OUTRIGGER_TEST_TAPLO";
 /// How long the server may take for one answer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn config() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("config")

@@ -1,6 +1,7 @@
 //! `outrigger schema`: what editors and people need to write a configuration: JSON Schema of its files and of events.
 
-use std::path::PathBuf;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
@@ -89,7 +90,7 @@ impl OfConfig {
 }
 
 /// Writes both schemas, each under its name.
-fn write(folder: &std::path::Path) -> Answer {
+fn write(folder: &Path) -> Answer {
     let mut answer = Answer::default();
     let made = std::fs::create_dir_all(folder);
     for file in ConfigFile::ALL {
@@ -99,10 +100,12 @@ fn write(folder: &std::path::Path) -> Answer {
             Err(error) => Err(error.kind()),
         };
         match written {
-            Ok(()) => answer.out.push_str(&format!("wrote {}\n", path.display())),
+            Ok(()) => {
+                let _ = writeln!(answer.out, "wrote {}", path.display());
+            }
             Err(kind) => {
-                let line = format!("error: {} cannot be written: {kind}; name a folder that can\n", path.display());
-                answer.err.push_str(&line);
+                let path = path.display();
+                let _ = writeln!(answer.err, "error: {path} cannot be written: {kind}; name a folder that can");
                 answer.code = NO;
             }
         }
@@ -127,13 +130,11 @@ impl OfEvent {
             );
             return refused(&problem);
         };
-        match snapshot.kinds.get(&*self.kind) {
-            Some(kind) => self.answer(kind),
-            None => {
-                let names: Vec<&str> = snapshot.kinds.keys().map(|name| &**name).collect();
-                refused(&format!("there is no kind `{}`; {}", self.kind, meant(&self.kind, &names, "kinds")))
-            }
+        if let Some(kind) = snapshot.kinds.get(&*self.kind) {
+            return self.answer(kind);
         }
+        let names: Vec<&str> = snapshot.kinds.keys().map(|name| &**name).collect();
+        refused(&format!("there is no kind `{}`; {}", self.kind, meant(&self.kind, &names, "kinds")))
     }
 
     fn answer(&self, kind: &Kind) -> Answer {
@@ -149,10 +150,11 @@ impl OfEvent {
             };
         }
         let fields = kind.fields.iter().map(|(name, path)| (name.to_string(), json!(path.text())));
+        let fields: Map<String, Value> = fields.collect();
         printed(&json!({
             "kind": &*kind.name,
             "triggers": kind.triggers(),
-            "fields": Map::from_iter(fields),
+            "fields": fields,
             "schema": kind.schema,
             "samples": names,
             "sample": kind.samples.first().map(|sample| &sample.payload),
