@@ -7,6 +7,7 @@ mod bad_input;
 mod cli;
 mod crash;
 mod delivery;
+mod deploy;
 mod docs;
 mod editor;
 mod faulty;
