@@ -53,7 +53,7 @@ fn the_generated_parts_are_what_the_code_says() {
         for table in tables {
             let _ = write!(keys, "\n{}\n\n| key | value | default | |\n|---|---|---|---|\n", heading(table));
             for key in list.iter().filter(|key| key.table == table) {
-                let _ = writeln!(keys, "| `{}` | {} | {} | {} |", key.key, shape(key), default(key), cell(key.about));
+                let _ = writeln!(keys, "| `{}` | {} | {} | {} |", key.key, shape(key), default(key), about(key));
             }
         }
     }
@@ -91,13 +91,35 @@ fn heading(table: &str) -> String {
     }
 }
 
-fn shape(key: &Key) -> &'static str {
-    match key.shape {
+fn shape(key: &Key) -> String {
+    let what = match key.shape {
         Shape::Text => "text",
+        Shape::Words(words) => {
+            let words: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();
+            let table = if key.table.is_empty() && key.key == "ordering" { ", or a table" } else { "" };
+            return format!("{}{table}", words.join(" "));
+        }
         Shape::Duration => "duration",
         Shape::Size => "size",
-        Shape::Other => "TOML",
-    }
+        Shape::Rate => "rate",
+        Shape::Truth => "`true` `false`",
+        Shape::Whole(bounds) => return format!("{} to {}", bounds.start(), bounds.end()),
+        Shape::Number => "number",
+        Shape::Wholes(_) => "list of numbers",
+        Shape::Texts => "list of texts",
+        Shape::ManyWords(_) => "list of words",
+        Shape::Values => "list of values",
+        Shape::TextTable => "table of texts",
+        Shape::TextOrTable => "text or table",
+        Shape::Any => "any",
+        Shape::Unsupported => "–",
+    };
+    what.to_owned()
+}
+
+/// What a key is for, and whether it has to be there.
+fn about(key: &Key) -> String {
+    if key.required { format!("{} Required.", cell(key.about)) } else { cell(key.about) }
 }
 
 /// A default is code, unless it is a few words or code already.
@@ -352,7 +374,7 @@ fn every_lint_is_in_the_guide_with_an_example_and_its_mend() {
     let sections: Vec<(&str, &str)> =
         LINTS.split("\n## `").skip(1).map(|section| section.split_once("`\n").unwrap()).collect();
     let named: Vec<&str> = sections.iter().map(|(name, _)| *name).collect();
-    assert_eq!(named, Lint::ALL.map(Lint::as_str));
+    assert_eq!(named, Lint::NAMES);
     for (lint, (_, section)) in Lint::ALL.into_iter().zip(sections) {
         let [wrong, right] = blocks(section, "```toml")[..] else { panic!("{lint} has not two examples") };
         assert_eq!(lints_of(lint, wrong), [lint.as_str()], "{wrong}");

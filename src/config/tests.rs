@@ -70,3 +70,28 @@ pub struct Expect {
     /// The names of all validators that fail.
     pub validators: Option<BTreeSet<String>>,
 }
+
+/// What a response, or the lack of a request, can come to; the other reasons are those of connections and of time.
+pub(super) const ANSWERED: [Reason; 10] = [
+    Reason::ClientError,
+    Reason::AuthError,
+    Reason::NotFound,
+    Reason::Gone,
+    Reason::RateLimited,
+    Reason::ServerError,
+    Reason::Redirect,
+    Reason::ValidationFailed,
+    Reason::ResponseTooLarge,
+    Reason::TemplateError,
+];
+
+/// The same as they are spelt.
+pub(super) const ANSWERED_NAMES: [&str; ANSWERED.len()] = {
+    let mut names = [""; ANSWERED.len()];
+    let mut at = 0;
+    while at < ANSWERED.len() {
+        names[at] = ANSWERED[at].as_str();
+        at += 1;
+    }
+    names
+};

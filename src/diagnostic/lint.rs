@@ -42,6 +42,17 @@ impl Lint {
         Self::NoEffect,
     ];
 
+    /// Their names.
+    pub const NAMES: [&str; Self::ALL.len()] = {
+        let mut names = [""; Self::ALL.len()];
+        let mut at = 0;
+        while at < Self::ALL.len() {
+            names[at] = Self::ALL[at].as_str();
+            at += 1;
+        }
+        names
+    };
+
     /// The one spelling.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -7,6 +7,7 @@ mod healthcheck;
 mod lints;
 mod load;
 mod render;
+mod schema;
 
 use std::io::Write;
 use std::path::Path;

@@ -1,7 +1,6 @@
 //! `[[tests]]`: their shape, and whether what they expect can be. Whether their events can be read is asked when they run.
 
 use std::collections::BTreeSet;
-use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,29 +9,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::Value;
 
 use crate::config::document::{At, Report};
-use crate::config::reference::WEBHOOK;
+use crate::config::reference::{TEST_STATUSES, WEBHOOK};
 use crate::config::table::{Table, as_json, list};
-use crate::config::tests::{Expect, TestCase, TestEvent, TestResponse};
+use crate::config::tests::{ANSWERED, ANSWERED_NAMES, Expect, TestCase, TestEvent, TestResponse};
 use crate::delivery::Reason;
 use crate::diagnostic::{Place, nearest};
 use crate::webhook::validator::Validator;
-
-/// What a test's receiver may answer: what is below 200 is no answer.
-const STATUSES: RangeInclusive<u64> = 200..=599;
-
-/// What a response, or the lack of a request, can come to; the other reasons are those of connections and of time.
-const REASONS: [Reason; 10] = [
-    Reason::ClientError,
-    Reason::AuthError,
-    Reason::NotFound,
-    Reason::Gone,
-    Reason::RateLimited,
-    Reason::ServerError,
-    Reason::Redirect,
-    Reason::ValidationFailed,
-    Reason::ResponseTooLarge,
-    Reason::TemplateError,
-];
 
 /// How people add an answer to a test.
 const RESPONSE_FIX: &str = "add response = { status = 200, body = … }";
@@ -103,7 +85,7 @@ fn test(
 
 fn response(report: &mut Report, table: &Table<'_>) -> TestResponse {
     table.refuse_unknown(report, WEBHOOK, "tests.response");
-    let status = table.integer(report, "status", STATUSES).and_then(|status| u16::try_from(status).ok());
+    let status = table.integer(report, "status", TEST_STATUSES).and_then(|status| u16::try_from(status).ok());
     let mut headers = HeaderMap::new();
     if let Some(given) = table.table(report, "headers") {
         for entry in &given.entries {
@@ -152,13 +134,12 @@ fn expect(report: &mut Report, table: &Table<'_>, validators: &[Validator]) -> E
 
 fn reason(report: &mut Report, table: &Table<'_>) -> Option<Reason> {
     let text = table.text(report, "reason")?;
-    let possible = REASONS.map(Reason::as_str);
     let (problem, fix) = match Reason::parse(text.value) {
-        Some(reason) if REASONS.contains(&reason) => return Some(reason),
-        Some(_) => (format!("no response comes to `{}`", text.value), format!("it may be {}", list(&possible))),
-        None => match nearest(text.value, possible) {
+        Some(reason) if ANSWERED.contains(&reason) => return Some(reason),
+        Some(_) => (format!("no response comes to `{}`", text.value), format!("it may be {}", list(&ANSWERED_NAMES))),
+        None => match nearest(text.value, ANSWERED_NAMES) {
             Some(near) => ("there is no such reason".to_owned(), format!("did you mean \"{near}\"?")),
-            None => ("there is no such reason".to_owned(), format!("it may be {}", list(&possible))),
+            None => ("there is no such reason".to_owned(), format!("it may be {}", list(&ANSWERED_NAMES))),
         },
     };
     report.error(text.at, problem, fix);

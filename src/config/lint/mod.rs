@@ -118,10 +118,9 @@ pub(super) fn allowed(report: &mut Report, table: &Table<'_>) -> BTreeSet<Lint> 
             allowed.insert(lint);
             continue;
         }
-        let names = Lint::ALL.map(Lint::as_str);
-        let fix = match nearest(text.value, names) {
+        let fix = match nearest(text.value, Lint::NAMES) {
             Some(near) => format!("did you mean \"{near}\"?"),
-            None => format!("the lints are {}", list(&names)),
+            None => format!("the lints are {}", list(&Lint::NAMES)),
         };
         report.error(text.at, "there is no such lint", fix);
     }

@@ -1,0 +1,163 @@
+//! What `deploy/` ships is run: the git hook, the steps of the CI workflow, the systemd unit.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn project() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A git repository that holds the shipped configuration, with the program on its PATH and nobody's settings around.
+struct Repository(tempfile::TempDir);
+
+impl Repository {
+    fn new() -> Self {
+        let repository = Self(tempfile::tempdir().unwrap());
+        repository.git(&["init", "--quiet", "--initial-branch=main"]);
+        copy(&project().join("config"), &repository.path("config"));
+        repository.commit("the shipped configuration");
+        repository
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let programs = Path::new(env!("CARGO_BIN_EXE_outrigger")).parent().unwrap();
+        let path = std::env::join_paths(
+            std::iter::once(programs.to_owned()).chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
+        );
+        let mut command = Command::new(program);
+        command.env_clear().env("PATH", path.unwrap()).current_dir(self.0.path());
+        command.envs([("HOME", self.0.path().as_os_str()), ("GIT_CONFIG_NOSYSTEM", "1".as_ref())]);
+        for who in ["AUTHOR", "COMMITTER"] {
+            command.env(format!("GIT_{who}_NAME"), "Ana").env(format!("GIT_{who}_EMAIL"), "ana@example.com");
+        }
+        command
+    }
+
+    fn git(&self, arguments: &[&str]) {
+        let done = self.command("git").args(arguments).output().unwrap();
+        assert!(done.status.success(), "git {arguments:?}: {}", said(&done));
+    }
+
+    fn commit(&self, message: &str) {
+        self.git(&["add", "--all"]);
+        self.git(&["commit", "--quiet", "--message", message]);
+    }
+
+    /// Replaces a part of a file.
+    fn edit(&self, file: &str, from: &str, to: &str) {
+        let path = self.path(file);
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{file} has no {from}");
+        fs::write(path, text.replacen(from, to, 1)).unwrap();
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() {
+            copy(&from, &to);
+        } else {
+            fs::copy(from, to).unwrap();
+        }
+    }
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn the_git_hook_refuses_a_faulty_commit_and_shows_what_a_good_one_changes() {
+    let repository = Repository::new();
+    let hook = repository.path(".git/hooks/pre-commit");
+    fs::create_dir_all(hook.parent().unwrap()).unwrap();
+    fs::copy(project().join("deploy/git/pre-commit"), &hook).unwrap();
+    let commit = || {
+        repository.git(&["add", "--all"]);
+        repository.command("git").args(["commit", "--message", "an edit"]).output().unwrap()
+    };
+
+    repository.edit("config/webhooks/slack.toml", "\ntriggers = [", "\ntrigers = [");
+    let refused = commit();
+    assert!(!refused.status.success(), "{}", said(&refused));
+    assert!(said(&refused).contains("did you mean `triggers`?"), "{}", said(&refused));
+
+    // What is staged counts, not what lies in the folder.
+    fs::write(repository.path("config/webhooks/broken.toml"), "x = ").unwrap();
+    repository.edit("config/webhooks/slack.toml", "\ntrigers = [", "\ntriggers = [");
+    repository.edit("config/webhooks/tickets.toml", "\"prod-*\"", "\"staging-*\"");
+    repository.git(&["add", "config/webhooks/slack.toml", "config/webhooks/tickets.toml"]);
+    let unstaged = repository.command("git").args(["commit", "--message", "an edit"]).output().unwrap();
+    // The test in the file says that a production request is delivered, so the edit is a failed test.
+    assert!(!unstaged.status.success() && said(&unstaged).contains("failed: tickets"), "{}", said(&unstaged));
+
+    fs::remove_file(repository.path("config/webhooks/broken.toml")).unwrap();
+    repository.edit("config/webhooks/tickets.toml", "\"staging-*\"", "\"prod-*\"");
+    repository.edit("config/webhooks/tickets.toml", "\"queue\": \"access\"", "\"queue\": \"production\"");
+    let taken = commit();
+    assert!(taken.status.success(), "{}", said(&taken));
+    assert!(said(&taken).contains("production"), "{}", said(&taken));
+
+    fs::write(repository.path("README"), "nothing of the configuration").unwrap();
+    let other = commit();
+    assert!(other.status.success() && !said(&other).contains("tests passed"), "{}", said(&other));
+}
+
+/// The shell text of a step of the workflow.
+fn step(name: &str) -> String {
+    let text = fs::read_to_string(project().join("deploy/ci/github-actions.yml")).unwrap();
+    let (_, rest) = text.split_once(&format!("- name: {name}\n        run: |\n")).unwrap();
+    let lines = rest.lines().take_while(|line| line.starts_with("          ") || line.is_empty());
+    lines.map(|line| line.get(10..).unwrap_or_default()).fold(String::new(), |text, line| text + line + "\n")
+}
+
+#[test]
+#[ignore = "needs jq, which tests/all installs"]
+fn the_workflow_annotates_what_is_wrong_and_summarises_what_changes() {
+    let repository = Repository::new();
+    repository.git(&["update-ref", "refs/remotes/origin/main", "HEAD"]);
+    let summary = repository.path("summary");
+    let run = |name: &str| {
+        let mut shell = repository.command("bash");
+        shell.args(["--noprofile", "--norc", "-eo", "pipefail", "-c", &step(name)]);
+        shell.env("GITHUB_BASE_REF", "main").env("GITHUB_STEP_SUMMARY", &summary).output().unwrap()
+    };
+    let clean = run("Faults, lints and tests");
+    assert!(clean.status.success() && !said(&clean).contains("::"), "{}", said(&clean));
+
+    repository.edit("config/webhooks/tickets.toml", "\"queue\": \"access\"", "\"queue\": \"production\"");
+    let planned = run("What changes");
+    assert!(planned.status.success(), "{}", said(&planned));
+    let text = fs::read_to_string(&summary).unwrap();
+    assert!(text.starts_with("```diff\n") && text.contains("production"), "{text}");
+
+    repository.edit("config/webhooks/slack.toml", "\ntriggers = [", "\ntrigers = [");
+    let faulty = run("Faults, lints and tests");
+    assert_eq!(faulty.status.code(), Some(78), "{}", said(&faulty));
+    let annotation = "::error file=config/webhooks/slack.toml,line=";
+    assert!(said(&faulty).contains(annotation), "{}", said(&faulty));
+    assert_eq!(run("What changes").status.code(), Some(1), "a faulty side is no plan");
+}
+
+#[test]
+#[ignore = "needs systemd-analyze, which tests/all installs"]
+fn systemd_takes_the_unit() {
+    let folder = tempfile::tempdir().unwrap();
+    let unit = fs::read_to_string(project().join("deploy/systemd/outrigger.service")).unwrap();
+    // The program is where the test has it.
+    let unit = unit.replace("/usr/local/bin/outrigger", env!("CARGO_BIN_EXE_outrigger"));
+    let path = folder.path().join("outrigger.service");
+    fs::write(&path, unit).unwrap();
+    let verified = Command::new("systemd-analyze").arg("verify").arg("--man=no").arg(&path).output().unwrap();
+    let said = said(&verified);
+    assert!(verified.status.success() && !said.contains("outrigger.service"), "{said}");
+}
