@@ -21,8 +21,14 @@ use super::table::{Table, list};
 use crate::diagnostic::{Diagnostic, Lint, nearest};
 use crate::webhook::Webhook;
 
-/// What files of the configuration end in; others are bodies.
-const FILE_EXTENSION: &str = ".toml";
+/// Where the webhooks' files are.
+const FOLDER: &str = "webhooks/";
+
+/// What they end in.
+const EXTENSION: &str = ".toml";
+
+/// The table of the sidecar's file that allows lints everywhere.
+const CONFIG: &str = "config";
 
 /// One webhook as it is compiled and as it is written.
 struct Subject<'s> {
@@ -43,71 +49,83 @@ pub fn lint(source: &Source, snapshot: Option<&Snapshot>, diagnostics: &mut Vec<
     for diagnostic in diagnostics.drain(..) {
         files.entry(diagnostic.file.clone()).or_default().push(diagnostic);
     }
-    let everywhere = sidecar(source, snapshot.is_some(), &mut files);
+    for name in snapshot.into_iter().flat_map(|snapshot| snapshot.webhooks.keys()) {
+        files.entry(format!("{FOLDER}{name}{EXTENSION}")).or_default();
+    }
+    let mut found = files.remove(SIDECAR_FILE).unwrap_or_default();
+    let everywhere = sidecar(source, snapshot.is_some(), &mut found);
+    diagnostics.extend(found.into_iter().filter(|one| is_meant(one, &everywhere)));
     let mut copies = equal::Copies::default();
-    let webhooks: BTreeMap<String, Option<&Webhook>> = files
-        .keys()
-        .map(|file| (file.clone(), None))
-        .chain(snapshot.into_iter().flat_map(|snapshot| {
-            snapshot.webhooks.iter().map(|(name, webhook)| (format!("webhooks/{name}.toml"), Some(&**webhook)))
-        }))
-        .collect();
-    for (file, webhook) in webhooks {
-        let mut found = files.remove(&file).unwrap_or_default();
-        let mut allowed = BTreeSet::new();
-        with_file(source, &file, |root| {
-            let mut report = Report::default();
-            let secrets = secrets::of_webhook(&mut report, root);
-            if let Some(webhook) = webhook {
-                let subject = Subject { webhook, root, source };
-                paths::lint(&mut report, &subject);
-                matching::lint(&mut report, &subject);
-                receivers::lint(&mut report, &subject);
-                copies.lint(&mut report, &subject);
-                found.append(&mut report.diagnostics);
-            }
-            mask(&mut found, root, &secrets);
-            if file != SIDECAR_FILE {
-                allowed = self::allowed(&mut report, root);
-            }
-        });
-        found.retain(|one| one.lint.is_none_or(|lint| !allowed.contains(&lint) && !everywhere.contains(&lint)));
-        diagnostics.append(&mut found);
+    for (file, mut found) in files {
+        let name = file.strip_prefix(FOLDER).and_then(|name| name.strip_suffix(EXTENSION));
+        let webhook = snapshot.zip(name).and_then(|(snapshot, name)| snapshot.webhooks.get(name));
+        let mut allowed = everywhere.clone();
+        // A body's file is no table; what is found in it is found with its webhook.
+        if let Some(document) = name.and_then(|_| read_file(source, &file)) {
+            allowed.append(&mut look_into(
+                source,
+                &document,
+                webhook.map(|webhook| &**webhook),
+                &mut copies,
+                &mut found,
+            ));
+        }
+        diagnostics.extend(found.into_iter().filter(|one| is_meant(one, &allowed)));
     }
 }
 
-/// Looks into the sidecar's own file, where that is asked for. What is given back is allowed in every file.
-fn sidecar(source: &Source, looks: bool, files: &mut BTreeMap<String, Vec<Diagnostic>>) -> BTreeSet<Lint> {
-    let mut unread = Report::default();
-    let flags = overrides::collect(source, &mut unread);
-    let values = overrides::values(&flags, &mut unread);
-    let empty = Document { name: SIDECAR_FILE.to_owned(), text: String::new(), shown: true };
-    let mut config = Table::empty("config", At::new(&empty, 0..0));
-    overrides::apply(&mut config, &flags, &values);
-    let mut everywhere = allowed(&mut unread, &config);
-    let overridden = config.get("allow").is_some();
-    with_file(source, SIDECAR_FILE, |root| {
-        let mut report = Report::default();
-        let secrets = secrets::of_sidecar(&mut report, root);
-        if let Some(config) = root.table(&mut unread, "config").filter(|_| !overridden) {
-            everywhere = allowed(&mut unread, &config);
-        }
-        let found = files.entry(SIDECAR_FILE.to_owned()).or_default();
-        if looks {
-            found.append(&mut report.diagnostics);
-        }
-        mask(found, root, &secrets);
-    });
-    everywhere
+/// Looks into a webhook's file. What is given back is allowed in it.
+fn look_into(
+    source: &Source,
+    document: &Document,
+    webhook: Option<&Webhook>,
+    copies: &mut equal::Copies,
+    found: &mut Vec<Diagnostic>,
+) -> BTreeSet<Lint> {
+    let (parsed, _) = DeTable::parse_recoverable(&document.text);
+    let root = Table::new(document, String::new(), At::new(document, 0..0), parsed.get_ref());
+    let mut report = Report::default();
+    let secrets = secrets::of_webhook(&mut report, &root);
+    if let Some(webhook) = webhook {
+        let subject = Subject { webhook, root: &root, source };
+        paths::lint(&mut report, &subject);
+        matching::lint(&mut report, &subject);
+        receivers::lint(&mut report, &subject);
+        copies.lint(&mut report, &subject);
+        found.append(&mut report.diagnostics);
+    }
+    mask(found, document, &secrets);
+    allowed(&mut report, &root)
 }
 
-/// Reads a file and looks at its table, or at what of it is one. What cannot be read has been reported as a fault.
-fn with_file(source: &Source, file: &str, look: impl FnOnce(&Table<'_>)) {
-    let read = || read::text(&source.dir.join(file), FILE_BYTES_MAX).ok();
-    let Some(text) = file.ends_with(FILE_EXTENSION).then(read).flatten() else { return };
-    let document = Document { name: file.to_owned(), text, shown: true };
-    let (table, _) = DeTable::parse_recoverable(&document.text);
-    look(&Table::new(&document, String::new(), At::new(&document, 0..0), table.get_ref()));
+/// Whether a diagnostic stays: faults do, and lints that are not allowed.
+fn is_meant(diagnostic: &Diagnostic, allowed: &BTreeSet<Lint>) -> bool {
+    diagnostic.lint.is_none_or(|lint| !allowed.contains(&lint))
+}
+
+/// Looks into the sidecar's own file, where that is asked for. What is given back is allowed in every file.
+fn sidecar(source: &Source, looks: bool, found: &mut Vec<Diagnostic>) -> BTreeSet<Lint> {
+    let nothing = || Document { name: SIDECAR_FILE.to_owned(), text: String::new(), shown: true };
+    let document = read_file(source, SIDECAR_FILE).unwrap_or_else(nothing);
+    let (parsed, _) = DeTable::parse_recoverable(&document.text);
+    let root = Table::new(&document, String::new(), At::new(&document, 0..0), parsed.get_ref());
+    let mut report = Report::default();
+    let secrets = secrets::of_sidecar(&mut report, &root);
+    if looks {
+        found.append(&mut report.diagnostics);
+    }
+    mask(found, &document, &secrets);
+    let flags = overrides::collect(source, &mut report);
+    let values = overrides::values(&flags, &mut report);
+    let mut config = root.table(&mut report, CONFIG).unwrap_or_else(|| Table::empty(CONFIG, root.at));
+    overrides::apply(&mut config, &flags, &values);
+    allowed(&mut report, &config)
+}
+
+/// Reads a file once more. What cannot be read has been reported.
+fn read_file(source: &Source, file: &str) -> Option<Document> {
+    let text = read::text(&source.dir.join(file), FILE_BYTES_MAX).ok()?;
+    Some(Document { name: file.to_owned(), text, shown: true })
 }
 
 /// The lints that a table's `allow` names; what is no lint is reported.
@@ -128,11 +146,10 @@ pub(super) fn allowed(report: &mut Report, table: &Table<'_>) -> BTreeSet<Lint> 
 }
 
 /// Hides secrets that are typed in a file wherever one of its lines is shown. Places stay: a character is a `*`.
-fn mask(found: &mut [Diagnostic], root: &Table<'_>, secrets: &[Range<usize>]) {
+fn mask(found: &mut [Diagnostic], document: &Document, secrets: &[Range<usize>]) {
     if secrets.is_empty() {
         return;
     }
-    let document = root.at.document;
     let hidden = |at: usize| secrets.iter().any(|secret| secret.contains(&at));
     let masked: String = document
         .text
