@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use outrigger::config::{Source, load};
 use outrigger::diagnostic::Lint;
 use serde_json::Value;
 
@@ -50,6 +51,13 @@ fn every_lint_is_shown_with_its_place_and_its_fix_and_refused_by_strict() {
     for lint in Lint::ALL {
         assert!(all.contains(&format!("warning[{lint}]: ")), "no folder of {} has {lint}", folders.len());
     }
+}
+
+#[test]
+fn a_reload_looks_for_no_lint() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lints/01-unknown-path");
+    assert!(check(&folder, &[]).out.contains("9 warnings"));
+    assert_eq!(load(&Source::new(folder)).diagnostics, []);
 }
 
 #[test]
