@@ -122,6 +122,13 @@ pub const SIDECAR: &[Key] = &[
     ),
     key(
         "config",
+        "poll",
+        Duration,
+        "\"10s\"",
+        "How often the file system is asked for changes of these files that no event told of; `0` is never.",
+    ),
+    key(
+        "config",
         "removal_grace",
         Duration,
         "\"10m\"",
