@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 use crate::admin::Admin;
 use crate::admin::guard::Reach;
 use crate::client::{Client, ClientError, Routes};
-use crate::config::{Listen, Loaded, Source};
+use crate::config::{Listen, Loaded, Loader};
 use crate::dispatch::Dispatch;
 use crate::gates::Gates;
 use crate::ingest::Ingest;
@@ -39,9 +39,9 @@ const CLOSE_RESERVE: Duration = Duration::from_millis(500);
 
 /// What the process is started with.
 pub struct Start {
-    /// Where the configuration comes from.
-    pub source: Source,
-    /// What was loaded from there; its Snapshot is there.
+    /// What loaded the configuration, and loads it again.
+    pub loader: Loader,
+    /// What it loaded; its Snapshot is there.
     pub loaded: Loaded,
     /// Connections that are led elsewhere, for `demo`.
     pub routes: Routes,
@@ -121,7 +121,7 @@ impl Running {
 
 /// Starts everything. When it returns, every listener is bound and the sidecar is ready.
 pub async fn start(start: Start) -> Result<Running, StartError> {
-    let Start { source, loaded, routes, hints, stop, abort } = start;
+    let Start { loader, loaded, routes, hints, stop, abort } = start;
     let Loaded { snapshot: Some(snapshot), watched, quarantined, .. } = loaded else { return Err(StartError::Config) };
     let metrics = Arc::new(Metrics::new(snapshot.kinds.keys().map(AsRef::as_ref))?);
     let client = Arc::new(Client::new(&snapshot.settings.egress, routes.clone())?);
@@ -153,7 +153,7 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
 
     let tasks = TaskTracker::new();
     let asked = hints.0.clone();
-    let reload = Reload { source, publisher, metrics: Arc::clone(&metrics), routes, watched, hints };
+    let reload = Reload { loader, publisher, metrics: Arc::clone(&metrics), routes, watched, hints };
     // What is published once no attempt begins any more would be obeyed by nobody.
     tasks.spawn(reload.start().map_err(StartError::Reload)?.run(closing.clone()));
     let dispatch = Arc::new(Dispatch {

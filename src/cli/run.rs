@@ -12,7 +12,7 @@ use tracing::level_filters::LevelFilter;
 use crate::app::{Addresses, Running, Start, start};
 use crate::cli::{BAD_CONFIG, Folder, NO};
 use crate::client::Routes;
-use crate::config::{Loaded, Log, Source, load};
+use crate::config::{Loaded, Loader, Log, Source};
 use crate::reload::Hints;
 use crate::spool::{self, OpenError, Recovered};
 
@@ -55,14 +55,15 @@ impl Run {
 
 /// Runs until a signal ends it.
 fn run(source: Source, recover: bool) -> ExitCode {
-    let loaded = load(&source);
+    let mut loader = Loader::new(source);
+    let loaded = loader.load();
     let seen = std::io::stderr().is_terminal();
     for diagnostic in &loaded.diagnostics {
         // What nobody sits before is kept in a log, where the lines of a file must not be.
         if seen { eprintln!("{diagnostic}") } else { eprintln!("{}", diagnostic.for_log()) }
     }
     let Some(snapshot) = &loaded.snapshot else {
-        eprintln!("outrigger: the configuration in {} has faults; nothing was started", source.dir.display());
+        eprintln!("outrigger: the configuration in {} has faults; nothing was started", loader.source().dir.display());
         return ExitCode::from(BAD_CONFIG);
     };
     start_log(&snapshot.settings.log);
@@ -70,8 +71,7 @@ fn run(source: Source, recover: bool) -> ExitCode {
         eprintln!("outrigger: {error}");
         return ExitCode::from(NO);
     }
-    let source = Source { cold_start: false, ..source };
-    let ended = block_on(serve(source, loaded)).map_err(anyhow::Error::from).flatten();
+    let ended = block_on(serve(loader, loaded)).map_err(anyhow::Error::from).flatten();
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -102,7 +102,7 @@ fn recover_spool(path: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-async fn serve(source: Source, loaded: Loaded) -> anyhow::Result<()> {
+async fn serve(loader: Loader, loaded: Loaded) -> anyhow::Result<()> {
     // Signals are asked for first, so that one that comes during the start is not the end of the process.
     let signals = Signals::new()?;
     let hints = Hints::new();
@@ -110,7 +110,7 @@ async fn serve(source: Source, loaded: Loaded) -> anyhow::Result<()> {
     tokio::spawn(signals.watch(hints.0.clone(), stop.clone(), abort.clone()));
     let webhooks = loaded.snapshot.as_ref().map_or(0, |snapshot| snapshot.webhooks.len());
     let routes = Routes::default();
-    let running = start(Start { source, loaded, routes, hints, stop, abort }).await?;
+    let running = start(Start { loader, loaded, routes, hints, stop, abort }).await?;
     announce(&running, webhooks);
     running.ended().await;
     Ok(())

@@ -2,8 +2,11 @@
 
 mod compile;
 mod document;
+mod folder;
 mod index;
+mod inputs;
 mod load;
+mod loader;
 mod overrides;
 mod quantity;
 mod read;
@@ -18,6 +21,7 @@ pub use load::{
     Environment, FILE_BYTES_MAX, Loaded, NAME_CHARS_MAX, Source, WEBHOOKS_MAX, load, load_settings, load_variables,
     sort,
 };
+pub use loader::Loader;
 pub use quantity::duration as parse_duration;
 pub use read::text as read_text;
 pub use reference::{Key, SIDECAR, Shape, WEBHOOK, reference};

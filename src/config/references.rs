@@ -1,15 +1,15 @@
 //! References: `${env:NAME}` and `${file:PATH}` in what people wrote.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
 use super::document::{At, Report, Text};
-use super::load::Source;
-use super::read;
+use super::inputs::{Inputs, Looked, TextFile};
 use crate::diagnostic::Fault;
 use crate::secret::{MASK, Secret};
+use crate::template::{Format, Template};
 
 /// What stands for a reference that has no value, where that is allowed: harmless in URLs, headers and bodies.
 pub const PLACEHOLDER: &str = "PLACEHOLDER";
@@ -17,77 +17,9 @@ pub const PLACEHOLDER: &str = "PLACEHOLDER";
 /// The largest referenced value, in bytes.
 pub const REFERENCE_BYTES_MAX: u64 = 64 * 1024;
 
-/// A value that a reference came to; the error is a problem and its fix.
-type Looked = Result<Secret, (String, String)>;
-
-/// Looks references up, each once in a load.
-pub(super) struct References<'s> {
-    source: &'s Source,
-    values: BTreeMap<String, Looked>,
-    /// Every file looked for.
-    pub(super) watched: BTreeSet<PathBuf>,
-}
-
-impl<'s> References<'s> {
-    pub(super) fn new(source: &'s Source) -> Self {
-        Self { source, values: BTreeMap::new(), watched: BTreeSet::new() }
-    }
-
-    fn look_up(&mut self, name: &str) -> Looked {
-        if let Some(value) = self.values.get(name) {
-            return value.clone();
-        }
-        let value = match name.split_once(':') {
-            Some(("env", variable)) => self.variable(variable),
-            Some(("file", path)) => self.file(path),
-            _ => Err((
-                format!("`${{{name}}}` is no reference"),
-                "write ${env:NAME} or ${file:PATH}, and $${ for a literal ${".to_owned(),
-            )),
-        };
-        self.values.insert(name.to_owned(), value.clone());
-        value
-    }
-
-    fn variable(&self, name: &str) -> Looked {
-        let valid = !name.is_empty()
-            && !name.starts_with(|first: char| first.is_ascii_digit())
-            && name.chars().all(|character| character.is_ascii_alphanumeric() || character == '_');
-        if !valid {
-            let fix = "a name has letters, digits and `_`, and begins with no digit".to_owned();
-            return Err((format!("`{name}` is no name of an environment variable"), fix));
-        }
-        match (self.source.env)(name) {
-            Some(value) if value.len() as u64 > REFERENCE_BYTES_MAX => Err((
-                format!("the environment variable `{name}` is larger than {REFERENCE_BYTES_MAX} bytes"),
-                "make it smaller".to_owned(),
-            )),
-            Some(value) => Ok(Secret::new(value)),
-            None if self.source.placeholders => Ok(Secret::new(PLACEHOLDER.to_owned())),
-            None => Err((format!("the environment variable `{name}` is not set"), format!("set {name}"))),
-        }
-    }
-
-    fn file(&mut self, written: &str) -> Looked {
-        let path = self.source.dir.join(Path::new(written));
-        self.watched.insert(path.clone());
-        match read::text(&path, REFERENCE_BYTES_MAX) {
-            Ok(text) => {
-                let value = text.strip_suffix('\n').map_or(&*text, |text| text.strip_suffix('\r').unwrap_or(text));
-                Ok(Secret::new(value.to_owned()))
-            }
-            Err(_) if self.source.placeholders => Ok(Secret::new(PLACEHOLDER.to_owned())),
-            Err(problem) => Err((
-                format!("the file `{written}` {problem}"),
-                "create it, or correct the path (it is taken from the configuration folder)".to_owned(),
-            )),
-        }
-    }
-}
-
 /// What looks references up for one file.
 pub(super) struct Resolver<'r, 's> {
-    references: &'r mut References<'s>,
+    inputs: &'r mut Inputs<'s>,
     /// An inactive webhook may lack its secrets.
     lenient: bool,
     /// References without a value, that a lenient resolver passed over: text, problem, fix.
@@ -97,13 +29,13 @@ pub(super) struct Resolver<'r, 's> {
 }
 
 impl<'r, 's> Resolver<'r, 's> {
-    pub(super) fn new(references: &'r mut References<'s>, lenient: bool) -> Self {
-        Self { references, lenient, unset: Vec::new(), hasher: DefaultHasher::new() }
+    pub(super) fn new(inputs: &'r mut Inputs<'s>, lenient: bool) -> Self {
+        Self { inputs, lenient, unset: Vec::new(), hasher: DefaultHasher::new() }
     }
 
     /// The value itself.
     pub(super) fn resolve(&mut self, name: &str) -> Looked {
-        let looked = self.references.look_up(name);
+        let looked = self.inputs.look_up(name);
         let looked = match looked {
             Err((problem, fix)) if self.lenient && is_wellformed(name) => {
                 self.unset.push((format!("${{{name}}}"), problem, fix));
@@ -120,7 +52,7 @@ impl<'r, 's> Resolver<'r, 's> {
     /// The value as it stands in a template: masked where the load is for people's eyes.
     pub(super) fn resolve_shown(&mut self, name: &str) -> Looked {
         let looked = self.resolve(name)?;
-        Ok(if self.references.source.masked { Secret::new(MASK.to_owned()) } else { looked })
+        Ok(if self.inputs.source.masked { Secret::new(MASK.to_owned()) } else { looked })
     }
 
     /// The value for a header: a line break in it would be another header.
@@ -135,14 +67,35 @@ impl<'r, 's> Resolver<'r, 's> {
         Ok(looked)
     }
 
-    /// Remembers a file that decides what the configuration is.
-    pub(super) fn watch(&mut self, path: PathBuf) {
-        self.references.watched.insert(path);
+    /// Compiles a template, or finds what an equal one was compiled to.
+    pub(super) fn template(
+        &mut self,
+        source: &str,
+        format: Format,
+        resolve: fn(&mut Self, &str) -> Looked,
+    ) -> Result<Arc<Template>, Vec<Fault>> {
+        if let Some(known) = self.inputs.templates.get(source, format) {
+            return Ok(known);
+        }
+        let mut refers = false;
+        let template = Arc::new(Template::compile(source, format, &mut |name| {
+            refers = true;
+            resolve(self, name)
+        })?);
+        if !refers {
+            self.inputs.templates.keep(source, format, &template);
+        }
+        Ok(template)
+    }
+
+    /// Reads a file that decides what the configuration is, by its path from the configuration folder.
+    pub(super) fn read(&mut self, path: &Path) -> Arc<TextFile> {
+        self.inputs.read(path)
     }
 
     /// Whether values are masked.
     pub(super) fn masks(&self) -> bool {
-        self.references.source.masked
+        self.inputs.source.masked
     }
 
     /// A text with its references replaced and `$${` read as `${`. Nothing in it is a template.

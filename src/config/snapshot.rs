@@ -25,6 +25,10 @@ pub struct Snapshot {
     pub webhooks: BTreeMap<Arc<str>, Arc<Webhook>>,
     /// The same webhooks by kind and event type.
     pub index: Index,
+    /// The first 48 bits of a SHA-256 over the names and texts of all files that decide the configuration, in hexadecimal:
+    /// `outrigger.toml`, webhooks, body files, samples of kinds, certificates. It is the same wherever the files are the same:
+    /// variables, flags and referenced secrets are no part of it.
+    pub hash: String,
 }
 
 impl Snapshot {
@@ -34,18 +38,28 @@ impl Snapshot {
         settings: Settings,
         kinds: BTreeMap<Arc<str>, Arc<Kind>>,
         webhooks: BTreeMap<Arc<str>, Arc<Webhook>>,
+        hash: String,
     ) -> Self {
         let index = Index::new(&webhooks);
-        Self { settings, kinds, webhooks, index }
+        Self { settings, kinds, webhooks, index, hash }
     }
 
     /// Whether both do the same.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
-        let webhooks = |snapshot: &Self| -> Vec<(Arc<str>, u64)> {
-            snapshot.webhooks.values().map(|webhook| (Arc::clone(&webhook.name), webhook.fingerprint)).collect()
+        let kinds = || {
+            self.kinds.values().zip(other.kinds.values()).all(|(kind, other)| Arc::ptr_eq(kind, other) || kind == other)
         };
-        self.settings == other.settings && self.kinds == other.kinds && webhooks(self) == webhooks(other)
+        let webhooks = || {
+            self.webhooks.values().zip(other.webhooks.values()).all(|(webhook, other)| {
+                Arc::ptr_eq(webhook, other) || (webhook.name == other.name && webhook.fingerprint == other.fingerprint)
+            })
+        };
+        self.kinds.len() == other.kinds.len()
+            && self.webhooks.len() == other.webhooks.len()
+            && webhooks()
+            && kinds()
+            && self.settings == other.settings
     }
 }
 

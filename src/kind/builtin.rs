@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{Kind, MANUAL, Path, Sample};
+use super::{Kind, MANUAL, Path, Sample, fingerprint};
 
 /// A built-in kind as it is written here.
 struct Definition {
@@ -131,6 +131,7 @@ fn compile(definition: &Definition) -> Kind {
         fields: definition.fields.iter().map(|(name, text)| ((*name).into(), path(text))).collect(),
         samples: Vec::new(),
         schema: embedded(definition.schema),
+        fingerprint: fingerprint(definition.name),
     };
     let samples: Map<String, Value> = embedded(definition.samples);
     for (name, payload) in samples {

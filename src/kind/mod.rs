@@ -7,7 +7,8 @@ pub mod pluck;
 pub mod value;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, LazyLock};
 
 use serde_json::Value;
 
@@ -38,6 +39,8 @@ pub struct Kind {
     pub samples: Vec<Sample>,
     /// JSON Schema of the payload; without `properties` it says nothing about it.
     pub schema: Value,
+    /// A hash over everything above. That of a built-in kind is over its name: it is the same all the process's life.
+    pub fingerprint: u64,
 }
 
 /// A full sample event.
@@ -55,7 +58,8 @@ impl Kind {
     /// The kinds that need no definition: request, integration, anomaly, audit, oort.
     #[must_use]
     pub fn builtin() -> Vec<Arc<Self>> {
-        builtin::kinds().into_iter().map(Arc::new).collect()
+        static KINDS: LazyLock<Vec<Arc<Kind>>> = LazyLock::new(|| builtin::kinds().into_iter().map(Arc::new).collect());
+        KINDS.clone()
     }
 
     /// A kind defined in `[kinds.NAME]`. Its samples are named after their event types; of several with the same type the
@@ -83,6 +87,7 @@ impl Kind {
             fields,
             samples: Vec::new(),
             schema: Value::Object(serde_json::Map::new()),
+            fingerprint: 0,
         };
         for payload in samples {
             let Some(event_type) = kind.event_type(&payload) else {
@@ -98,6 +103,7 @@ impl Kind {
                 if earlier == 0 { Arc::clone(&event_type) } else { format!("{event_type}.{}", earlier + 1).into() };
             kind.samples.push(Sample { name, event_type, payload });
         }
+        kind.fingerprint = fingerprint(&format!("{kind:?}"));
         Ok(kind)
     }
 
@@ -154,6 +160,13 @@ impl Kind {
     fn bare<'t>(&self, written: &'t str) -> &'t str {
         self.prefixes.iter().find_map(|prefix| written.strip_prefix(prefix)).unwrap_or(written)
     }
+}
+
+/// A hash over a text that says everything.
+fn fingerprint(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ use tokio::sync::watch as tokio_watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::Routes;
-use crate::config::{Source, load};
+use crate::config::Loader;
 use crate::live::{Live, Reader};
 use crate::metrics::Metrics;
 
@@ -42,8 +42,8 @@ const SLOW: Duration = Duration::from_secs(30);
 
 /// What a reload needs.
 pub struct Reload {
-    /// Where the configuration comes from.
-    pub source: Source,
+    /// What loaded the configuration in force, and loads it again.
+    pub loader: Loader,
     /// The one store.
     pub publisher: tokio_watch::Sender<Arc<Live>>,
     /// What is counted.
@@ -66,21 +66,35 @@ pub struct Reloading {
 impl Reload {
     /// Starts the thread that looks. The error is the system's: it has no thread left.
     pub fn start(self) -> io::Result<Reloading> {
-        let source = self.source.clone();
-        self.start_with(Box::new(move || load(&source)))
-    }
-
-    fn start_with(self, load: Load) -> io::Result<Reloading> {
-        let live = self.publisher.subscribe();
-        let publisher = Publisher::new(self.publisher, self.metrics, self.routes);
-        let (hints, hinted) = self.hints;
-        let watch = Watch::new(hints);
-        let looks = Looks::start(Looker { load, publisher, watch, watched: self.watched, read: None })?;
-        Ok(Reloading { looks, live, hinted })
+        let Self { mut loader, publisher, metrics, routes, watched, hints } = self;
+        let load = move || {
+            // One that panics is not used again.
+            let anew = Loader::new(loader.source().clone());
+            let mut taken = std::mem::replace(&mut loader, anew);
+            let loaded = taken.load();
+            loader = taken;
+            loaded
+        };
+        Reloading::start(Box::new(load), publisher, metrics, routes, watched, hints)
     }
 }
 
 impl Reloading {
+    fn start(
+        load: Load,
+        publisher: tokio_watch::Sender<Arc<Live>>,
+        metrics: Arc<Metrics>,
+        routes: Routes,
+        watched: BTreeSet<PathBuf>,
+        (hints, hinted): (Hints, Hinted),
+    ) -> io::Result<Self> {
+        let live = publisher.subscribe();
+        let publisher = Publisher::new(publisher, metrics, routes);
+        let watch = Watch::new(hints);
+        let looks = Looks::start(Looker { load, publisher, watch, watched, read: None })?;
+        Ok(Self { looks, live, hinted })
+    }
+
     /// Looks on every hint until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut waiting = Vec::new();

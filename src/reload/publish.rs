@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::client::{Client, Routes};
-use crate::config::{Loaded, Snapshot};
+use crate::config::Loaded;
 use crate::diagnostic::{Diagnostic, Level};
 use crate::live::Live;
 use crate::metrics::{Metrics, Reloaded};
@@ -33,7 +33,7 @@ impl Publisher {
     pub(super) fn new(live: watch::Sender<Arc<Live>>, metrics: Arc<Metrics>, routes: Routes) -> Self {
         let (started, hash) = {
             let live = live.borrow();
-            (Started::with(&live.snapshot.settings), hash(&live.snapshot))
+            (Started::with(&live.snapshot.settings), Arc::from(live.snapshot.hash.as_str()))
         };
         metrics.set_config_hash(&hash);
         Self { live, metrics, routes, started, hash, restart: Vec::new(), faults: None }
@@ -89,7 +89,7 @@ impl Publisher {
             }
         };
         // Also a change that means nothing, of a comment say, is a state of the files that people compare.
-        self.hash = hash(&snapshot);
+        self.hash = snapshot.hash.as_str().into();
         self.metrics.set_config_hash(&self.hash);
         let mut told = Told {
             result: Reloaded::Unchanged,
@@ -127,13 +127,4 @@ impl Publisher {
 fn fault(problem: String, fix: &str) -> Diagnostic {
     let file = "outrigger.toml".to_owned();
     Diagnostic { level: Level::Error, file, place: None, problem, fix: Some(fix.to_owned()) }
-}
-
-/// Stands in until a Snapshot carries its own.
-fn hash(snapshot: &Snapshot) -> Arc<str> {
-    let mut hasher = DefaultHasher::new();
-    for (name, webhook) in &snapshot.webhooks {
-        (name, webhook.fingerprint).hash(&mut hasher);
-    }
-    format!("{:012x}", hasher.finish() >> 16).into()
 }

@@ -43,6 +43,7 @@ mod lexer;
 mod node;
 mod parse;
 mod place;
+mod pool;
 mod scan;
 mod survey;
 mod write;
@@ -60,6 +61,8 @@ use crate::diagnostic::Fault;
 use crate::secret::Secret;
 
 use self::node::Node;
+
+pub use pool::Pool;
 
 /// What a template's output is, which decides how a value is written into it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -43,7 +43,7 @@ pub struct Webhook {
     /// Where it goes.
     pub url: Url,
     /// Headers in the order of the file; the templates' format is text. `content-type` and auth are not among them.
-    pub headers: Vec<(HeaderName, Template)>,
+    pub headers: Vec<(HeaderName, Arc<Template>)>,
     /// The header that authenticates, already in its wire form (`Bearer …`, `Basic …`, or an API key).
     pub auth: Option<(HeaderName, Secret)>,
     /// What the request carries.
@@ -139,7 +139,7 @@ pub struct Url {
     /// The port, 443 unless the URL says so and `egress.allow_ports` has it.
     pub port: u16,
     /// Path and query, beginning with `/`; format [`crate::template::Format::Url`].
-    pub path: Template,
+    pub path: Arc<Template>,
     /// Whether an event's values are part of it.
     pub templated: bool,
 }
@@ -152,7 +152,7 @@ pub enum Body {
     /// The event as it came in.
     Event,
     /// JSON text by construction, parsed again before it is sent.
-    Json(Template),
+    Json(Arc<Template>),
     /// Text or a form.
-    Text(Template),
+    Text(Arc<Template>),
 }

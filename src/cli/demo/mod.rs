@@ -26,7 +26,7 @@ use crate::app::{Addresses, Start, start};
 use crate::cli::run::runtime;
 use crate::cli::{BAD_CONFIG, Folder, NO};
 use crate::client::Routes;
-use crate::config::{Snapshot, Source, load};
+use crate::config::{Loader, Snapshot, Source};
 use crate::reload::Hints;
 
 use authority::Authority;
@@ -74,8 +74,8 @@ async fn show(dir: &Path, work: &Path, keep: bool) -> anyhow::Result<ExitCode> {
     let authority = Authority::new()?;
     let ca_file = work.join("ca.pem");
     std::fs::write(&ca_file, authority.ca_pem())?;
-    let source = source(dir, work, &ca_file);
-    let loaded = load(&source);
+    let mut loader = Loader::new(source(dir, work, &ca_file));
+    let loaded = loader.load();
     let Some(snapshot) = &loaded.snapshot else {
         for diagnostic in &loaded.diagnostics {
             eprintln!("{diagnostic}");
@@ -97,7 +97,7 @@ async fn show(dir: &Path, work: &Path, keep: bool) -> anyhow::Result<ExitCode> {
     let targets = Targets::start(&authority, snapshot).await?;
     let routes = Routes(targets.routes());
     let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
-    let running = start(Start { source, loaded, routes, hints: Hints::new(), stop: stop.clone(), abort }).await?;
+    let running = start(Start { loader, loaded, routes, hints: Hints::new(), stop: stop.clone(), abort }).await?;
     let addresses = running.addresses.clone();
     println!("\ningest listens on {}, metrics on {}", addresses.ingest, addresses.metrics);
     println!("\nPosting {} events. What the receivers see:\n", events.len());

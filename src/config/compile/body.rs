@@ -7,8 +7,6 @@ use http::{HeaderValue, Method};
 use serde::de::IgnoredAny;
 
 use crate::config::document::{At, Document, Report, Text};
-use crate::config::load::FILE_BYTES_MAX;
-use crate::config::read;
 use crate::config::references::Resolver;
 use crate::config::table::Table;
 use crate::kind::Kind;
@@ -52,7 +50,6 @@ pub(super) fn content_type(report: &mut Report, root: &Table<'_>) -> Option<(Hea
 pub(super) fn body(
     report: &mut Report,
     root: &Table<'_>,
-    dir: &Path,
     (format, method): (Format, &Method),
     judged: Option<&Judged<'_>>,
     resolver: &mut Resolver<'_, '_>,
@@ -65,10 +62,9 @@ pub(super) fn body(
         return template(report, &text, format, judged, resolver);
     }
     if let Some(name) = root.text(report, "body_file") {
-        let path = dir.join("webhooks").join(name.value);
-        resolver.watch(path.clone());
-        let source = match read::text(&path, FILE_BYTES_MAX) {
-            Ok(source) => source,
+        let file = resolver.read(&Path::new("webhooks").join(name.value));
+        let source = match &*file {
+            Ok((source, _)) => source,
             Err(problem) => {
                 let fix = "write the path of a template (it is taken from the folder of this file)";
                 report.error(name.at, format!("the file {problem}"), fix);
@@ -76,7 +72,7 @@ pub(super) fn body(
             }
         };
         source.hash(&mut resolver.hasher);
-        let document = Document { name: format!("webhooks/{}", name.value), text: source, shown: true };
+        let document = Document { name: format!("webhooks/{}", name.value), text: source.clone(), shown: true };
         let text = Text { value: &document.text, at: At::new(&document, 0..document.text.len()) };
         return template(report, &text, format, judged, resolver);
     }
@@ -100,7 +96,7 @@ fn template(
     judged: Option<&Judged<'_>>,
     resolver: &mut Resolver<'_, '_>,
 ) -> Option<Body> {
-    let template = match Template::compile(text.value, format, &mut |name| resolver.resolve_shown(name)) {
+    let template = match resolver.template(text.value, format, Resolver::resolve_shown) {
         Ok(template) => template,
         Err(faults) => {
             for fault in faults {

@@ -1,5 +1,7 @@
 //! `[headers]`: names that may be set, values that are templates.
 
+use std::sync::Arc;
+
 use http::HeaderName;
 
 use crate::config::document::{At, Report};
@@ -33,14 +35,14 @@ pub(super) fn headers(
     auth: Option<&HeaderName>,
     kind: Option<&Kind>,
     resolver: &mut Resolver<'_, '_>,
-) -> Vec<(HeaderName, Template)> {
+) -> Vec<(HeaderName, Arc<Template>)> {
     let Some(table) = root.table(report, "headers") else { return Vec::new() };
     if table.entries.len() > HEADERS_MAX {
         let problem = format!("there are {} headers, and {HEADERS_MAX} are the limit", table.entries.len());
         report.error(table.at, problem, "remove some");
         return Vec::new();
     }
-    let mut headers: Vec<(HeaderName, Template)> = Vec::with_capacity(table.entries.len());
+    let mut headers: Vec<(HeaderName, Arc<Template>)> = Vec::with_capacity(table.entries.len());
     let mut seen: Vec<HeaderName> = Vec::new();
     for entry in &table.entries {
         let name = name(report, entry.name, entry.key_at);
@@ -62,7 +64,7 @@ pub(super) fn headers(
             report.error(at, problem, "remove it: it would end the header");
             continue;
         }
-        match Template::compile(text.value, Format::Text, &mut |reference| resolver.resolve_header(reference)) {
+        match resolver.template(text.value, Format::Text, Resolver::resolve_header) {
             Ok(template) => {
                 for fault in kind.map(|kind| template.survey(&kind.schema)).unwrap_or_default() {
                     report.doubt(&text, fault);

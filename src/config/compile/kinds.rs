@@ -1,14 +1,14 @@
 //! `[kinds.NAME]`: kinds of event that people define.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path as FilePath, PathBuf};
+use std::collections::BTreeMap;
+use std::path::Path as FilePath;
 use std::sync::Arc;
 
 use serde_json::Value;
 
 use crate::config::document::{Report, Text};
-use crate::config::load::{FILE_BYTES_MAX, NAME_CHARS_MAX};
-use crate::config::read;
+use crate::config::inputs::Inputs;
+use crate::config::load::NAME_CHARS_MAX;
 use crate::config::reference::SIDECAR;
 use crate::config::table::{Table, as_json, as_text};
 use crate::kind::{Kind, MANUAL, Path};
@@ -17,12 +17,7 @@ use crate::kind::{Kind, MANUAL, Path};
 const RESERVED: &str = "cloudevents";
 
 /// All kinds: the built-in ones and those of the file.
-pub(super) fn kinds(
-    report: &mut Report,
-    root: &Table<'_>,
-    dir: &FilePath,
-    watched: &mut BTreeSet<PathBuf>,
-) -> BTreeMap<Arc<str>, Arc<Kind>> {
+pub(super) fn kinds(report: &mut Report, root: &Table<'_>, inputs: &mut Inputs<'_>) -> BTreeMap<Arc<str>, Arc<Kind>> {
     let mut kinds: BTreeMap<Arc<str>, Arc<Kind>> =
         Kind::builtin().into_iter().map(|kind| (Arc::clone(&kind.name), kind)).collect();
     let Some(table) = root.table(report, "kinds") else { return kinds };
@@ -36,7 +31,7 @@ pub(super) fn kinds(
             let problem = format!("the kind `{}` is built in", entry.name);
             report.error(entry.key_at, problem, "choose another name");
         } else if let Some(definition) = table.table(report, entry.name)
-            && let Some(kind) = kind(report, entry.name, &definition, dir, watched)
+            && let Some(kind) = kind(report, entry.name, &definition, inputs)
         {
             kinds.insert(Arc::clone(&kind.name), Arc::new(kind));
         }
@@ -44,13 +39,7 @@ pub(super) fn kinds(
     kinds
 }
 
-fn kind(
-    report: &mut Report,
-    name: &str,
-    table: &Table<'_>,
-    dir: &FilePath,
-    watched: &mut BTreeSet<PathBuf>,
-) -> Option<Kind> {
+fn kind(report: &mut Report, name: &str, table: &Table<'_>, inputs: &mut Inputs<'_>) -> Option<Kind> {
     table.refuse_unknown(report, SIDECAR, "kinds.*");
     let before = report.diagnostics.len();
     let type_path = path(report, table, "type");
@@ -80,7 +69,7 @@ fn kind(
             }
         }
     }
-    let samples: Vec<Value> = sample(report, table, dir, watched).into_iter().collect();
+    let samples: Vec<Value> = sample(report, table, inputs).into_iter().collect();
     let type_path = type_path.filter(|_| report.diagnostics.len() == before)?;
     match Kind::custom(name, types, type_path, id_path, time_path, fields, samples) {
         Ok(kind) => Some(kind),
@@ -109,7 +98,7 @@ pub(super) fn json_path(report: &mut Report, text: &Text<'_>) -> Option<Path> {
     }
 }
 
-fn sample(report: &mut Report, table: &Table<'_>, dir: &FilePath, watched: &mut BTreeSet<PathBuf>) -> Option<Value> {
+fn sample(report: &mut Report, table: &Table<'_>, inputs: &mut Inputs<'_>) -> Option<Value> {
     let entry = table.get("sample")?;
     let Some(text) = as_text(entry.node) else {
         let value = as_json(entry.node.value).filter(Value::is_object);
@@ -118,15 +107,13 @@ fn sample(report: &mut Report, table: &Table<'_>, dir: &FilePath, watched: &mut 
         }
         return value;
     };
-    let path = dir.join(text.value);
-    watched.insert(path.clone());
-    let problem = match read::text(&path, FILE_BYTES_MAX) {
-        Ok(json) => match serde_json::from_str::<Value>(&json) {
+    let problem = match &*inputs.read(FilePath::new(text.value)) {
+        Ok((json, _)) => match serde_json::from_str::<Value>(json) {
             Ok(value) if value.is_object() => return Some(value),
             Ok(_) => "is no JSON object".to_owned(),
             Err(error) => format!("is no JSON: {error}"),
         },
-        Err(problem) => problem,
+        Err(problem) => problem.clone(),
     };
     report.error(
         text.at,

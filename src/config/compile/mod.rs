@@ -35,25 +35,31 @@ pub(super) struct SidecarFile<'t> {
     pub(super) document: &'t Document,
     pub(super) overrides: &'t [Override],
     pub(super) values: &'t [Option<DeValue<'t>>],
-    pub(super) dir: &'t Path,
 }
 
 /// What `outrigger.toml` came to.
 pub(super) struct Compiled {
     /// `None` when the file is faulty.
     pub(super) settings: Option<Settings>,
-    /// What webhooks that say nothing get.
-    pub(super) defaults: Defaults,
-    /// What URLs are held against; `None` when it is unknown.
-    pub(super) egress: Option<Egress>,
+    /// What it says of every webhook.
+    pub(super) shared: Arc<Shared>,
     /// All kinds.
     pub(super) kinds: BTreeMap<Arc<str>, Arc<Kind>>,
     /// Whether every kind that the file wants to define is among them.
     pub(super) kinds_complete: bool,
 }
 
+/// What every webhook is compiled with.
+#[derive(PartialEq)]
+pub(super) struct Shared {
+    /// What webhooks that say nothing get.
+    defaults: Defaults,
+    /// What URLs are held against; `None` when it is unknown. Networks are asked when a connection is made: none are here.
+    egress: Option<Egress>,
+}
+
 /// `[defaults]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Defaults {
     timeout: Duration,
     body_bytes_max: u64,
@@ -63,7 +69,7 @@ pub(super) struct Defaults {
 }
 
 /// `[limits]`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Limits {
     concurrency: u64,
     response_bytes_max: u64,

@@ -3,16 +3,16 @@
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::policy::{self, TIMEOUT};
-use super::{Compiled, Defaults, SidecarFile, kinds, parse};
+use super::{Compiled, Defaults, Shared, SidecarFile, kinds, parse};
 use crate::config::document::{At, Report, Text};
-use crate::config::load::FILE_BYTES_MAX;
+use crate::config::inputs::Inputs;
 use crate::config::overrides;
-use crate::config::read;
 use crate::config::reference::SIDECAR;
-use crate::config::references::{References, Resolver};
+use crate::config::references::Resolver;
 use crate::config::snapshot::{Admin, Egress, Ingest, Listen, Log, OnInvalidWebhook, Settings, Shutdown, Spool};
 use crate::config::table::Table;
 use crate::secret::Secret;
@@ -33,11 +33,7 @@ const HISTORY_DEFAULT: usize = 100;
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 /// Compiles the sidecar's file with the overrides above it.
-pub(in crate::config) fn sidecar(
-    file: &SidecarFile<'_>,
-    references: &mut References<'_>,
-    report: &mut Report,
-) -> Compiled {
+pub(in crate::config) fn sidecar(file: &SidecarFile<'_>, inputs: &mut Inputs<'_>, report: &mut Report) -> Compiled {
     let parsed = parse(file.document, report);
     let complete = parsed.is_some();
     let parsed = parsed.unwrap_or_default();
@@ -45,19 +41,19 @@ pub(in crate::config) fn sidecar(
     let root = Table::new(file.document, String::new(), at, &parsed);
     root.refuse_unknown(report, SIDECAR, "");
 
-    let mut sections = Sections { file, root: &root, resolver: Resolver::new(references, false) };
+    let mut sections = Sections { file, root: &root, resolver: Resolver::new(inputs, false) };
     let before = report.diagnostics.len();
-    let egress = sections.egress(report, file.dir);
+    let egress = sections.egress(report);
     let egress_known = complete && report.diagnostics.len() == before;
     let defaults = sections.defaults(report);
     let settings = sections.settings(report, egress.clone());
+    let egress = Some(Egress { allow_networks: Vec::new(), ..egress }).filter(|_| egress_known);
     let before = report.diagnostics.len();
-    let kinds = kinds::kinds(report, &root, file.dir, &mut references.watched);
+    let kinds = kinds::kinds(report, &root, inputs);
     let kinds_complete = complete && report.diagnostics.len() == before;
     Compiled {
         settings: Some(settings).filter(|_| !report.refuses()),
-        defaults,
-        egress: Some(egress).filter(|_| egress_known),
+        shared: Arc::new(Shared { defaults, egress }),
         kinds,
         kinds_complete,
     }
@@ -184,7 +180,7 @@ impl<'f, 't: 'f> Sections<'f, 't, '_, '_> {
         }
     }
 
-    fn egress(&mut self, report: &mut Report, dir: &Path) -> Egress {
+    fn egress(&mut self, report: &mut Report) -> Egress {
         let table = self.section(report, "egress");
         let mut egress = Egress { allow_ports: vec![443], ..Egress::default() };
         for item in table.list(report, "allow_ports").unwrap_or_default() {
@@ -214,16 +210,14 @@ impl<'f, 't: 'f> Sections<'f, 't, '_, '_> {
             egress.allowed_hosts.push(Glob::new(&text.value.to_lowercase()));
         }
         if let Some(text) = table.text(report, "ca_file") {
-            egress.ca_pem = self.ca_file(report, &text, dir);
+            egress.ca_pem = self.ca_file(report, &text);
         }
         egress
     }
 
-    fn ca_file(&mut self, report: &mut Report, text: &Text<'_>, dir: &Path) -> Option<String> {
-        let path = dir.join(text.value);
-        self.resolver.watch(path.clone());
-        match read::text(&path, FILE_BYTES_MAX) {
-            Ok(pem) if pem.contains("-----BEGIN CERTIFICATE-----") => return Some(pem),
+    fn ca_file(&mut self, report: &mut Report, text: &Text<'_>) -> Option<String> {
+        match &*self.resolver.read(Path::new(text.value)) {
+            Ok((pem, _)) if pem.contains("-----BEGIN CERTIFICATE-----") => return Some(pem.clone()),
             Ok(_) => {
                 report.error(text.at, "the file holds no certificate", "write the path of a PEM file of certificates");
             }

@@ -5,6 +5,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::config::document::{Report, Text};
 use crate::config::references::{PLACEHOLDER, Piece, Resolver, pieces, unclosed};
@@ -228,7 +229,7 @@ fn path(
     head: &Head,
     kind: Option<&Kind>,
     resolver: &mut Resolver<'_, '_>,
-) -> Option<Template> {
+) -> Option<Arc<Template>> {
     let rest = text.value.get(head.rest..).unwrap_or_default();
     let literal = if head.overhang.is_empty() { Some(rest) } else { None };
     if let Some(position) = head.overhang.find(|character| !is_url_character(character)) {
@@ -272,7 +273,7 @@ fn path(
         let at = back(fault.at.start).map_or(head.at.clone(), |start| start..back(fault.at.end).unwrap_or(start));
         Fault { at, ..fault }
     };
-    match Template::compile(&source, Format::Url, &mut |name| resolver.resolve_shown(name)) {
+    match resolver.template(&source, Format::Url, Resolver::resolve_shown) {
         Ok(template) => {
             for fault in kind.map(|kind| template.survey(&kind.schema)).unwrap_or_default() {
                 report.doubt(text, placed(fault));

@@ -9,8 +9,9 @@ use http::Method;
 use super::body::Judged;
 use super::{Around, auth, body, conditions, headers, ordering, parse, policy, refuse_unsupported, testcases, url};
 use crate::config::document::{At, Document, Report};
+use crate::config::inputs::Inputs;
 use crate::config::reference::WEBHOOK;
-use crate::config::references::{References, Resolver};
+use crate::config::references::Resolver;
 use crate::config::table::{Table, list};
 use crate::config::tests::TestCase;
 use crate::diagnostic::nearest;
@@ -29,10 +30,10 @@ pub(in crate::config) fn webhook(
     around: &Around<'_>,
     stem: &str,
     document: &Document,
-    references: &mut References<'_>,
+    inputs: &mut Inputs<'_>,
     report: &mut Report,
     test_report: &mut Report,
-    tests: &mut Vec<TestCase>,
+    tests: &mut Vec<Arc<TestCase>>,
 ) -> Option<Webhook> {
     let parsed = parse(document, report)?;
     let root = Table::new(document, String::new(), At::new(document, 0..0), &parsed);
@@ -41,16 +42,17 @@ pub(in crate::config) fn webhook(
         refuse_unsupported(report, &root, key);
     }
 
+    let shared = &*around.compiled.shared;
     let name: Arc<str> = Arc::from(stem);
     let words = [("active", Status::Active), ("inactive", Status::Inactive), ("shadow", Status::Shadow)];
     let status = root.choice(report, "status", &words).unwrap_or(Status::Active);
-    let mut resolver = Resolver::new(references, status == Status::Inactive);
+    let mut resolver = Resolver::new(inputs, status == Status::Inactive);
     let title = title(report, &root);
     let kind = kind(report, &root, around);
     let triggers = triggers(report, &root, kind.as_deref());
     let method = method(report, &root);
     let url = match root.text(report, "url") {
-        Some(text) => url::url(report, &text, kind.as_deref(), &mut resolver, around.compiled.egress.as_ref()),
+        Some(text) => url::url(report, &text, kind.as_deref(), &mut resolver, shared.egress.as_ref()),
         None if root.get("url").is_none() => {
             report.error(root.at, "the webhook has no `url`", "add url = \"https://…\"");
             None
@@ -61,12 +63,12 @@ pub(in crate::config) fn webhook(
     let headers = headers::headers(report, &root, auth.as_ref().map(|(name, _)| name), kind.as_deref(), &mut resolver);
     let content_type = body::content_type(report, &root);
     let strict = root.boolean(report, "strict").unwrap_or(false);
-    let defaults = &around.compiled.defaults;
+    let defaults = &shared.defaults;
     let body_bytes_max = usize::try_from(defaults.body_bytes_max).unwrap_or(usize::MAX);
     let judged = kind.as_deref().zip(triggers.as_ref());
     let judged = judged.map(|(kind, triggers)| Judged { kind, triggers, bytes_max: body_bytes_max });
     let format = content_type.as_ref().map_or(Format::Text, |(_, format)| *format);
-    let body = body::body(report, &root, around.dir, (format, &method), judged.as_ref(), &mut resolver);
+    let body = body::body(report, &root, (format, &method), judged.as_ref(), &mut resolver);
     let filters = conditions::filters(report, &root, kind.as_deref());
     let validators = conditions::validators(report, &root);
     let timeout = root.duration(report, "timeout", policy::TIMEOUT).unwrap_or(defaults.timeout);
@@ -74,11 +76,11 @@ pub(in crate::config) fn webhook(
     let limits = policy::limits(report, &root, defaults.limits);
     let breaker = policy::breaker(report, &root, defaults.breaker);
     let ordering = ordering::ordering(report, &root, kind.as_deref());
-    tests.extend(testcases::tests(test_report, &root, &name, around.dir));
+    tests.extend(testcases::tests(test_report, &root, &name, around.dir).into_iter().map(Arc::new));
     resolver.report_unset(report, root.at);
 
-    (&document.text, format!("{defaults:?}"), format!("{kind:?}")).hash(&mut resolver.hasher);
-    let ca_pem = around.compiled.egress.as_ref().and_then(|egress| egress.ca_pem.as_ref());
+    (&document.text, format!("{defaults:?}"), kind.as_ref().map(|kind| kind.fingerprint)).hash(&mut resolver.hasher);
+    let ca_pem = shared.egress.as_ref().and_then(|egress| egress.ca_pem.as_ref());
     ca_pem.hash(&mut resolver.hasher);
     let fingerprint = resolver.hasher.finish();
 

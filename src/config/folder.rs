@@ -1,0 +1,66 @@
+//! The folder of webhooks: which files it holds, and what their names may be.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::document::Report;
+use super::load::{NAME_CHARS_MAX, WEBHOOKS_MAX};
+use super::table::excerpt;
+
+/// The folder's name in the configuration folder.
+pub(super) const WEBHOOKS: &str = "webhooks";
+
+/// The webhooks' files in the order of their names, as paths from the configuration folder.
+pub(super) fn webhook_files(dir: &Path, report: &mut Report) -> Vec<PathBuf> {
+    let folder = dir.join(WEBHOOKS);
+    let entries = match std::fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) => {
+            let missing = error.kind() == std::io::ErrorKind::NotFound;
+            let (problem, fix) = if missing && !dir.exists() {
+                let problem = format!("the configuration folder `{}` does not exist", dir.display());
+                (problem, "create it, or say where it is: --config DIR")
+            } else if missing {
+                ("the folder does not exist".to_owned(), "create it, with one NAME.toml for each webhook")
+            } else {
+                (format!("the folder cannot be read: {}", error.kind()), "make it a folder that can be read")
+            };
+            report.file_error(WEBHOOKS, problem, fix);
+            return Vec::new();
+        }
+    };
+    // Names with a leading dot are editors' and Kubernetes' own (`..data`).
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(Result::ok)
+        .map(|entry| Path::new(WEBHOOKS).join(entry.file_name()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .filter(|path| path.file_name().is_some_and(|name| !name.to_string_lossy().starts_with('.')))
+        .collect();
+    files.sort();
+    if files.is_empty() {
+        report.file_error(WEBHOOKS, "the folder holds no webhook", "add a NAME.toml for each webhook");
+    }
+    if files.len() > WEBHOOKS_MAX {
+        let problem = format!("the folder holds {} webhooks, and {WEBHOOKS_MAX} are the limit", files.len());
+        report.file_error(WEBHOOKS, problem, "split them over several sidecars");
+        files.truncate(WEBHOOKS_MAX);
+    }
+    files
+}
+
+/// A name is a metric's label, a part of delivery ids and of paths: it is plain, and one name is one webhook everywhere.
+pub(super) fn refuse_name(stem: &str, file: &str, names: &mut BTreeMap<String, String>, report: &mut Report) {
+    let plain = stem.chars().all(|character| character.is_ascii_alphanumeric() || matches!(character, '_' | '-'));
+    let begins = stem.starts_with(|first: char| first.is_ascii_alphanumeric());
+    if !plain || !begins || stem.len() > NAME_CHARS_MAX {
+        let problem = format!("`{}` cannot be a webhook's name", excerpt(stem));
+        let fix = format!(
+            "rename the file: letters, digits, `_` and `-`, a letter or digit first, {NAME_CHARS_MAX} characters at most"
+        );
+        report.file_error(file, problem, fix);
+    }
+    if let Some(other) = names.insert(stem.to_lowercase(), stem.to_owned()) {
+        let problem = format!("the names `{stem}` and `{other}` differ in upper and lower case only");
+        report.file_error(file, problem, "rename one of the files");
+    }
+}
