@@ -2,6 +2,10 @@
 
 #![allow(clippy::print_stdout, reason = "how soon an edit was live is worth a look, and no reason to fail")]
 
+mod asked;
+mod settings;
+mod tools;
+mod unheard;
 mod volume;
 
 use std::fs;

@@ -144,3 +144,109 @@ impl Reloading {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::client::Client;
+    use crate::metrics::Reloaded;
+
+    /// Far more than anything here takes.
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    /// A reload of a small folder, each of whose readings waits for a permit of the sender and is counted; and where looks are
+    /// asked for.
+    fn held(folder: &std::path::Path) -> (Reloading, Hints, mpsc::Sender<()>, Arc<AtomicUsize>) {
+        std::fs::create_dir_all(folder.join("webhooks")).unwrap();
+        std::fs::write(folder.join("webhooks/a.toml"), "url = \"https://hooks.example.com/in\"\n").unwrap();
+        let source = crate::config::Source { env: Arc::new(|_| None), ..crate::config::Source::new(folder) };
+        let mut loader = Loader::new(source);
+        let first = loader.load();
+        let snapshot = first.snapshot.unwrap();
+        let metrics = Arc::new(Metrics::new(snapshot.kinds.keys().map(AsRef::as_ref)).unwrap());
+        let client = Arc::new(Client::new(&snapshot.settings.egress, Routes::default()).unwrap());
+        let (publisher, _) = tokio_watch::channel(Arc::new(Live::new(snapshot, 1, client, &metrics)));
+        let (permit, permits) = mpsc::channel();
+        let readings = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&readings);
+        let load = move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+            permits.recv().unwrap();
+            loader.load()
+        };
+        let hints = Hints::new();
+        let asked = hints.0.clone();
+        let load = Box::new(load);
+        let reloading =
+            Reloading::start(load, publisher, metrics, Routes::default(), first.watched, hints).unwrap();
+        (reloading, asked, permit, readings)
+    }
+
+    async fn begun(readings: &AtomicUsize, count: usize) {
+        let waits = async {
+            while readings.load(Ordering::SeqCst) < count {
+                tokio::task::yield_now().await;
+            }
+        };
+        assert!(tokio::time::timeout(LIMIT, waits).await.is_ok(), "reading {count} has not begun");
+    }
+
+    #[tokio::test]
+    async fn who_asks_while_a_look_runs_shares_the_next_one_with_all_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let (reloading, hints, permit, readings) = held(dir.path());
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(reloading.run(stop.clone()));
+        begun(&readings, 1).await;
+        let asked: Vec<_> = (0..WAITING_MAX).map(|_| hints.request().unwrap()).collect();
+        assert_eq!(hints.request().err(), Some(Refusal::Crowded));
+        permit.send(()).unwrap();
+        begun(&readings, 2).await;
+        permit.send(()).unwrap();
+        for answer in asked {
+            let told = tokio::time::timeout(LIMIT, answer).await.unwrap().unwrap();
+            assert_eq!((told.result, told.generation), (Reloaded::Unchanged, 1));
+        }
+        assert_eq!(readings.load(Ordering::SeqCst), 2, "one for the start, and one for all of them");
+        stop.cancel();
+        running.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_look_that_never_ends_holds_up_neither_the_end_nor_who_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let (reloading, hints, permit, readings) = held(dir.path());
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(reloading.run(stop.clone()));
+        begun(&readings, 1).await;
+        let asked = hints.request().unwrap();
+        stop.cancel();
+        assert!(tokio::time::timeout(LIMIT, running).await.is_ok(), "it ends");
+        assert!(tokio::time::timeout(LIMIT, asked).await.unwrap().is_err(), "nobody will answer any more");
+        assert_eq!(hints.request().err(), Some(Refusal::Closing));
+        assert_eq!(readings.load(Ordering::SeqCst), 1, "it hangs until now");
+        drop(permit);
+    }
+
+    #[tokio::test]
+    async fn a_loader_that_panics_is_told_of_and_the_next_look_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let (reloading, hints, permit, readings) = held(dir.path());
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(reloading.run(stop.clone()));
+        permit.send(()).unwrap();
+        begun(&readings, 1).await;
+        let answer = hints.request().unwrap();
+        // Nothing will permit this reading, and the one that waits for it panics.
+        drop(permit);
+        let told = tokio::time::timeout(LIMIT, answer).await.unwrap().unwrap();
+        assert_eq!((told.result, told.diagnostics.len()), (Reloaded::Refused, 1));
+        let answer = hints.request().unwrap();
+        assert_eq!(tokio::time::timeout(LIMIT, answer).await.unwrap().unwrap().result, Reloaded::Refused);
+        stop.cancel();
+        running.await.unwrap();
+    }
+}
