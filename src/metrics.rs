@@ -3,7 +3,7 @@
 //! Series of a webhook start at zero when its definition arrives and go when it goes. Labels are bounded: webhook and
 //! validator names come from the configuration, kinds from the Snapshot, reasons and outcomes from closed lists.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -245,13 +245,14 @@ impl Metrics {
         name: &Arc<str>,
         validators: impl IntoIterator<Item = &'v Arc<str>>,
     ) -> Arc<WebhookMetrics> {
+        let validators: BTreeSet<&Arc<str>> = validators.into_iter().collect();
         let mut webhooks = self.webhooks.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = Arc::new(self.families.handles(name, validators));
         if let Some(known) = webhooks.get(name)
-            && known.validators.keys().eq(fresh.validators.keys())
+            && known.validators.keys().eq(validators.iter().copied())
         {
             return Arc::clone(known);
         }
+        let fresh = Arc::new(self.families.handles(name, validators));
         if let Some(known) = webhooks.insert(Arc::clone(name), Arc::clone(&fresh)) {
             for validator in known.validators.keys().filter(|validator| !fresh.validators.contains_key(*validator)) {
                 let _ = self.families.validators.remove_label_values(&[name.as_ref(), validator.as_ref()]);

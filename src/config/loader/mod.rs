@@ -213,3 +213,8 @@ fn share(compiled: &mut Compiled, before: [&Kept; 2]) {
         }
     }
 }
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;
