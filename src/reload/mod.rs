@@ -180,8 +180,7 @@ mod tests {
         let hints = Hints::new();
         let asked = hints.0.clone();
         let load = Box::new(load);
-        let reloading =
-            Reloading::start(load, publisher, metrics, Routes::default(), first.watched, hints).unwrap();
+        let reloading = Reloading::start(load, publisher, metrics, Routes::default(), first.watched, hints).unwrap();
         (reloading, asked, permit, readings)
     }
 

@@ -89,7 +89,8 @@ fn a_request_is_answered_with_what_its_look_came_to() {
 /// A hash of 48 bits as the number that the metric carries.
 fn number(hash: &str) -> f64 {
     let hash = u64::from_str_radix(hash, 16).expect("it is hexadecimal");
-    let (high, low) = (u32::try_from(hash >> 32).expect("16 bits"), u32::try_from(hash & 0xffff_ffff).expect("32 bits"));
+    let (high, low) =
+        (u32::try_from(hash >> 32).expect("16 bits"), u32::try_from(hash & 0xffff_ffff).expect("32 bits"));
     f64::from(high) * 4_294_967_296.0 + f64::from(low)
 }
 
@@ -106,10 +107,15 @@ fn faults_are_answered_with_their_places_and_nothing_of_the_files_text() {
     assert_problem("a faulty file", &answer, 422, &["2 faults", "generation 1"]);
     assert!(!answer.body.contains("hunter2") && !sidecar.log().contains("hunter2"), "{answer:?}");
     let body = answer.json();
-    let places: Vec<_> = body["diagnostics"].as_array().expect("a list").iter().map(|one| {
-        assert!(one["problem"].is_string() && one["fix"].is_string(), "{one}");
-        (one["level"].as_str(), one["file"].as_str(), one["line"].as_u64(), one["column"].as_u64())
-    }).collect();
+    let places: Vec<_> = body["diagnostics"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|one| {
+            assert!(one["problem"].is_string() && one["fix"].is_string(), "{one}");
+            (one["level"].as_str(), one["file"].as_str(), one["line"].as_u64(), one["column"].as_u64())
+        })
+        .collect();
     let file = Some("webhooks/hook.toml");
     assert_eq!(places, [(Some("error"), file, Some(4), Some(9)), (Some("error"), file, Some(7), Some(1))]);
     delivers(&sidecar, &target, "good");

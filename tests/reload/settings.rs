@@ -15,7 +15,8 @@ use super::{EVENT, definition, reloads, wait_reload};
 /// Sets keys of the running sidecar's `outrigger.toml`, each with its whole path, and drops those without a value.
 fn set(sidecar: &Sidecar, keys: &[(&str, Option<&str>)]) {
     let text = fs::read_to_string(sidecar.written().config().join("outrigger.toml")).expect("it was written");
-    let named = |line: &&str| keys.iter().any(|(key, _)| line.split_once(" = ").is_some_and(|(known, _)| known == *key));
+    let named =
+        |line: &&str| keys.iter().any(|(key, _)| line.split_once(" = ").is_some_and(|(known, _)| known == *key));
     let mut lines: Vec<String> = text.lines().filter(|line| !named(line)).map(str::to_owned).collect();
     lines.extend(keys.iter().filter_map(|(key, value)| Some(format!("{key} = {}", (*value)?))));
     sidecar.written().replace("outrigger.toml", &lines.join("\n"));
@@ -28,10 +29,8 @@ fn tokens_are_rotated_without_a_restart() {
     let secret = sidecar.dir().join("secret");
     fs::write(&secret, "old\n").expect("a file");
     let reference = format!("'${{file:{}}}'", secret.display());
-    let sidecar = sidecar
-        .setting(&format!("ingest.token = {reference}"))
-        .setting(&format!("admin.token = {reference}"))
-        .start();
+    let sidecar =
+        sidecar.setting(&format!("ingest.token = {reference}")).setting(&format!("admin.token = {reference}")).start();
     let with = |token: &str| {
         let bearer = format!("Bearer {token}");
         let header = [("authorization", bearer.as_str())];
@@ -103,7 +102,10 @@ fn what_takes_a_restart_is_named_once_and_is_no_new_configuration() {
     wait_reload(&sidecar, "unchanged", unchanged);
     assert_eq!(warned(), 1, "{}", sidecar.log());
     let answer = asked(&sidecar);
-    assert_eq!((&answer["result"], &answer["restart"]), (&json!("unchanged"), &json!(["spool.max_bytes", "log.level"])));
+    assert_eq!(
+        (&answer["result"], &answer["restart"]),
+        (&json!("unchanged"), &json!(["spool.max_bytes", "log.level"]))
+    );
     // Something else beside it is published, and the rest waits on.
     set(&sidecar, &[("ingest.max_body", Some("'2MiB'"))]);
     wait_reload(&sidecar, "published", 1.0);
@@ -128,7 +130,8 @@ fn a_listener_that_others_reach_keeps_its_token_until_the_restart() {
     let posted = |headers: &[(&str, &str)]| {
         let port = sidecar.address("ingest").port();
         let here = std::net::SocketAddr::from(([127, 0, 0, 1], port));
-        crate::support::http::exchange(here, "POST", "/v1/events", headers, EVENT.as_bytes()).map(|answer| answer.status)
+        crate::support::http::exchange(here, "POST", "/v1/events", headers, EVENT.as_bytes())
+            .map(|answer| answer.status)
     };
     let token = [("authorization", "Bearer t0ken")];
     assert_eq!((posted(&[]), posted(&token)), (Ok(401), Ok(202)));

@@ -21,7 +21,10 @@ fn vim() -> Option<PathBuf> {
     }
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let folders: Vec<PathBuf> = std::env::split_paths(&paths).collect();
-    ["vim.tiny", "vim"].iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name))).find(|vim| vim.is_file())
+    ["vim.tiny", "vim"]
+        .iter()
+        .flat_map(|name| folders.iter().map(move |folder| folder.join(name)))
+        .find(|vim| vim.is_file())
 }
 
 #[test]
@@ -39,7 +42,20 @@ fn an_edit_in_vim_goes_live_however_it_keeps_its_backup() {
         let (old, new) = (format!("m{number}\\."), format!("m{}.", number + 1));
         edit_until_live(&sidecar, &target, &new, || {
             let mut edit = Command::new(&vim);
-            edit.args(["-N", "-u", "NONE", "-i", "NONE", "-es", "-c", way, "-c", &format!("%s/{old}/{new}/"), "-c", "wq"]);
+            edit.args([
+                "-N",
+                "-u",
+                "NONE",
+                "-i",
+                "NONE",
+                "-es",
+                "-c",
+                way,
+                "-c",
+                &format!("%s/{old}/{new}/"),
+                "-c",
+                "wq",
+            ]);
             let edited = edit.arg(&file).status();
             assert!(edited.is_ok_and(|status| status.success()), "{way}");
         });
@@ -70,7 +86,8 @@ fn a_checkout_of_another_branch_goes_live_and_one_without_webhooks_keeps_all() {
     fs::create_dir_all(config.join("webhooks")).expect("a folder");
     for name in ["renamed.toml", "manual.toml"] {
         let triggers = if name == "manual.toml" { "triggers = ['Manual']\n" } else { "" };
-        fs::write(config.join("webhooks").join(name), format!("{triggers}{}", definition(&target, "two"))).expect("a write");
+        fs::write(config.join("webhooks").join(name), format!("{triggers}{}", definition(&target, "two")))
+            .expect("a write");
     }
     git(&["add", "webhooks"]);
     git(&["commit", "--quiet", "-m", "two"]);
