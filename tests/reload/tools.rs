@@ -11,7 +11,7 @@ use crate::support::{receiver, sidecar};
 
 use super::{EVENT, definition, delivers, edit_until_live, reloads, shell, wait_in_force, wait_reload};
 
-/// The editor to try, where none of its usual names is found; `tests/all` sets it.
+/// The editor to try instead of the one that is found; `tests/all` sets it.
 const VIM_VARIABLE: &str = "OUTRIGGER_TEST_VIM";
 
 /// Where vim is: what the variable says, or a usual name.
