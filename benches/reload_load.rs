@@ -9,11 +9,10 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -98,7 +97,7 @@ fn window(ingest: &str, beside: impl FnOnce(Instant) + Send) -> Vec<Duration> {
 fn edit(folder: &Folder, count: usize, end: Instant, edits: &mut Vec<(String, Instant)>) {
     let mut next = Instant::now() + EDIT_INTERVAL;
     for number in 0.. {
-        thread::sleep(next.saturating_duration_since(Instant::now()));
+        thread::park_timeout(next.saturating_duration_since(Instant::now()));
         next += EDIT_INTERVAL;
         // The last one has time to go live under load.
         if next + EDIT_INTERVAL > end {
@@ -125,7 +124,7 @@ fn post_until(ingest: &str, end: Instant) -> Vec<Duration> {
     let mut times = Vec::new();
     let mut next = Instant::now();
     while next < end {
-        thread::sleep(next.saturating_duration_since(Instant::now()));
+        thread::park_timeout(next.saturating_duration_since(Instant::now()));
         let at = Instant::now();
         stream.write_all(request.as_bytes()).expect("a request");
         read_answer(&mut answers);
@@ -165,8 +164,11 @@ impl Folder {
             let _ = writeln!(settings, "[{listener}]\nlisten = \"127.0.0.1:0\"");
         }
         let port = self.port;
-        let _ = writeln!(settings, "[spool]\npath = {:?}", self.root.join("spool"));
-        let _ = writeln!(settings, "[egress]\nallow_ports = [{port}]\nallow_networks = [\"127.0.0.0/8\"]\nca_file = \"ca.pem\"");
+        let _ = writeln!(settings, "[spool]\npath = \"{}\"", self.root.join("spool").display());
+        let _ = writeln!(
+            settings,
+            "[egress]\nallow_ports = [{port}]\nallow_networks = [\"127.0.0.0/8\"]\nca_file = \"ca.pem\""
+        );
         fs::write(self.root.join("outrigger.toml"), settings).expect("a file");
         for webhook in 0..count {
             self.replace(webhook, "start");

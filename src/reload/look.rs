@@ -17,7 +17,7 @@ use crate::reload::told::Told;
 use crate::reload::watch::Watch;
 
 /// How often one look reads the files again because they changed meanwhile. What changes without an end is taken as it is.
-const READINGS_MAX: usize = 4;
+pub(super) const READINGS_MAX: usize = 4;
 
 /// How far a look goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +73,8 @@ impl Looks {
 }
 
 impl Looker {
-    fn obey(&mut self, order: Order) -> Option<Told> {
+    /// Looks. `None` where nothing had to be read.
+    pub(super) fn obey(&mut self, order: Order) -> Option<Told> {
         let begun = Instant::now();
         self.watch.follow(&self.watched);
         let stamp = Stamp::take(&self.watched);

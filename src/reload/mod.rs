@@ -33,7 +33,7 @@ use crate::metrics::Metrics;
 pub use hints::{Hinted, Hints, Refusal, WAITING_MAX};
 pub use told::{Differences, Told};
 
-use look::{Load, Looker, Looks, Order};
+use look::{Looker, Looks, Order};
 use publish::Publisher;
 use watch::Watch;
 
@@ -66,7 +66,7 @@ pub struct Reloading {
 impl Reload {
     /// Starts the thread that looks. The error is the system's: it has no thread left.
     pub fn start(self) -> io::Result<Reloading> {
-        let Self { mut loader, publisher, metrics, routes, watched, hints } = self;
+        let Self { mut loader, publisher, metrics, routes, watched, hints: (hints, hinted) } = self;
         let load = move || {
             // One that panics is not used again.
             let anew = Loader::new(loader.source().clone());
@@ -75,24 +75,15 @@ impl Reload {
             loader = taken;
             loaded
         };
-        Reloading::start(Box::new(load), publisher, metrics, routes, watched, hints)
+        let (publisher, watch) = (Publisher::new(publisher, metrics, routes), Watch::new(hints));
+        Reloading::start(Looker { load: Box::new(load), publisher, watch, watched, read: None }, hinted)
     }
 }
 
 impl Reloading {
-    fn start(
-        load: Load,
-        publisher: tokio_watch::Sender<Arc<Live>>,
-        metrics: Arc<Metrics>,
-        routes: Routes,
-        watched: BTreeSet<PathBuf>,
-        (hints, hinted): (Hints, Hinted),
-    ) -> io::Result<Self> {
-        let live = publisher.subscribe();
-        let publisher = Publisher::new(publisher, metrics, routes);
-        let watch = Watch::new(hints);
-        let looks = Looks::start(Looker { load, publisher, watch, watched, read: None })?;
-        Ok(Self { looks, live, hinted })
+    fn start(looker: Looker, hinted: Hinted) -> io::Result<Self> {
+        let live = looker.publisher.live();
+        Ok(Self { looks: Looks::start(looker)?, live, hinted })
     }
 
     /// Looks on every hint until `stop`.
@@ -147,41 +138,70 @@ impl Reloading {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::mpsc;
 
     use super::*;
     use crate::client::Client;
+    use crate::config::Source;
     use crate::metrics::Reloaded;
 
     /// Far more than anything here takes.
     const LIMIT: Duration = Duration::from_secs(20);
 
-    /// A reload of a small folder, each of whose readings waits for a permit of the sender and is counted; and where looks are
-    /// asked for.
-    fn held(folder: &std::path::Path) -> (Reloading, Hints, mpsc::Sender<()>, Arc<AtomicUsize>) {
+    /// Writes the one webhook's file anew, under the same name.
+    fn rewrite(folder: &Path) {
         std::fs::create_dir_all(folder.join("webhooks")).unwrap();
-        std::fs::write(folder.join("webhooks/a.toml"), "url = \"https://hooks.example.com/in\"\n").unwrap();
-        let source = crate::config::Source { env: Arc::new(|_| None), ..crate::config::Source::new(folder) };
+        let fresh = folder.join("fresh");
+        std::fs::write(&fresh, "url = \"https://hooks.example.com/in\"\n").unwrap();
+        std::fs::rename(fresh, folder.join("webhooks/a.toml")).unwrap();
+    }
+
+    /// What looks at a small folder, whose readings are counted and each begin with a call; and the hints of its own watcher.
+    fn looker(
+        folder: &Path,
+        mut reading: impl FnMut(usize) + Send + 'static,
+    ) -> (Looker, (Hints, Hinted), Arc<AtomicUsize>) {
+        rewrite(folder);
+        let source = Source { env: Arc::new(|_| None), ..Source::new(folder) };
         let mut loader = Loader::new(source);
         let first = loader.load();
         let snapshot = first.snapshot.unwrap();
         let metrics = Arc::new(Metrics::new(snapshot.kinds.keys().map(AsRef::as_ref)).unwrap());
         let client = Arc::new(Client::new(&snapshot.settings.egress, Routes::default()).unwrap());
         let (publisher, _) = tokio_watch::channel(Arc::new(Live::new(snapshot, 1, client, &metrics)));
-        let (permit, permits) = mpsc::channel();
         let readings = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&readings);
-        let load = move || {
-            counted.fetch_add(1, Ordering::SeqCst);
-            permits.recv().unwrap();
+        let load = Box::new(move || {
+            reading(counted.fetch_add(1, Ordering::SeqCst) + 1);
             loader.load()
-        };
-        let hints = Hints::new();
-        let asked = hints.0.clone();
-        let load = Box::new(load);
-        let reloading = Reloading::start(load, publisher, metrics, Routes::default(), first.watched, hints).unwrap();
-        (reloading, asked, permit, readings)
+        });
+        let (hints, publisher) = (Hints::new(), Publisher::new(publisher, metrics, Routes::default()));
+        let watch = Watch::new(hints.0.clone());
+        (Looker { load, publisher, watch, watched: first.watched, read: None }, hints, readings)
+    }
+
+    /// A reload whose readings each wait for a permit.
+    fn held(folder: &Path) -> (Reloading, Hints, mpsc::Sender<()>, Arc<AtomicUsize>) {
+        let (permit, permits) = mpsc::channel();
+        let (looker, (hints, hinted), readings) = looker(folder, move |_| permits.recv().unwrap());
+        (Reloading::start(looker, hinted).unwrap(), hints, permit, readings)
+    }
+
+    #[test]
+    fn files_that_change_while_they_are_read_are_read_again_but_not_for_ever() {
+        for (changes, expected) in [(0, 1), (1, 2), (2, 3), (look::READINGS_MAX, look::READINGS_MAX)] {
+            let dir = tempfile::tempdir().unwrap();
+            let folder = dir.path().to_owned();
+            let (mut looker, _, readings) = looker(dir.path(), move |reading| {
+                if reading <= changes {
+                    rewrite(&folder);
+                }
+            });
+            let told = looker.obey(Order::Read).unwrap();
+            assert_eq!((told.result, readings.load(Ordering::SeqCst)), (Reloaded::Unchanged, expected), "{changes}");
+        }
     }
 
     async fn begun(readings: &AtomicUsize, count: usize) {

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::client::{Client, Routes};
 use crate::config::Loaded;
 use crate::diagnostic::{Diagnostic, Level};
-use crate::live::Live;
+use crate::live::{Live, Reader};
 use crate::metrics::{Metrics, Reloaded};
 use crate::reload::restart::Started;
 use crate::reload::told::{Differences, Told};
@@ -37,6 +37,11 @@ impl Publisher {
         };
         metrics.set_config_hash(&hash);
         Self { live, metrics, routes, started, hash, restart: Vec::new(), faults: None }
+    }
+
+    /// Where readers find what is in force.
+    pub(super) fn live(&self) -> Reader {
+        self.live.subscribe()
     }
 
     /// Publishes what was loaded, if it is good and differs. `asked` is whether a person wants to know, also what was told before.

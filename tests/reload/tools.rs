@@ -152,30 +152,6 @@ fn a_sample_of_a_kind_is_watched_as_all_files_are_that_are_referred_to() {
 }
 
 #[test]
-fn a_renamed_webhook_is_a_new_one_and_what_the_old_one_owes_is_kept_for_its_grace() {
-    let target = receiver().respond(503).start();
-    let text = format!("{}[retry]\ninitial = '1m'\nmax_interval = '1m'\n", definition(&target, "x"));
-    let sidecar = sidecar().reaching(&target).webhook("old", &text).start();
-    let webhooks = sidecar.written().config().join("webhooks");
-    let pending = |webhook: &str, count: f64| {
-        sidecar.wait_metric("outrigger_pending_deliveries", &[("webhook", webhook)], count);
-    };
-    assert_eq!(sidecar.post("/v1/events", EVENT).status, 202);
-    sidecar.wait_metric("outrigger_attempts_total", &[("webhook", "old"), ("outcome", "failed")], 1.0);
-    fs::rename(webhooks.join("old.toml"), webhooks.join("new.toml")).expect("a rename");
-    let line = sidecar.wait_log("config.published");
-    assert!(line.contains(r#"added":"[\"new\"]"#) && line.contains(r#"removed":"[\"old\"]"#), "{line}");
-    delivers(&sidecar, &target, "x");
-    pending("old", 1.0);
-    pending("new", 0.0);
-    // Renamed back within the grace, it goes on where it was.
-    fs::rename(webhooks.join("new.toml"), webhooks.join("old.toml")).expect("a rename");
-    wait_reload(&sidecar, "published", 2.0);
-    pending("old", 1.0);
-    sidecar.wait_metric("outrigger_dead_letters", &[("webhook", "old")], 0.0);
-}
-
-#[test]
 fn a_stream_editor_that_replaces_the_file_goes_live() {
     let target = receiver().start();
     let sidecar = sidecar().reaching(&target).webhook("hook", &definition(&target, "m0.")).start();

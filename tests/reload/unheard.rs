@@ -19,7 +19,7 @@ fn an_edit_under_a_name_that_nobody_watches_goes_live() {
     let unheard = second_name(&sidecar, "hook.toml");
     for marker in ["first", "second", "third"] {
         edit_until_live(&sidecar, &target, marker, || {
-            fs::write(&unheard, definition(&target, marker)).expect("a write")
+            fs::write(&unheard, definition(&target, marker)).expect("a write");
         });
     }
 }
