@@ -64,3 +64,28 @@ pub(super) fn refuse_name(stem: &str, file: &str, names: &mut BTreeMap<String, S
         report.file_error(file, problem, "rename one of the files");
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "unwrap is for tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_of_more_webhooks_than_may_be_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join(WEBHOOKS)).unwrap();
+        let add = |number: usize| {
+            std::fs::write(folder.path().join(WEBHOOKS).join(format!("hook-{number}.toml")), "").unwrap();
+        };
+        (0..WEBHOOKS_MAX).for_each(add);
+        let mut report = Report::default();
+        assert_eq!(webhook_files(folder.path(), &mut report).len(), WEBHOOKS_MAX);
+        assert_eq!(report.diagnostics, []);
+        add(WEBHOOKS_MAX);
+        assert_eq!(webhook_files(folder.path(), &mut report).len(), WEBHOOKS_MAX);
+        assert_eq!(
+            report.diagnostics.iter().map(|one| &*one.problem).collect::<Vec<_>>(),
+            ["the folder holds 10001 webhooks, and 10000 are the limit"]
+        );
+    }
+}

@@ -1,6 +1,7 @@
 //! Inputs: everything that a load reads beside the flags, each once, so that one load sees one state of a file or variable.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -36,14 +37,14 @@ pub(super) enum Input {
 /// What a load reads.
 pub(super) struct Inputs<'s> {
     pub(super) source: &'s Source,
-    /// Every file and folder looked for.
-    pub(super) watched: BTreeSet<PathBuf>,
+    /// Every file and folder looked for, in the order of looking.
+    pub(super) watched: Vec<PathBuf>,
     /// Templates that are in use.
     pub(super) templates: &'s mut Pool,
     values: BTreeMap<String, Arc<Looked>>,
     shared: BTreeMap<PathBuf, Arc<TextFile>>,
     /// The files that decide the configuration, by their paths from its folder.
-    digests: BTreeMap<PathBuf, Digest>,
+    digests: Vec<(OsString, Digest)>,
     record: Vec<Input>,
 }
 
@@ -51,11 +52,11 @@ impl<'s> Inputs<'s> {
     pub(super) fn new(source: &'s Source, templates: &'s mut Pool) -> Self {
         Self {
             source,
-            watched: BTreeSet::new(),
+            watched: Vec::new(),
             templates,
             values: BTreeMap::new(),
             shared: BTreeMap::new(),
-            digests: BTreeMap::new(),
+            digests: Vec::new(),
             record: Vec::new(),
         }
     }
@@ -91,18 +92,20 @@ impl<'s> Inputs<'s> {
     pub(super) fn read_own(&mut self, path: &Path) -> TextFile {
         let at = self.source.dir.join(path);
         let text = read::text(&at, FILE_BYTES_MAX);
-        self.watched.insert(at);
+        self.watched.push(at);
         let text = text?;
         let digest = digest_of(&text);
-        self.digests.insert(path.to_owned(), digest);
+        self.digests.push((path.into(), digest));
         Ok((text, digest))
     }
 
     /// A hash over the names and texts of all files read so far.
-    pub(super) fn hash(&self) -> String {
+    pub(super) fn hash(&mut self) -> String {
+        self.digests.sort_unstable();
+        self.digests.dedup();
         let mut context = Context::new(&SHA256);
         for (path, digest) in &self.digests {
-            context.update(path.as_os_str().as_encoded_bytes());
+            context.update(path.as_encoded_bytes());
             // No path holds a zero, and all digests are of one length: what is hashed can be read in one way only.
             context.update(&[0]);
             context.update(digest);
@@ -161,7 +164,7 @@ impl<'s> Inputs<'s> {
 
     fn secret_file(&mut self, written: &str) -> Looked {
         let path = self.source.dir.join(Path::new(written));
-        self.watched.insert(path.clone());
+        self.watched.push(path.clone());
         match read::text(&path, REFERENCE_BYTES_MAX) {
             Ok(text) => {
                 let value = text.strip_suffix('\n').map_or(&*text, |text| text.strip_suffix('\r').unwrap_or(text));

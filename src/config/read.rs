@@ -20,7 +20,8 @@ pub fn text(path: &Path, bytes_max: u64) -> Result<String, String> {
     if !about.is_file() {
         return Err("is no regular file".to_owned());
     }
-    let mut bytes = Vec::new();
+    // One byte more than there should be, so that the end is found without growing.
+    let mut bytes = Vec::with_capacity(usize::try_from(about.len().min(bytes_max)).unwrap_or_default() + 1);
     File::open(path).and_then(|file| file.take(bytes_max + 1).read_to_end(&mut bytes)).map_err(cannot)?;
     if bytes.len() as u64 > bytes_max {
         return Err(format!("is larger than {bytes_max} bytes"));

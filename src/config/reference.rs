@@ -125,7 +125,7 @@ pub const SIDECAR: &[Key] = &[
         "poll",
         Duration,
         "\"10s\"",
-        "How often the file system is asked for changes of these files that no event told of; `0` is never.",
+        "How often the file system is asked for changes of these files that no event told of: ten times a second at most; `0` is never.",
     ),
     key(
         "config",

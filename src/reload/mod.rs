@@ -37,6 +37,8 @@ use look::{Looker, Looks, Order};
 use publish::Publisher;
 use watch::Watch;
 
+/// The poll comes no more often than this, however short `config.poll` is.
+const POLL_MIN: Duration = Duration::from_millis(100);
 /// A look that takes longer than this is told of: a file system hangs.
 const SLOW: Duration = Duration::from_secs(30);
 
@@ -107,7 +109,7 @@ impl Reloading {
                     None => return,
                     Some(asked) => order = if asked { Order::Read } else { Order::Check },
                 },
-                () = tokio::time::sleep(poll), if !poll.is_zero() => order = Order::Check,
+                () = tokio::time::sleep(poll.max(POLL_MIN)), if !poll.is_zero() => order = Order::Check,
             }
         }
     }

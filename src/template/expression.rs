@@ -202,7 +202,8 @@ impl Compiler<'_> {
         Expression::Path(Path { up: self.scopes.len() - 1, at, segments: steps(names), written: written.into() })
     }
 
-    fn field(&mut self, up: usize, names: &[String], written: &str, tag: &Range<usize>) -> Expression {
+    /// A path whose members are known.
+    pub(super) fn field(&mut self, up: usize, names: &[String], written: &str, tag: &Range<usize>) -> Expression {
         if let Some((first, rest)) = names.split_first() {
             for (above, scope) in self.scopes.iter().rev().enumerate() {
                 if scope.value.as_ref() == Some(first) {

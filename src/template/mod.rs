@@ -2,7 +2,7 @@
 //!
 //! A template is scanned ([`scan`]: literal text, tags, references), parsed by the handlebars crate, turned into a flat
 //! list of items with our own expressions ([`parse`], [`expression`]), and each item's place is found by reading the
-//! literal text as JSON ([`place`]). What comes out is a tree ([`node`]) that [`eval`] walks for every event.
+//! literal text as JSON ([`place`]). A plain one needs no parser ([`plain`]). What comes out is a tree ([`node`]) that [`eval`] walks for every event.
 //!
 //! # Where a value stands decides how it is written
 //!
@@ -43,6 +43,7 @@ mod lexer;
 mod node;
 mod parse;
 mod place;
+mod plain;
 mod pool;
 mod scan;
 mod survey;
@@ -103,7 +104,10 @@ impl Template {
     /// Compiles a source. Every fault that can be found is in the answer, at its byte offsets in `source`.
     pub fn compile(source: &str, format: Format, resolve: Resolve<'_>) -> Result<Self, Vec<Fault>> {
         let scanned = scan::scan(source, format, resolve)?;
-        let flat = parse::parse(source, scanned)?;
+        let flat = match plain::parse(source, scanned) {
+            Ok(flat) => flat,
+            Err(scanned) => parse::by_the_crate(source, scanned)?,
+        };
         let places = place::places(source, &flat, format)?;
         Ok(Self { nodes: node::build(source, flat, &places) })
     }

@@ -86,8 +86,8 @@ pub(super) enum BlockKind {
 /// The blocks' names.
 const BLOCKS: [&str; 4] = ["if", "unless", "each", "with"];
 
-/// Parses what was scanned.
-pub(super) fn parse(source: &str, scanned: Scanned) -> Result<Flat, Vec<Fault>> {
+/// Parses what was scanned, whatever it is.
+pub(super) fn by_the_crate(source: &str, scanned: Scanned) -> Result<Flat, Vec<Fault>> {
     let parsed = match Parsed::compile(&scanned.skeleton) {
         Ok(parsed) => parsed,
         Err(error) => return Err(syntax_faults(source, &scanned, error.pos())),

@@ -86,7 +86,7 @@ impl Loader {
         let mut quarantined = Vec::new();
         let mut names = BTreeMap::new();
         // An empty folder has no file to be known by, and the next file appears in it.
-        look.inputs.watched.insert(self.source.dir.join(WEBHOOKS));
+        look.inputs.watched.push(self.source.dir.join(WEBHOOKS));
         for path in webhook_files(&self.source.dir, &mut report) {
             let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
             let mut own = Report::default();
@@ -106,8 +106,8 @@ impl Loader {
             report.diagnostics.append(&mut own.diagnostics);
         }
 
-        let Look { inputs, tests, mut test_diagnostics, .. } = look;
-        let (hash, watched) = (inputs.hash(), inputs.watched);
+        let Look { mut inputs, tests, mut test_diagnostics, .. } = look;
+        let (hash, watched) = (inputs.hash(), inputs.watched.into_iter().collect());
         let Compiled { settings, shared, kinds, .. } = compiled;
         let kept = Kept { shared: Some(shared), kinds, webhooks };
         let settings = settings.filter(|_| !report.refuses());
