@@ -11,7 +11,7 @@ use super::{Compiled, Defaults, Shared, SidecarFile, kinds, parse};
 use crate::config::document::{At, Report, Text};
 use crate::config::inputs::Inputs;
 use crate::config::overrides;
-use crate::config::reference::SIDECAR;
+use crate::config::reference::{HISTORY, PORTS, SIDECAR};
 use crate::config::references::Resolver;
 use crate::config::snapshot::{Admin, Egress, Ingest, Listen, Log, OnInvalidWebhook, Settings, Shutdown, Spool};
 use crate::config::table::Table;
@@ -27,7 +27,6 @@ const POLL: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(1);
 const POLL_DEFAULT: Duration = Duration::from_secs(10);
 const REMOVAL_GRACE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(7 * 24);
 const SHUTDOWN: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_mins(10);
-const HISTORY: RangeInclusive<u64> = 0..=100_000;
 const HISTORY_DEFAULT: usize = 100;
 /// What the system allows for a socket's path, in bytes.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
@@ -185,7 +184,7 @@ impl<'f, 't: 'f> Sections<'f, 't, '_, '_> {
         let mut egress = Egress { allow_ports: vec![443], ..Egress::default() };
         for item in table.list(report, "allow_ports").unwrap_or_default() {
             let port = item.value.as_integer().and_then(|port| port.as_str().parse::<u16>().ok());
-            match port.filter(|port| *port != 0) {
+            match port.filter(|port| PORTS.contains(&u64::from(*port))) {
                 Some(443) => {}
                 Some(port) => egress.allow_ports.push(port),
                 None => report.error(item.at, "this is no port", "write a number from 1 to 65535"),
