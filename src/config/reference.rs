@@ -180,6 +180,13 @@ pub const SIDECAR: &[Key] = &[
     ),
     key(
         "config",
+        "poll",
+        Duration,
+        "\"10s\"",
+        "How often the file system is asked for changes of these files that no event told of: ten times a second at most; `0` is never.",
+    ),
+    key(
+        "config",
         "removal_grace",
         Duration,
         "\"10m\"",

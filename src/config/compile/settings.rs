@@ -25,6 +25,8 @@ const SPOOL_BYTES: RangeInclusive<u64> = 1024 * 1024..=16 * 1024 * 1024 * 1024 *
 const RETENTION: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(366 * 24);
 const IDEMPOTENCY_WINDOW: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(7 * 24);
 const IDEMPOTENCY_WINDOW_DEFAULT: Duration = Duration::from_hours(24);
+const POLL: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(1);
+const POLL_DEFAULT: Duration = Duration::from_secs(10);
 const REMOVAL_GRACE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(7 * 24);
 const SHUTDOWN: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_mins(10);
 const HISTORY_DEFAULT: usize = 100;
@@ -83,6 +85,7 @@ impl<'f, 't: 'f> Sections<'f, 't, '_, '_> {
         let on_invalid_webhook =
             config.choice(report, "on_invalid_webhook", &words).unwrap_or(OnInvalidWebhook::Refuse);
         lint::allowed(report, &config);
+        let poll = config.duration(report, "poll", POLL).unwrap_or(POLL_DEFAULT);
         let removal_grace = config.duration(report, "removal_grace", REMOVAL_GRACE).unwrap_or(Duration::from_mins(10));
         let history = self.section(report, "history");
         let history_per_webhook = history
@@ -103,6 +106,7 @@ impl<'f, 't: 'f> Sections<'f, 't, '_, '_> {
             spool,
             egress,
             on_invalid_webhook,
+            poll,
             removal_grace,
             history_per_webhook,
             shutdown,
