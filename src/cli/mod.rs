@@ -4,6 +4,7 @@ mod check;
 pub mod demo;
 mod healthcheck;
 mod operate;
+mod plan;
 mod preview;
 mod render;
 mod run;
@@ -43,6 +44,7 @@ enum Command {
     Check(check::Check),
     Test(test::Test),
     Render(render::Render),
+    Plan(plan::Plan),
     DeadLetters(operate::DeadLetters),
     Resume(operate::Resume),
     Demo(demo::Demo),
@@ -50,7 +52,7 @@ enum Command {
 }
 
 /// Where the configuration is.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 struct Folder {
     /// The configuration folder
     #[arg(long = "config", value_name = "DIR", env = "OUTRIGGER_CONFIG", default_value = "config")]
@@ -108,6 +110,7 @@ pub fn main() -> ExitCode {
     let answer = match &cli.command {
         Command::Check(check) => check.run(),
         Command::Render(render) => render.run(),
+        Command::Plan(plan) => plan.run(),
         Command::DeadLetters(dead_letters) => dead_letters.run(),
         Command::Resume(resume) => resume.run(),
         Command::Run(run) => return run.run(),

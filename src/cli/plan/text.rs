@@ -1,0 +1,373 @@
+//! A plan for people.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::ops::Range;
+
+use toml::Value;
+
+use super::Plan;
+use super::definition::{Changed, How};
+use super::effect::{Effect, Look};
+use super::events::{Occurrence, Origin};
+use super::lines::{Line, diff};
+use super::paint::{Colour, Paint};
+use super::report::{Report, Webhook};
+use super::shown::{Body, Does, Request, Shown};
+use crate::cli::count;
+use crate::kind::value::cut;
+use crate::secret::MASK;
+
+/// How many lines of one body, or of the difference of two, are shown.
+const BODY_LINES_MAX: usize = 60;
+/// How much of a line is shown, in characters.
+const LINE_CHARS_MAX: usize = 160;
+/// How much of a long line is shown before the part that differs, in characters.
+const LINE_CHARS_BEFORE: usize = 40;
+/// How many other places are named after the one that is shown.
+const PLACES_MAX: usize = 10;
+/// How many groups of effects of one sort are shown of a webhook.
+const LOOKS_MAX: usize = 10;
+/// How much of a key's value is shown, in characters.
+const VALUE_CHARS_MAX: usize = 100;
+
+/// Writes a plan.
+pub(super) fn write(report: &Report<'_>, plan: &Plan, paint: Paint) -> String {
+    let mut text = Text { out: String::new(), paint, plan, report, shown: 0 };
+    if report.differs || report.webhooks.iter().any(|webhook| !webhook.effects.is_empty()) {
+        text.line(0, &paint.text(Colour::Bold, &format!("{} → {}", report.old.label, report.new.label)));
+        text.out.push('\n');
+    }
+    if !report.sidecar.is_empty() {
+        text.line(0, &paint.text(Colour::Bold, "outrigger.toml"));
+        for changed in &report.sidecar {
+            text.changed(changed);
+        }
+        text.out.push('\n');
+    }
+    for webhook in &report.webhooks {
+        text.webhook(webhook);
+        text.out.push('\n');
+    }
+    text.summary();
+    text.out
+}
+
+struct Text<'t> {
+    out: String,
+    paint: Paint,
+    plan: &'t Plan,
+    report: &'t Report<'t>,
+    /// How many effects were shown in full.
+    shown: usize,
+}
+
+/// What stands before a line of one side.
+#[derive(Clone, Copy)]
+enum Mark {
+    Removed,
+    Added,
+    None,
+}
+
+impl Text<'_> {
+    fn line(&mut self, indent: usize, text: &str) {
+        let _ = writeln!(self.out, "{}{text}", if text.is_empty() { String::new() } else { " ".repeat(indent) });
+    }
+
+    fn webhook(&mut self, webhook: &Webhook<'_>) {
+        let note = match (webhook.old, webhook.new) {
+            (false, true) => " (new)",
+            (true, false) => " (removed)",
+            _ => "",
+        };
+        self.line(0, &self.paint.text(Colour::Bold, &format!("{}{note}", webhook.name)));
+        let mut before = None;
+        let mut looks = 0;
+        for (look, events) in webhook.effects {
+            let sort = (look.effect, look.shadow);
+            if before != Some(sort) {
+                before = Some(sort);
+                looks = 0;
+                let same_sort = |(other, _): &&(Look, Vec<usize>)| (other.effect, other.shadow) == sort;
+                let all = webhook.effects.iter().filter(same_sort);
+                let number = all.clone().map(|(_, events)| events.len()).sum();
+                self.line(2, &heading(look, number, self.paint));
+                if all.clone().count() > LOOKS_MAX && !self.plan.all {
+                    let rest: usize = all.skip(LOOKS_MAX).map(|(_, events)| events.len()).sum();
+                    self.line(
+                        4,
+                        &format!(
+                            "{LOOKS_MAX} sorts of them are shown, and {rest} more are of others: --all shows every one"
+                        ),
+                    );
+                }
+            }
+            looks += 1;
+            if looks <= LOOKS_MAX || self.plan.all {
+                self.group(webhook, look, events);
+            }
+        }
+        if webhook.effects.is_empty() {
+            self.line(2, "no effect on these events");
+        }
+        for changed in &webhook.changed {
+            self.changed(changed);
+        }
+    }
+
+    /// One effect in full, and where the others are that look alike; or every one.
+    fn group(&mut self, webhook: &Webhook<'_>, look: &Look, events: &[usize]) {
+        let full = self.report.in_full(events, self.plan.all, self.shown);
+        for index in full {
+            if let Some(occurrence) = self.report.events.all.get(*index) {
+                self.shown += 1;
+                self.effect(webhook, look, occurrence);
+            }
+        }
+        let rest = events.get(full.len()..).unwrap_or_default();
+        if rest.is_empty() {
+            return;
+        }
+        let mut places: Vec<String> = Vec::new();
+        for index in rest.iter().take(PLACES_MAX) {
+            places.extend(self.report.events.all.get(*index).map(|occurrence| self.place(occurrence, true)));
+        }
+        let lines = if self.report.events.files == 1 { "lines " } else { "" };
+        let lines = if rest.len() == 1 { lines.replace("lines", "line") } else { lines.to_owned() };
+        let more = if rest.len() > PLACES_MAX { ", …" } else { "" };
+        let text = format!("and {} more like it: {lines}{}{more}", rest.len(), places.join(", "));
+        self.line(4, &self.paint.text(Colour::Dim, &text));
+    }
+
+    /// Where an event is; the shorter text is for lists.
+    fn place(&self, occurrence: &Occurrence, short: bool) -> String {
+        match &occurrence.origin {
+            Origin::Line(_, line) if self.report.events.files == 1 && short => line.to_string(),
+            Origin::Line(_, line) if self.report.events.files == 1 => format!("line {line}"),
+            Origin::Sample(name) if short => name.to_string(),
+            origin => origin.to_string(),
+        }
+    }
+
+    fn effect(&mut self, webhook: &Webhook<'_>, look: &Look, occurrence: &Occurrence) {
+        let mut head = self.place(occurrence, false);
+        if let Some(event) = occurrence.event() {
+            if matches!(occurrence.origin, Origin::Line(..)) {
+                let _ = write!(head, ", {}", event.event_type);
+            }
+            if let Some(id) = self.report.id(event) {
+                let _ = write!(head, ", {id}");
+            }
+        }
+        self.line(4, &self.paint.text(Colour::Dim, &head));
+        let shown = self.report.shown(webhook.name, occurrence, look.effect, self.plan.show_urls);
+        self.sides(&shown);
+    }
+
+    fn sides(&mut self, shown: &Shown) {
+        match (&shown.old, &shown.new) {
+            (Does::Sends(old), Does::Sends(new)) => self.both(old, new, shown.hidden_path_differs),
+            (Does::Nothing(causes), Does::Sends(request)) => {
+                self.causes("was not sent", causes);
+                self.request(request, Mark::Added);
+            }
+            (Does::Sends(request), Does::Nothing(causes)) => {
+                self.causes("is not sent", causes);
+                self.request(request, Mark::Removed);
+            }
+            (old, new) => {
+                self.side("before", old);
+                self.side("now", new);
+            }
+        }
+    }
+
+    /// A side beside one that cannot be rendered.
+    fn side(&mut self, when: &str, does: &Does) {
+        match does {
+            Does::Sends(request) => {
+                self.line(6, &format!("{when}: it can be rendered"));
+                self.request(request, Mark::None);
+            }
+            Does::Fails(problem) => {
+                let problem = self.paint.text(Colour::Yellow, problem);
+                self.line(6, &format!("{when}: it cannot be rendered: {problem}"));
+            }
+            Does::Nothing(causes) => self.causes(&format!("{when}: not sent"), causes),
+        }
+    }
+
+    fn causes(&mut self, what: &str, causes: &[String]) {
+        self.line(6, &format!("{what}: {}", self.paint.text(Colour::Yellow, &causes.join("; "))));
+    }
+
+    fn request(&mut self, request: &Request, mark: Mark) {
+        self.marked(mark, &format!("{} {}", request.method, request.url));
+        for (name, value) in &request.headers {
+            self.marked(mark, &format!("{name}: {value}"));
+        }
+        let body = request.body.lines();
+        for line in body.lines().take(BODY_LINES_MAX) {
+            self.marked(mark, line);
+        }
+        self.cut_off(body.lines().count());
+    }
+
+    fn cut_off(&mut self, lines: usize) {
+        if lines > BODY_LINES_MAX {
+            let text = format!("… {} more", count(lines - BODY_LINES_MAX, "line"));
+            self.line(8, &self.paint.text(Colour::Dim, &text));
+        }
+    }
+
+    /// Both requests as one, with marks where they differ.
+    fn both(&mut self, old: &Request, new: &Request, hidden_path_differs: bool) {
+        let first = |request: &Request| format!("{} {}", request.method, request.url);
+        if hidden_path_differs || first(old) != first(new) {
+            let note = if hidden_path_differs { "  (another path: --show-urls shows it)" } else { "" };
+            self.marked(Mark::Removed, &first(old));
+            self.marked(Mark::Added, &format!("{}{note}", first(new)));
+        }
+        let names: BTreeSet<&String> = old.headers.iter().chain(&new.headers).map(|(name, _)| name).collect();
+        for name in names {
+            let value = |request: &Request| {
+                request.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.clone())
+            };
+            let (old, new) = (value(old), value(new));
+            if old != new {
+                for (mark, value) in [(Mark::Removed, old), (Mark::Added, new)] {
+                    if let Some(value) = value {
+                        self.marked(mark, &format!("{name}: {value}"));
+                    }
+                }
+            }
+        }
+        self.bodies(&old.body, &new.body);
+    }
+
+    fn bodies(&mut self, old: &Body, new: &Body) {
+        let (old, new) = (old.lines(), new.lines());
+        let lines = diff(&old, &new);
+        for line in lines.iter().take(BODY_LINES_MAX) {
+            match line {
+                Line::Kept(text) => self.marked(Mark::None, text),
+                Line::Removed(text, part) => self.marked_part(Mark::Removed, text, part),
+                Line::Added(text, part) => self.marked_part(Mark::Added, text, part),
+                Line::Skipped(number) => {
+                    let text = format!("… {}", count(*number, "line"));
+                    self.line(8, &self.paint.text(Colour::Dim, &text));
+                }
+            }
+        }
+        self.cut_off(lines.len());
+    }
+
+    fn marked(&mut self, mark: Mark, text: &str) {
+        self.marked_part(mark, text, &(0..0));
+    }
+
+    /// A line with its mark, in its colour; the part that differs stands out.
+    fn marked_part(&mut self, mark: Mark, text: &str, part: &Range<usize>) {
+        let (text, part) = window(text, part);
+        let (sign, colour, reversed) = match mark {
+            Mark::Removed => ("-", Colour::Red, Colour::RedReversed),
+            Mark::Added => ("+", Colour::Green, Colour::GreenReversed),
+            Mark::None => {
+                let text = super::paint::visible(&text);
+                return self.line(8, &text);
+            }
+        };
+        let piece = |range: Range<usize>| text.get(range).unwrap_or_default();
+        let line = format!(
+            "{}{}{}",
+            self.paint.text(colour, &format!("{sign} {}", piece(0..part.start))),
+            self.paint.text(reversed, piece(part.clone())),
+            self.paint.text(colour, piece(part.end..text.len()))
+        );
+        self.line(6, line.trim_end());
+    }
+
+    /// A key that differs.
+    fn changed(&mut self, changed: &Changed) {
+        let text = match &changed.how {
+            How::Values(old, new) => format!("{} {} → {}", changed.key, value(old.as_ref()), value(new.as_ref())),
+            How::Masked => format!("{} {MASK}, written differently", changed.key),
+            How::Text => format!("{}, which makes no difference to these events", changed.key),
+            How::Content => format!("{}, whose file differs", changed.key),
+        };
+        self.line(2, &format!("also changed: {}", super::paint::visible(&text)));
+    }
+
+    fn summary(&mut self) {
+        let tally = self.report.tally;
+        let what = if self.report.events.files == 0 { "sample event" } else { "event" };
+        let events = count(self.report.events.all.len(), what);
+        let same = !self.report.differs;
+        let mut parts = Vec::new();
+        for (effect, word) in [
+            (Effect::Appear, "appear"),
+            (Effect::Vanish, "vanish"),
+            (Effect::Change, "change"),
+            (Effect::Break, "become dead letters"),
+            (Effect::Mend, "can be rendered again"),
+            (Effect::Stuck, "cannot be rendered as before"),
+        ] {
+            let number = self.report.count(effect);
+            // The first three are always told: that none vanishes is news as well.
+            if number > 0 || (effect <= Effect::Change && !same) {
+                parts.push(format!("{number} {word}"));
+            }
+        }
+        let text = if same && parts.is_empty() {
+            format!("{events}, {}: no difference", deliveries(tally.before))
+        } else {
+            parts.push(format!("{} the same", tally.same));
+            format!("{events}, deliveries {} → {}: {}", tally.before, tally.after, parts.join(", "))
+        };
+        self.line(0, &self.paint.text(Colour::Bold, &text));
+    }
+}
+
+fn deliveries(number: usize) -> String {
+    if number == 1 { "1 delivery".to_owned() } else { format!("{number} deliveries") }
+}
+
+/// What stands above the effects of one sort.
+fn heading(look: &Look, number: usize, paint: Paint) -> String {
+    let one = number == 1;
+    let what = if look.shadow { count(number, "shadow request") } else { deliveries(number) };
+    let s = if one { "s" } else { "" };
+    let (colour, does) = match look.effect {
+        Effect::Appear => (Colour::Green, format!("appear{s}")),
+        Effect::Vanish => (Colour::Red, format!("vanish{}", if one { "es" } else { "" })),
+        Effect::Change => (Colour::Yellow, format!("change{s}")),
+        Effect::Break => (Colour::Red, "cannot be rendered any more: template_error".to_owned()),
+        Effect::Mend => (Colour::Green, "can be rendered again".to_owned()),
+        Effect::Stuck => (Colour::Yellow, "cannot be rendered, as before".to_owned()),
+    };
+    paint.text(colour, &format!("{what} {does}"))
+}
+
+/// A key's value, bounded.
+fn value(value: Option<&Value>) -> String {
+    value.map_or_else(|| "unset".to_owned(), |value| cut(&value.to_string(), VALUE_CHARS_MAX))
+}
+
+/// What is shown of a line: all of it, or of a long one what stands around the part that differs.
+fn window(text: &str, part: &Range<usize>) -> (String, Range<usize>) {
+    if text.chars().count() <= LINE_CHARS_MAX {
+        return (text.to_owned(), part.clone());
+    }
+    let before = text.get(..part.start).unwrap_or_default();
+    let skipped = before.chars().count().saturating_sub(LINE_CHARS_BEFORE);
+    let skipped_bytes: usize = text.chars().take(skipped).map(char::len_utf8).sum();
+    let lead = if skipped > 0 { "…" } else { "" };
+    let shown = format!("{lead}{}", cut(text.get(skipped_bytes..).unwrap_or_default(), LINE_CHARS_MAX));
+    let at = |byte: usize| (byte + lead.len()).saturating_sub(skipped_bytes).min(shown.len());
+    let mut range = at(part.start)..at(part.end);
+    while !shown.is_char_boundary(range.end) {
+        range.end -= 1;
+    }
+    (shown, range)
+}
