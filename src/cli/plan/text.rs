@@ -129,21 +129,33 @@ impl Text<'_> {
         if rest.is_empty() {
             return;
         }
-        let mut places: Vec<String> = Vec::new();
-        for index in rest.iter().take(PLACES_MAX) {
-            places.extend(self.report.events.all.get(*index).map(|occurrence| self.place(occurrence, true)));
-        }
-        let lines = if self.report.events.files == 1 { "lines " } else { "" };
-        let lines = if rest.len() == 1 { lines.replace("lines", "line") } else { lines.to_owned() };
-        let more = if rest.len() > PLACES_MAX { ", …" } else { "" };
-        let text = format!("and {} more like it: {lines}{}{more}", rest.len(), places.join(", "));
+        let text = format!("and {} more like it: {}", rest.len(), self.places(rest));
         self.line(4, &self.paint.text(Colour::Dim, &text));
+    }
+
+    /// Where events are, in a few words.
+    fn places(&self, events: &[usize]) -> String {
+        let occurrences = || events.iter().filter_map(|index| self.report.events.all.get(*index));
+        let (what, mut places) = if self.report.events.files == 1 {
+            let line = |occurrence: &Occurrence| match &occurrence.origin {
+                Origin::Line(_, line) => Some(*line),
+                Origin::Sample(_) => None,
+            };
+            let lines: Vec<usize> = occurrences().filter_map(line).collect();
+            (if lines.len() == 1 { "line " } else { "lines " }, runs(&lines))
+        } else {
+            ("", occurrences().take(PLACES_MAX + 1).map(|one| self.place(one, true)).collect())
+        };
+        if places.len() > PLACES_MAX {
+            places.truncate(PLACES_MAX);
+            places.push("…".to_owned());
+        }
+        format!("{what}{}", places.join(", "))
     }
 
     /// Where an event is; the shorter text is for lists.
     fn place(&self, occurrence: &Occurrence, short: bool) -> String {
         match &occurrence.origin {
-            Origin::Line(_, line) if self.report.events.files == 1 && short => line.to_string(),
             Origin::Line(_, line) if self.report.events.files == 1 => format!("line {line}"),
             Origin::Sample(name) if short => name.to_string(),
             origin => origin.to_string(),
@@ -354,6 +366,16 @@ fn value(value: Option<&Value>) -> String {
     value.map_or_else(|| "unset".to_owned(), |value| cut(&value.to_string(), VALUE_CHARS_MAX))
 }
 
+/// Numbers in ascending order, those in a row as `3-7`.
+fn runs(numbers: &[usize]) -> Vec<String> {
+    let row = numbers.chunk_by(|one, next| one + 1 == *next);
+    let shown = row.flat_map(|row| match row {
+        [first, .., last] if row.len() > 2 => vec![format!("{first}-{last}")],
+        row => row.iter().map(usize::to_string).collect(),
+    });
+    shown.collect()
+}
+
 /// What is shown of a line: all of it, or of a long one what stands around the part that differs.
 fn window(text: &str, part: &Range<usize>) -> (String, Range<usize>) {
     if text.chars().count() <= LINE_CHARS_MAX {
@@ -370,4 +392,25 @@ fn window(text: &str, part: &Range<usize>) -> (String, Range<usize>) {
         range.end -= 1;
     }
     (shown, range)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_in_a_row_are_one_range() {
+        assert_eq!(runs(&[1, 3, 4, 6, 7, 8, 9, 12]).join(", "), "1, 3, 4, 6-9, 12");
+        assert_eq!(runs(&[]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn of_a_long_line_the_part_that_differs_is_shown() {
+        let text = format!("{}NEW{}", "ä".repeat(300), "ö".repeat(300));
+        let (shown, part) = window(&text, &(600..603));
+        assert_eq!(shown.get(part), Some("NEW"), "{shown}");
+        assert_eq!(shown.chars().count(), LINE_CHARS_MAX + 2);
+        assert!(shown.starts_with('…') && shown.ends_with('…'));
+        assert_eq!(window("short", &(1..2)), ("short".to_owned(), 1..2));
+    }
 }
