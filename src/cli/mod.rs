@@ -22,7 +22,7 @@ use crate::diagnostic::{Diagnostic, Level};
 
 /// All is well.
 const FINE: u8 = 0;
-/// The answer is no: a test failed, a request cannot be rendered, or nothing is there to be repaired.
+/// The answer is no: a test failed, a request cannot be rendered, two configurations differ, or nothing is there to be repaired.
 const NO: u8 = 1;
 /// The command line is wrong.
 const USAGE: u8 = 2;

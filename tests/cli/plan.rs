@@ -1,6 +1,6 @@
 //! `outrigger plan` between two folders.
 
-use std::path::Path;
+use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -159,6 +159,7 @@ fresh (new)
       was not sent: there is no such webhook
       + POST https://hooks.example.com/***
       + content-type: application/json
+      +
       + {{
       +   \"event_type\": \"RequestGranted\",
       +   \"data\": {{
@@ -415,5 +416,25 @@ fn the_document_says_what_programs_ask() {
             }],
         })
     );
-    assert!(Path::new(old).exists());
+    let guide = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/plan.md")).unwrap();
+    let mut count = 0;
+    for name in members(&found) {
+        assert!(
+            ["n", "content-type"].contains(&&*name) || guide.contains(&format!("`{name}`")),
+            "the guide has no `{name}`"
+        );
+        count += 1;
+    }
+    assert!(count > 30, "{count}");
+}
+
+/// The names of all members of a document.
+fn members(value: &Value) -> BTreeSet<String> {
+    match value {
+        Value::Object(object) => {
+            object.iter().flat_map(|(name, value)| members(value).into_iter().chain([name.clone()])).collect()
+        }
+        Value::Array(list) => list.iter().flat_map(members).collect(),
+        _ => BTreeSet::new(),
+    }
 }

@@ -220,6 +220,9 @@ impl Text<'_> {
             self.marked(mark, &format!("{name}: {value}"));
         }
         let body = request.body.lines();
+        if !body.is_empty() {
+            self.marked(mark, "");
+        }
         for line in body.lines().take(BODY_LINES_MAX) {
             self.marked(mark, line);
         }
