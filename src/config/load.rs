@@ -32,6 +32,7 @@ pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// Where a configuration comes from.
 #[derive(Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a question of its own, and named where it is answered")]
 pub struct Source {
     /// The configuration folder.
     pub dir: PathBuf,

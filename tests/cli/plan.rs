@@ -20,7 +20,7 @@ fn granted(integration: &str) -> Value {
 }
 
 fn lines(events: &[Value]) -> String {
-    events.iter().map(|event| format!("{event}\n")).collect()
+    events.iter().flat_map(|event| [event.to_string(), "\n".to_owned()]).collect()
 }
 
 /// Plans with events from standard input.
@@ -119,6 +119,18 @@ fn effects_that_look_alike_are_folded_and_all_are_shown_when_asked() {
     let run = plan(&old, &new, &["--all"], &lines(&events)).expect_code(1);
     assert_eq!(run.out.matches("+   \"n\": 2").count(), 40, "{}", run.out);
     assert!(!run.out.contains("more like it"), "{}", run.out);
+}
+
+#[test]
+fn of_effects_in_very_many_ways_the_most_frequent_are_shown() {
+    let body = |value: u32| format!("{URL}body = '{{\"{{{{data.key}}}}\": {value}}}'\n");
+    let event = |key: &str| json!({"event_type": "RequestGranted", "data": {"key": key}});
+    let mut events: Vec<Value> = (0..15).map(|number| event(&format!("k{number}"))).collect();
+    events.extend([event("often"), event("often")]);
+    let run = plan(&hook(&body(1)), &hook(&body(2)), &[], &lines(&events)).expect_code(1);
+    assert!(run.out.contains("  17 deliveries change\n    line 16, RequestGranted\n"), "{}", run.out);
+    assert!(run.out.contains("\n    and 6 more in 6 other ways: --all shows every one\n"), "{}", run.out);
+    assert_eq!(run.out.matches(": 2\n").count(), 10, "{}", run.out);
 }
 
 #[test]

@@ -153,16 +153,11 @@ fn masked(text: &str) -> String {
     while let Some((before, behind)) = rest.split_once("${") {
         masked.push_str(before);
         // `$${` and `${{` are no references.
-        match behind.split_once('}').filter(|_| !before.ends_with('$') && !behind.starts_with('{')) {
-            Some((_, behind)) => {
-                masked.push_str(MASK);
-                rest = behind;
-            }
-            None => {
-                masked.push_str("${");
-                rest = behind;
-            }
-        }
+        let reference = !before.ends_with('$') && !behind.starts_with('{');
+        (rest, masked) = match behind.split_once('}').filter(|_| reference) {
+            Some((_, behind)) => (behind, masked + MASK),
+            None => (behind, masked + "${"),
+        };
     }
     masked + rest
 }

@@ -68,19 +68,14 @@ impl Outcome {
 
 /// Asks both sides about every event.
 pub(super) fn effects(old: &Side, new: &Side, events: &[Occurrence]) -> Outcome {
-    let asker = Asker { old, new, same: same(old, new) };
+    let sides = &Asker { old, new, same: same(old, new) };
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(THREADS_MAX);
     let each = events.len().div_ceil(threads).max(1);
     let parts = std::thread::scope(|scope| {
         let asked: Vec<_> = events
             .chunks(each)
             .enumerate()
-            .map(|(part, chunk)| {
-                scope.spawn({
-                    let asker = &asker;
-                    move || asker.ask(chunk, part * each)
-                })
-            })
+            .map(|(part, chunk)| scope.spawn(move || sides.ask(chunk, part * each)))
             .collect();
         let part = |thread: std::thread::ScopedJoinHandle<'_, Found>| {
             thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))

@@ -1,7 +1,7 @@
 //! The events that a plan is made for: recorded ones, a line each, or the kinds' samples.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io::Read;
 use std::sync::Arc;
 
@@ -205,7 +205,7 @@ impl Reading {
             problem.push_str(line);
         }
         if self.bad_count > self.bad.len() {
-            problem.push_str(&format!("\n  and {} more", self.bad_count - self.bad.len()));
+            let _ = write!(problem, "\n  and {} more", self.bad_count - self.bad.len());
         }
         problem.push_str(
             "\n  = fix: correct the lines or leave them out; events of another kind are given as --events KIND=FILE",

@@ -6,7 +6,7 @@ use super::Plan;
 use super::definition::{self, Changed, How};
 use super::effect::{Effect, Look};
 use super::events::{Occurrence, Origin};
-use super::report::{Report, Webhook};
+use super::report::{Report, Webhook, in_full};
 use super::shown::{Body, Does, Request};
 
 /// How an effect is called.
@@ -60,7 +60,7 @@ fn webhook(report: &Report<'_>, plan: &Plan, webhook: &Webhook<'_>, shown: &mut 
         .effects
         .iter()
         .map(|(look, events)| {
-            let full = report.in_full(events, plan.all, *shown);
+            let full = in_full(events, plan.all, *shown);
             *shown += full.len();
             effect(report, plan, webhook.name, look, (events, full))
         })

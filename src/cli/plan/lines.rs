@@ -186,9 +186,9 @@ mod tests {
     fn the_part_of_a_line_that_differs_is_known() {
         let lines = diff("the löng red line", "the löng green line");
         let Some(Line::Removed(old, range)) = lines.first() else { panic!("{lines:?}") };
-        assert_eq!(&old[range.clone()], "");
+        assert_eq!(&old[range.clone()], "red");
         let Some(Line::Added(new, range)) = lines.get(1) else { panic!("{lines:?}") };
-        assert_eq!((*new, &new[range.clone()]), ("the löng green line", "g"));
+        assert_eq!((*new, &new[range.clone()]), ("the löng green line", "green"));
     }
 
     #[test]

@@ -77,7 +77,7 @@ impl Plan {
             return self.answer(None);
         }
         match Scratch::create() {
-            Ok(scratch) => self.unless_interrupted(Arc::new(scratch)),
+            Ok(scratch) => self.unless_interrupted(&Arc::new(scratch)),
             Err(error) => refused(&format!(
                 "no folder can be made in {}: {}; make room, or set TMPDIR",
                 std::env::temp_dir().display(),
@@ -87,8 +87,8 @@ impl Plan {
     }
 
     /// The answer, or none after a signal. What was written is gone then, as it is in the end.
-    fn unless_interrupted(&self, scratch: Arc<Scratch>) -> Answer {
-        let (plan, own) = (self.clone(), Arc::clone(&scratch));
+    fn unless_interrupted(&self, scratch: &Arc<Scratch>) -> Answer {
+        let (plan, own) = (self.clone(), Arc::clone(scratch));
         let answered = run::runtime().and_then(|runtime| {
             runtime.block_on(async {
                 let mut interrupt = signal(SignalKind::interrupt())?;

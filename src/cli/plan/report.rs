@@ -10,7 +10,7 @@ use super::side::Side;
 use crate::event::Event;
 use crate::kind::value::cut;
 
-/// How many effects are shown in full, also with `--all`.
+/// How many effects are shown in full at most.
 const EFFECTS_SHOWN_MAX: usize = 10_000;
 /// How much of an id is shown, in characters.
 const ID_CHARS_MAX: usize = 60;
@@ -74,12 +74,6 @@ impl<'r> Report<'r> {
         self.outcome.count(effect)
     }
 
-    /// Which of the effects that look alike are shown in full, after so many others were.
-    pub(super) fn in_full<'e>(&self, events: &'e [usize], all: bool, shown: usize) -> &'e [usize] {
-        let number = if all { EFFECTS_SHOWN_MAX.saturating_sub(shown) } else { 1 };
-        events.get(..number).unwrap_or(events)
-    }
-
     /// Renders one effect once more, for people.
     pub(super) fn shown(&self, name: &str, occurrence: &Occurrence, effect: Effect, urls: bool) -> Shown {
         shown::show(self.old, self.new, name, occurrence, effect, urls)
@@ -94,6 +88,12 @@ impl<'r> Report<'r> {
         let text = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
         Some(cut(&text, ID_CHARS_MAX)).filter(|text| !id.is_null() && !text.is_empty())
     }
+}
+
+/// Which of the effects that look alike are shown in full, after so many others were.
+pub(super) fn in_full(events: &[usize], all: bool, shown: usize) -> &[usize] {
+    let left = EFFECTS_SHOWN_MAX.saturating_sub(shown);
+    events.get(..if all { left } else { left.min(1) }).unwrap_or(events)
 }
 
 /// The parts of requests that a webhook's effects show to have changed.

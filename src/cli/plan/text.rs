@@ -12,7 +12,7 @@ use super::effect::{Effect, Look};
 use super::events::{Occurrence, Origin};
 use super::lines::{Line, diff};
 use super::paint::{Colour, Paint};
-use super::report::{Report, Webhook};
+use super::report::{Report, Webhook, in_full};
 use super::shown::{Body, Does, Request, Shown};
 use crate::cli::count;
 use crate::kind::value::cut;
@@ -82,30 +82,20 @@ impl Text<'_> {
             _ => "",
         };
         self.line(0, &self.paint.text(Colour::Bold, &format!("{}{note}", webhook.name)));
-        let mut before = None;
-        let mut looks = 0;
-        for (look, events) in webhook.effects {
-            let sort = (look.effect, look.shadow);
-            if before != Some(sort) {
-                before = Some(sort);
-                looks = 0;
-                let same_sort = |(other, _): &&(Look, Vec<usize>)| (other.effect, other.shadow) == sort;
-                let all = webhook.effects.iter().filter(same_sort);
-                let number = all.clone().map(|(_, events)| events.len()).sum();
-                self.line(2, &heading(look, number, self.paint));
-                if all.clone().count() > LOOKS_MAX && !self.plan.all {
-                    let rest: usize = all.skip(LOOKS_MAX).map(|(_, events)| events.len()).sum();
-                    self.line(
-                        4,
-                        &format!(
-                            "{LOOKS_MAX} sorts of them are shown, and {rest} more are of others: --all shows every one"
-                        ),
-                    );
-                }
-            }
-            looks += 1;
-            if looks <= LOOKS_MAX || self.plan.all {
+        for sort in webhook.effects.chunk_by(|(one, _), (next, _)| same_sort(one, next)) {
+            let Some((first, _)) = sort.first() else { continue };
+            self.line(2, &heading(first, deliveries_of(sort), self.paint));
+            let looks = if self.plan.all { sort.len() } else { sort.len().min(LOOKS_MAX) };
+            let (shown, others) = sort.split_at(looks);
+            for (look, events) in shown {
                 self.group(webhook, look, events);
+            }
+            if !others.is_empty() {
+                let number = deliveries_of(others);
+                self.line(
+                    4,
+                    &format!("and {number} more in {}: --all shows every one", count(others.len(), "other way")),
+                );
             }
         }
         if webhook.effects.is_empty() {
@@ -118,7 +108,7 @@ impl Text<'_> {
 
     /// One effect in full, and where the others are that look alike; or every one.
     fn group(&mut self, webhook: &Webhook<'_>, look: &Look, events: &[usize]) {
-        let full = self.report.in_full(events, self.plan.all, self.shown);
+        let full = in_full(events, self.plan.all, self.shown);
         for index in full {
             if let Some(occurrence) = self.report.events.all.get(*index) {
                 self.shown += 1;
@@ -346,6 +336,16 @@ impl Text<'_> {
 
 fn deliveries(number: usize) -> String {
     if number == 1 { "1 delivery".to_owned() } else { format!("{number} deliveries") }
+}
+
+/// Whether two groups of effects stand under one heading.
+fn same_sort(one: &Look, other: &Look) -> bool {
+    (one.effect, one.shadow) == (other.effect, other.shadow)
+}
+
+/// How many deliveries the groups are on.
+fn deliveries_of(groups: &[(Look, Vec<usize>)]) -> usize {
+    groups.iter().map(|(_, events)| events.len()).sum()
 }
 
 /// What stands above the effects of one sort.
