@@ -1,6 +1,7 @@
 //! `outrigger plan` with revisions of a real git repository, and its golden text.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -30,15 +31,27 @@ impl Repository {
     }
 
     fn git(&self, arguments: &[&str]) {
-        let output = Command::new("git")
+        self.object(arguments, "");
+    }
+
+    /// Runs git with an input, and gives what it prints: mostly an object's hash.
+    fn object(&self, arguments: &[&str], input: &str) -> String {
+        let mut child = Command::new("git")
             .args(["-c", "user.name=Outrigger test", "-c", "user.email=test@example.com", "-c", "commit.gpgsign=false"])
             .args(arguments)
             .current_dir(self.folder.path())
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
             .env("GIT_CONFIG_NOSYSTEM", "1")
-            .output()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
             .unwrap();
+        // A command that reads nothing closes its input, which is no failure.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        let output = child.wait_with_output().unwrap();
         assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
     fn commit(&self) {
@@ -138,6 +151,13 @@ fn a_revision_is_read_from_wherever_the_folder_lies() {
     assert!(repository.plan(&["git:main:config", "elsewhere"], &[]).expect_code(0).out.ends_with(nothing));
     // The folder of --config is gone from the tree, and is in the revision all the same.
     assert!(repository.plan(&["git:main", "elsewhere"], &[]).expect_code(0).out.ends_with(nothing));
+    let run = outrigger_in(
+        &repository.path("elsewhere"),
+        &["plan", "git:main:config", "--config", "."],
+        &repository.variables(),
+        "",
+    );
+    assert!(run.expect_code(0).out.ends_with(nothing));
     // As a hook of git the program is told of a repository, by a path from another folder.
     let hook = [("GIT_DIR", ".git"), ("GIT_INDEX_FILE", ".git/index"), ("GIT_PREFIX", "")];
     assert!(repository.plan(&["git:main:config/", "elsewhere"], &hook).expect_code(0).out.ends_with(nothing));
@@ -161,6 +181,36 @@ fn links_of_a_revision_are_links_and_files_of_webhooks_are_found() {
     let run = repository.plan(&["git:main"], &[]).expect_code(1);
     assert!(run.out.contains("-   \"id\": \"7f3d9a52"), "{}", run.out);
     assert!(!run.out.contains("also changed"), "{}", run.out);
+}
+
+#[test]
+fn the_root_of_a_repository_is_a_configuration_folder_too() {
+    let repository = Repository::new();
+    copy(&repository.path("config"), repository.folder.path());
+    repository.commit();
+    for revision in ["git:main", "git:main:.", "git:main:"] {
+        let run = repository.plan(&[revision, "--config", "."], &[]).expect_code(0);
+        assert!(run.out.ends_with("no difference\n"), "{revision}: {}", run.out);
+    }
+}
+
+#[test]
+fn a_forged_revision_writes_nothing_outside_of_its_folder() {
+    let repository = Repository::new();
+    let outside = tempfile::tempdir().unwrap();
+    let link = repository.object(&["hash-object", "-w", "--stdin"], outside.path().to_str().unwrap());
+    let file = repository.object(&["hash-object", "-w", "--stdin"], "x");
+    let inner = repository.object(&["mktree"], &format!("100644 blob {file}\tescaped\n"));
+    // A link to the outside and a folder of the same name: a file of the folder would be written through the link.
+    let tree =
+        repository.object(&["mktree"], &format!("120000 blob {link}\twebhooks\n040000 tree {inner}\twebhooks\n"));
+    let climbing = repository.object(&["mktree", "--missing"], &format!("040000 tree {inner}\t..\n"));
+    for (tree, expected) in [(tree, "the revision cannot be written to "), (climbing, "which leaves its folder")] {
+        let commit = repository.object(&["commit-tree", &tree, "-m", "forged"], "");
+        let run = repository.plan(&[&format!("git:{commit}:")], &[]).expect_code(2);
+        assert!(run.err.contains(expected), "{}", run.err);
+        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+    }
 }
 
 #[test]

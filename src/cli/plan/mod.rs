@@ -93,6 +93,7 @@ impl Plan {
             runtime.block_on(async {
                 let mut interrupt = signal(SignalKind::interrupt())?;
                 let mut terminate = signal(SignalKind::terminate())?;
+                let mut hang_up = signal(SignalKind::hangup())?;
                 let (done, answered) = tokio::sync::oneshot::channel();
                 let thread = std::thread::Builder::new().name("plan".to_owned());
                 thread.spawn(move || done.send(plan.answer(Some(&own))))?;
@@ -100,6 +101,7 @@ impl Plan {
                     answer = answered => answer.ok(),
                     _ = interrupt.recv() => None,
                     _ = terminate.recv() => None,
+                    _ = hang_up.recv() => None,
                 })
             })
         });
