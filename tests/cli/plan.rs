@@ -80,6 +80,34 @@ fn what_becomes_of_a_delivery_is_told_with_its_cause() {
 }
 
 #[test]
+fn what_cannot_be_rendered_any_more_is_told_with_its_cause_and_with_what_was_sent() {
+    let (old, new) =
+        (hook(&format!("{URL}{BODY}")), hook(&format!("{URL}{}strict = true\n", BODY.replace("data.id", "data.none"))));
+    let run = plan(&old, &new, &[], &lines(&[granted("a")])).expect_code(1);
+    let expected = "
+  1 delivery cannot be rendered any more: template_error
+    line 1, RequestGranted, id of a
+      cannot be rendered: body: the event has no `data.none`, and the webhook is strict
+      - POST https://hooks.example.com/***
+      - content-type: application/json
+      -
+      - {
+      -   \"id\": \"id of a\",
+      -   \"n\": 1
+      - }
+";
+    assert!(run.out.contains(expected), "{}", run.out);
+    let run = plan(&new, &old, &[], &lines(&[granted("a")])).expect_code(1);
+    let expected = "
+  1 delivery can be rendered again
+    line 1, RequestGranted, id of a
+      could not be rendered: body: the event has no `data.none`, and the webhook is strict
+      + POST https://hooks.example.com/***
+";
+    assert!(run.out.contains(expected), "{}", run.out);
+}
+
+#[test]
 fn what_cannot_be_rendered_on_either_side_is_no_difference_and_yet_told() {
     let strict = |none: &str| format!("strict = true\n{URL}body = '{{\"id\": \"{{{{data.{none}}}}}\"}}'\n");
     let run =
@@ -232,7 +260,7 @@ fn no_secret_is_shown_and_that_one_is_written_differently_is_told() {
     }
     let run = outrigger(&["plan", old, new, "--events", "-"], &variables, &events).expect_code(1);
     for told in [
-        "      - POST https://hooks.example.com/***\n      + POST https://hooks.example.com/***  (another path: --show-urls shows it)\n",
+        "      - POST https://hooks.example.com/***\n      + POST https://hooks.example.com/***  (another path: --show-urls shows it)\n\n",
         "      -   \"v\": 1\n      +   \"v\": 2\n",
         "  also changed: auth.api_key.value ***, written differently\n",
         "  also changed: headers.x-a ***, written differently\n",

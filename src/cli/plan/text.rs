@@ -178,26 +178,32 @@ impl Text<'_> {
                 self.causes("is not sent", causes);
                 self.request(request, Mark::Removed);
             }
+            (Does::Sends(request), Does::Fails(problem)) => {
+                self.fails("cannot be rendered", problem);
+                self.request(request, Mark::Removed);
+            }
+            (Does::Fails(problem), Does::Sends(request)) => {
+                self.fails("could not be rendered", problem);
+                self.request(request, Mark::Added);
+            }
             (old, new) => {
-                self.side("before", old);
-                self.side("now", new);
+                self.unsent(("was not sent", "could not be rendered"), old);
+                self.unsent(("is not sent", "cannot be rendered"), new);
             }
         }
     }
 
-    /// A side beside one that cannot be rendered.
-    fn side(&mut self, when: &str, does: &Does) {
+    /// A side beside another that sends nothing either.
+    fn unsent(&mut self, (nothing, fails): (&str, &str), does: &Does) {
         match does {
-            Does::Sends(request) => {
-                self.line(6, &format!("{when}: it can be rendered"));
-                self.request(request, Mark::None);
-            }
-            Does::Fails(problem) => {
-                let problem = self.paint.text(Colour::Yellow, problem);
-                self.line(6, &format!("{when}: it cannot be rendered: {problem}"));
-            }
-            Does::Nothing(causes) => self.causes(&format!("{when}: not sent"), causes),
+            Does::Sends(_) => {}
+            Does::Fails(problem) => self.fails(fails, problem),
+            Does::Nothing(causes) => self.causes(nothing, causes),
         }
+    }
+
+    fn fails(&mut self, what: &str, problem: &str) {
+        self.line(6, &format!("{what}: {}", self.paint.text(Colour::Yellow, problem)));
     }
 
     fn causes(&mut self, what: &str, causes: &[String]) {
@@ -228,6 +234,7 @@ impl Text<'_> {
 
     /// Both requests as one, with marks where they differ.
     fn both(&mut self, old: &Request, new: &Request, hidden_path_differs: bool) {
+        let head = self.out.len();
         let first = |request: &Request| format!("{} {}", request.method, request.url);
         if hidden_path_differs || first(old) != first(new) {
             let note = if hidden_path_differs { "  (another path: --show-urls shows it)" } else { "" };
@@ -248,12 +255,15 @@ impl Text<'_> {
                 }
             }
         }
-        self.bodies(&old.body, &new.body);
+        self.bodies(&old.body, &new.body, self.out.len() > head);
     }
 
-    fn bodies(&mut self, old: &Body, new: &Body) {
+    fn bodies(&mut self, old: &Body, new: &Body, behind_others: bool) {
         let (old, new) = (old.lines(), new.lines());
         let lines = diff(&old, &new);
+        if behind_others && !lines.is_empty() {
+            self.out.push('\n');
+        }
         for line in lines.iter().take(BODY_LINES_MAX) {
             match line {
                 Line::Kept(text) => self.marked(Mark::None, text),
@@ -296,7 +306,7 @@ impl Text<'_> {
     /// A key that differs.
     fn changed(&mut self, changed: &Changed) {
         let text = match &changed.how {
-            How::Values(old, new) => format!("{} {} → {}", changed.key, value(old.as_ref()), value(new.as_ref())),
+            How::Values(old, new) => format!("{} {}", changed.key, values(old.as_ref(), new.as_ref())),
             How::Masked => format!("{} {MASK}, written differently", changed.key),
             How::Text => format!("{}, which makes no difference to these events", changed.key),
             How::Content => format!("{}, whose file differs", changed.key),
@@ -364,9 +374,21 @@ fn heading(look: &Look, number: usize, paint: Paint) -> String {
     paint.text(colour, &format!("{what} {does}"))
 }
 
-/// A key's value, bounded.
-fn value(value: Option<&Value>) -> String {
-    value.map_or_else(|| "unset".to_owned(), |value| cut(&value.to_string(), VALUE_CHARS_MAX))
+/// Two values of a key: both, or of long lists what one has and the other has not.
+fn values(old: Option<&Value>, new: Option<&Value>) -> String {
+    let text = |value: Option<&Value>| value.map_or_else(|| "unset".to_owned(), Value::to_string);
+    let (before, after) = (text(old), text(new));
+    let is_long = [&before, &after].iter().any(|text| text.chars().count() > VALUE_CHARS_MAX);
+    if let (Some(Value::Array(old)), Some(Value::Array(new)), true) = (old, new, is_long) {
+        let only = |sign: char, these: &[Value], others: &[Value]| -> Vec<String> {
+            these.iter().filter(|value| !others.contains(value)).map(|value| format!("{sign} {value}")).collect()
+        };
+        let differing = [only('-', old, new), only('+', new, old)].concat();
+        if !differing.is_empty() {
+            return cut(&differing.join(", "), VALUE_CHARS_MAX);
+        }
+    }
+    format!("{} → {}", cut(&before, VALUE_CHARS_MAX), cut(&after, VALUE_CHARS_MAX))
 }
 
 /// Numbers in ascending order, those in a row as `3-7`.
@@ -405,6 +427,16 @@ mod tests {
     fn numbers_in_a_row_are_one_range() {
         assert_eq!(runs(&[1, 3, 4, 6, 7, 8, 9, 12]).join(", "), "1, 3, 4, 6-9, 12");
         assert_eq!(runs(&[]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn of_long_lists_what_differs_is_told() {
+        let list = |from: usize, to: usize| {
+            Value::from((from..to).map(|number| format!("name-{number:03}")).collect::<Vec<_>>())
+        };
+        assert_eq!(values(Some(&list(0, 2)), None), "[\"name-000\", \"name-001\"] → unset");
+        assert_eq!(values(Some(&list(0, 50)), Some(&list(1, 51))), "- \"name-000\", + \"name-050\"");
+        assert!(values(Some(&list(0, 50)), Some(&list(50, 100))).chars().count() <= VALUE_CHARS_MAX + 1);
     }
 
     #[test]
