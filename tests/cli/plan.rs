@@ -272,12 +272,19 @@ fn no_secret_is_shown_and_that_one_is_written_differently_is_told() {
 }
 
 #[test]
-fn a_host_that_is_a_secret_s_is_masked_too() {
-    let old = hook("url = \"${env:WHOLE}\"\nbody = '{\"a\": 1}'\n");
-    let new =
-        hook("url = \"${env:WHOLE}\"\nbody = '{\"a\": 1}'\n[[filters]]\nfield = \"integration\"\nany_of = [\"x\"]\n");
-    let run = plan(&old, &new, &[], &lines(&[granted("a")])).expect_code(1);
-    assert!(run.out.contains("      - POST https://***/***\n"), "{}", run.out);
+fn no_reference_is_looked_up_so_that_a_host_is_masked_too() {
+    let real = "https://real.example.com/TOPSECRET";
+    for reference in ["${env:WHOLE}", "${file:url.txt}"] {
+        let text = format!("url = \"{reference}\"\nbody = '{{\"a\": 1}}'\n");
+        let filtered = format!("{text}[[filters]]\nfield = \"integration\"\nany_of = [\"x\"]\n");
+        let sides = [&text, &filtered].map(|text| folder(&[("webhooks/hook.toml", text), ("url.txt", real)]));
+        let [old, new] = sides.each_ref().map(|side| side.path().to_str().unwrap());
+        let variables =
+            [("WHOLE".to_owned(), real.to_owned()), ("OUTRIGGER_LOG_LEVEL".to_owned(), "nonsense".to_owned())];
+        let run = outrigger(&["plan", old, new, "--events", "-", "--show-urls"], &variables, &lines(&[granted("a")]));
+        let run = run.expect_code(1);
+        assert!(run.out.contains("      - POST https://***/***\n"), "{}", run.out);
+    }
 }
 
 #[test]
