@@ -24,9 +24,7 @@ pub struct Plan<'s> {
 pub fn plan<'s>(snapshot: &'s Snapshot, event: &Event) -> Plan<'s> {
     let mut plan = Plan::default();
     for webhook in snapshot.index.triggered(&event.kind, &event.event_type) {
-        let passes = |payload: &Value| webhook.filters.iter().all(|filter| filter.holds(payload));
-        // What has no filter is wanted unseen; the first filter parses the event for all.
-        if !webhook.filters.is_empty() && !event.keep_parsed().is_ok_and(passes) {
+        if !passes(webhook, event) {
             plan.filtered.push(webhook);
         } else if webhook.status == Status::Shadow {
             plan.shadowed.push(webhook);
@@ -37,19 +35,68 @@ pub fn plan<'s>(snapshot: &'s Snapshot, event: &Event) -> Plan<'s> {
     plan
 }
 
-/// Why a webhook does not want an event, one sentence a cause; empty when it does. Its status is not asked.
+/// Whether an event passes all filters of a webhook that it has triggered.
 #[must_use]
-pub fn refusals(webhook: &Webhook, event: &Event) -> Vec<String> {
+pub fn passes(webhook: &Webhook, event: &Event) -> bool {
+    let all_hold = |payload: &Value| webhook.filters.iter().all(|filter| filter.holds(payload));
+    // What has no filter is wanted unseen; the first filter parses the event for all.
+    webhook.filters.is_empty() || event.keep_parsed().is_ok_and(all_hold)
+}
+
+/// What keeps an event from a webhook, its status aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The webhook is for events of another kind; nothing else is asked then.
+    Kind,
+    /// The event's type is not among its triggers.
+    Trigger,
+    /// This filter does not hold, by its index.
+    Filter(usize),
+    /// The event is no JSON, as a damaged disk may give it back.
+    Damaged,
+}
+
+impl Refusal {
+    /// The cause in a sentence without a full stop.
+    #[must_use]
+    pub fn explain(self, webhook: &Webhook, event: &Event) -> String {
+        match self {
+            Self::Kind => format!("it is for events of kind {}", webhook.kind.name),
+            Self::Trigger => {
+                format!("the event type {} is not among its triggers ({})", event.event_type, webhook.triggers)
+            }
+            Self::Filter(index) => {
+                let filter = webhook.filters.get(index);
+                let refusal = filter.zip(event.payload().ok()).and_then(|(filter, payload)| filter.refusal(&payload));
+                refusal.unwrap_or_else(|| "a filter does not hold".to_owned())
+            }
+            Self::Damaged => "the event is not JSON".to_owned(),
+        }
+    }
+}
+
+/// All that keeps an event from a webhook; empty when the webhook wants it. Its status is not asked.
+#[must_use]
+pub fn refused_by(webhook: &Webhook, event: &Event) -> Vec<Refusal> {
     if webhook.kind.name != event.kind {
-        return vec![format!("it is for events of kind {}", webhook.kind.name)];
+        return vec![Refusal::Kind];
     }
     let mut refusals = Vec::new();
     if !webhook.triggers.include(&event.event_type) {
-        refusals.push(format!("the event type {} is not among its triggers ({})", event.event_type, webhook.triggers));
+        refusals.push(Refusal::Trigger);
     }
     match event.payload() {
-        Ok(payload) => refusals.extend(webhook.filters.iter().filter_map(|filter| filter.refusal(&payload))),
-        Err(error) => refusals.push(format!("the event is not JSON: {error}")),
+        Ok(payload) => {
+            let failing = webhook.filters.iter().enumerate().filter(|(_, filter)| !filter.holds(&payload));
+            refusals.extend(failing.map(|(index, _)| Refusal::Filter(index)));
+        }
+        Err(_) => refusals.push(Refusal::Damaged),
     }
     refusals
+}
+
+/// Why a webhook does not want an event, one sentence a cause; empty when it does. Its status is not asked.
+#[must_use]
+pub fn refusals(webhook: &Webhook, event: &Event) -> Vec<String> {
+    refused_by(webhook, event).into_iter().map(|refusal| refusal.explain(webhook, event)).collect()
 }

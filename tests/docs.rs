@@ -20,6 +20,7 @@ use crate::support::{receiver, sidecar};
 const README: &str = include_str!("../README.md");
 const LINTS: &str = include_str!("../docs/lints.md");
 const TEMPLATES: &str = include_str!("../docs/templates.md");
+const PLAN: &str = include_str!("../docs/plan.md");
 const OPERATIONS: &str = include_str!("../docs/operations.md");
 
 fn root() -> &'static Path {
@@ -81,6 +82,13 @@ fn the_generated_parts_are_what_the_code_says() {
         );
     }
     hold_generated("docs/metrics.md", "metrics", &(metrics + "\n"));
+}
+
+#[test]
+fn the_picture_of_a_plan_is_what_is_printed() {
+    let golden = std::fs::read_to_string(root().join("tests/plan/expected.txt")).unwrap();
+    let command = "$ outrigger plan git:main --events recorded.ndjson";
+    hold_generated("README.md", "plan", &format!("```text\n{command}\n{golden}```\n"));
 }
 
 fn heading(table: &str) -> String {
@@ -180,10 +188,10 @@ fn rows_of_causes() -> Vec<Vec<&'static str>> {
 }
 
 #[test]
-fn the_limits_in_the_readme_are_those_in_the_code() {
-    let rows = rows(README, "| limit | value | constant |");
-    assert!(rows.len() > 5, "{rows:?}");
-    for row in rows {
+fn the_limits_that_users_read_are_those_in_the_code() {
+    let rows = [README, PLAN].map(|text| rows(text, "| limit | value | constant |"));
+    assert!(rows.iter().all(|rows| rows.len() > 5), "{rows:?}");
+    for row in rows.iter().flatten() {
         let (constant, file) = row[2].split_once(" in ").unwrap();
         let source = std::fs::read_to_string(root().join(code(file))).unwrap();
         let (name, value) = code(constant).split_once(" = ").unwrap();

@@ -96,6 +96,7 @@ mod tests {
         let place = Place { line: 3, column: 7, text: "token = 'hunter2'".to_owned(), width: 5 };
         let diagnostic = Diagnostic {
             level: Level::Error,
+            lint: None,
             file: "webhooks/a.toml".to_owned(),
             place: Some(place),
             problem: "unknown key `tokn`".to_owned(),

@@ -4,6 +4,7 @@ mod check;
 pub mod demo;
 mod healthcheck;
 mod operate;
+mod plan;
 mod preview;
 mod render;
 mod run;
@@ -22,7 +23,7 @@ use crate::diagnostic::{Diagnostic, Level};
 
 /// All is well.
 const FINE: u8 = 0;
-/// The answer is no: a test failed, a request cannot be rendered, or nothing is there to be repaired.
+/// The answer is no: a test failed, a request cannot be rendered, two configurations differ, or nothing is there to be repaired.
 const NO: u8 = 1;
 /// The command line is wrong.
 const USAGE: u8 = 2;
@@ -44,6 +45,7 @@ enum Command {
     Check(check::Check),
     Test(test::Test),
     Render(render::Render),
+    Plan(plan::Plan),
     DeadLetters(operate::DeadLetters),
     Resume(operate::Resume),
     Schema(schema::Schema),
@@ -52,7 +54,7 @@ enum Command {
 }
 
 /// Where the configuration is.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 struct Folder {
     /// The configuration folder
     #[arg(long = "config", value_name = "DIR", env = "OUTRIGGER_CONFIG", default_value = "config")]
@@ -110,6 +112,7 @@ pub fn main() -> ExitCode {
     let answer = match &cli.command {
         Command::Check(check) => check.run(),
         Command::Render(render) => render.run(),
+        Command::Plan(plan) => plan.run(),
         Command::DeadLetters(dead_letters) => dead_letters.run(),
         Command::Resume(resume) => resume.run(),
         Command::Schema(schema) => schema.run(),

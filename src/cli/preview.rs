@@ -39,11 +39,16 @@ pub(super) fn event(kind: &Kind, text: String) -> Result<Event, DecodeError> {
 pub(super) fn preview(webhook: &Webhook, event: &Event) -> Result<Preview, String> {
     let request = webhook.render(event).map_err(|failure| format!("it cannot be rendered: {}", failure.detail))?;
     Ok(Preview {
-        url: request.uri.to_string().replace("%2A%2A%2A", MASK),
+        url: unmask(&request.uri.to_string()),
         headers: headers(webhook, &request),
         body: String::from_utf8_lossy(&request.body).into_owned(),
         missing: request.missing,
     })
+}
+
+/// A URL with its masks as they are everywhere else: in a URL they are percent-encoded.
+pub(super) fn unmask(url: &str) -> String {
+    url.replace("%2A%2A%2A", MASK)
 }
 
 /// A request's headers as people may see them.

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
+use serde::de::IgnoredAny;
 
-use super::{Answer, Config, FINE, NO, USAGE, preview};
+use super::{Answer, Config, FINE, NO, USAGE, count, preview};
 use crate::config::{Snapshot, read_text};
 use crate::diagnostic::nearest;
 use crate::event::Event;
@@ -18,6 +19,9 @@ use crate::webhook::{Status, Webhook};
 
 /// The kind of an event where neither a flag nor a webhook says it.
 const KIND_DEFAULT: &str = "request";
+
+/// Why a webhook takes nothing, whatever the event.
+const INACTIVE: &str = "it is inactive";
 
 /// The largest event that is read, in bytes.
 const EVENT_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -69,16 +73,7 @@ impl Render {
         if let Some(webhook) = webhook {
             return Ok(if self.body_only { question.body(webhook) } else { question.request(webhook) });
         }
-        let mut all = Answer { code: FINE, ..Answer::default() };
-        for webhook in snapshot.webhooks.values() {
-            let one = question.request(webhook);
-            if !all.out.is_empty() {
-                all.out.push('\n');
-            }
-            all.out.push_str(&one.out);
-            all.code = all.code.max(one.code);
-        }
-        Ok(all)
+        Ok(question.all(snapshot))
     }
 
     fn kind<'s>(&self, snapshot: &'s Snapshot, webhook: Option<&'s Webhook>) -> Result<&'s Arc<Kind>, String> {
@@ -102,7 +97,26 @@ fn named<'s>(snapshot: &'s Snapshot, name: &str) -> Result<&'s Webhook, String> 
     })
 }
 
+/// Reads one event, from a file or from standard input for `-`. The error is a sentence.
 pub(super) fn read_event(path: &Path) -> Result<String, String> {
+    let text = read(path)?;
+    if is_several(&text) {
+        let place = if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
+        return Err(format!(
+            "{place} holds several events, and one is wanted; give one of them, as `sed -n 3p FILE | outrigger … --event -` does, \
+             or ask `outrigger plan` about all"
+        ));
+    }
+    Ok(text)
+}
+
+/// Whether a text is more than one JSON value.
+fn is_several(text: &str) -> bool {
+    let values = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
+    values.take(2).flatten().count() == 2
+}
+
+fn read(path: &Path) -> Result<String, String> {
     if path != Path::new("-") {
         return read_text(path, EVENT_BYTES_MAX).map_err(|problem| format!("the file {} {problem}", path.display()));
     }
@@ -121,28 +135,61 @@ pub(super) fn read_event(path: &Path) -> Result<String, String> {
 struct Question<'q>(&'q Event);
 
 impl Question<'_> {
-    fn refusal(&self, webhook: &Webhook) -> Option<String> {
-        let mut refusals = refusals(webhook, self.0);
-        if webhook.status == Status::Inactive {
-            refusals.insert(0, "it is inactive".to_owned());
+    /// All webhooks: those that want the event with their requests, then why the others do not.
+    fn all(&self, snapshot: &Snapshot) -> Answer {
+        let mut all = Answer { code: FINE, ..Answer::default() };
+        let (wanting, others): (Vec<_>, Vec<_>) =
+            snapshot.webhooks.values().partition(|webhook| self.refusals(webhook).is_empty());
+        for webhook in &wanting {
+            let one = self.request(webhook);
+            let _ = writeln!(all.out, "{}", one.out);
+            all.code = all.code.max(one.code);
         }
-        (!refusals.is_empty()).then(|| refusals.join("; "))
+        for webhook in &others {
+            all.out.push_str(&self.request(webhook).out);
+        }
+        if !others.is_empty() {
+            all.out.push('\n');
+        }
+        let number = count(snapshot.webhooks.len(), "webhook");
+        let verb = if wanting.len() == 1 { "wants" } else { "want" };
+        let _ = writeln!(all.out, "{} of {number} {verb} the event ({})", wanting.len(), self.0.event_type);
+        all
+    }
+
+    /// All that keeps the event from the webhook: its status, trigger and filters.
+    fn refusals(&self, webhook: &Webhook) -> Vec<String> {
+        let status = (webhook.status == Status::Inactive).then(|| INACTIVE.to_owned());
+        status.into_iter().chain(refusals(webhook, self.0)).collect()
     }
 
     /// Whether the webhook wants the event, and the request.
     fn request(&self, webhook: &Webhook) -> Answer {
         let name = &webhook.name;
-        if let Some(reason) = self.refusal(webhook) {
-            return Answer { out: format!("{name}: not wanted: {reason}\n"), code: FINE, ..Answer::default() };
-        }
-        let request = match preview::preview(webhook, self.0) {
-            Ok(request) => request,
-            Err(problem) => {
-                return Answer { out: format!("{name}: wanted, but {problem}\n"), code: NO, ..Answer::default() };
+        let refusals = self.refusals(webhook);
+        let head = match &*refusals {
+            [] if webhook.status == Status::Shadow => {
+                format!("{name}: wanted ({}, shadow: never sent)", self.0.event_type)
+            }
+            [] => format!("{name}: wanted ({})", self.0.event_type),
+            // Nothing but its status keeps it from sending: what it will send is what people want to see before.
+            [only] if only == INACTIVE => format!("{name}: not wanted: {INACTIVE}; active, it would send"),
+            [only] => return Answer { out: format!("{name}: not wanted: {only}\n"), code: FINE, ..Answer::default() },
+            several => {
+                let out = format!("{name}: not wanted:\n  - {}\n", several.join("\n  - "));
+                return Answer { out, code: FINE, ..Answer::default() };
             }
         };
-        let note = if webhook.status == Status::Shadow { ", shadow: never sent" } else { "" };
-        let mut out = format!("{name}: wanted ({}{note})\n", self.0.event_type);
+        let request = match preview::preview(webhook, self.0) {
+            Ok(request) => request,
+            Err(problem) if refusals.is_empty() => {
+                return Answer { out: format!("{name}: wanted, but {problem}\n"), code: NO, ..Answer::default() };
+            }
+            Err(problem) => {
+                return Answer { out: format!("{name}: not wanted: {INACTIVE}, and {problem}\n"), ..Answer::default() };
+            }
+        };
+        let mut out = format!("{head}\n");
         let port = if webhook.url.port == 443 { String::new() } else { format!(":{}", webhook.url.port) };
         let _ = writeln!(out, "{} https://{}{port}/{MASK}", webhook.method, webhook.url.host);
         for (name, value) in &request.headers {
@@ -159,14 +206,16 @@ impl Question<'_> {
 
     /// The body alone.
     fn body(&self, webhook: &Webhook) -> Answer {
-        let problem = match self.refusal(webhook) {
-            Some(reason) => format!("not wanted: {reason}"),
-            None => match preview::preview(webhook, self.0) {
+        let refusals = self.refusals(webhook);
+        let problem = if refusals.is_empty() {
+            match preview::preview(webhook, self.0) {
                 Ok(request) => {
                     return Answer { out: format!("{}\n", request.body.trim_end()), code: FINE, ..Answer::default() };
                 }
                 Err(problem) => problem,
-            },
+            }
+        } else {
+            format!("not wanted: {}", refusals.join("; "))
         };
         Answer { err: format!("{}: {problem}\n", webhook.name), code: NO, ..Answer::default() }
     }

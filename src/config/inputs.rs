@@ -165,7 +165,12 @@ impl<'s> Inputs<'s> {
     fn secret_file(&mut self, written: &str) -> Looked {
         let path = self.source.dir.join(Path::new(written));
         self.watched.push(path.clone());
-        match read::text(&path, REFERENCE_BYTES_MAX) {
+        let read = if self.source.files_unread {
+            Err("is not read".to_owned())
+        } else {
+            read::text(&path, REFERENCE_BYTES_MAX)
+        };
+        match read {
             Ok(text) => {
                 let value = text.strip_suffix('\n').map_or(&*text, |text| text.strip_suffix('\r').unwrap_or(text));
                 Ok(Secret::new(value.to_owned()))

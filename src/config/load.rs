@@ -32,6 +32,7 @@ pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// Where a configuration comes from.
 #[derive(Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a question of its own, and named where it is answered")]
 pub struct Source {
     /// The configuration folder.
     pub dir: PathBuf,
@@ -43,6 +44,8 @@ pub struct Source {
     pub placeholders: bool,
     /// References in URLs, headers, auth and bodies are `***`: for output that people see, never for sending.
     pub masked: bool,
+    /// `${file:PATH}` is not read, and counts as a reference without a value.
+    pub files_unread: bool,
     /// Whether nothing runs yet: only then, at the first load, `config.on_invalid_webhook = "quarantine"` is obeyed.
     pub cold_start: bool,
 }
@@ -52,7 +55,14 @@ impl Source {
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         let env = Arc::new(|name: &str| std::env::var(name).ok());
-        Self { dir: dir.into(), env, overrides: Vec::new(), placeholders: false, masked: false, cold_start: false }
+        let (placeholders, masked, files_unread, cold_start) = (false, false, false, false);
+        Self { dir: dir.into(), env, overrides: Vec::new(), placeholders, masked, files_unread, cold_start }
+    }
+
+    /// A folder as it is written, the same on every machine: no reference is looked up and no variable stands above a key.
+    #[must_use]
+    pub fn as_written(dir: impl Into<PathBuf>) -> Self {
+        Self { env: Arc::new(|_| None), placeholders: true, masked: true, files_unread: true, ..Self::new(dir) }
     }
 }
 

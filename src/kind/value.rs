@@ -63,8 +63,9 @@ pub fn same(left: &Value, right: &Value) -> bool {
     }
 }
 
-/// Equality as JSON, numbers by value.
-fn equal(left: &Value, right: &Value) -> bool {
+/// Equality as JSON: numbers by value, members in any order.
+#[must_use]
+pub fn equal(left: &Value, right: &Value) -> bool {
     match (left, right) {
         (Value::Number(left), Value::Number(right)) => {
             left.as_str() == right.as_str() || Decimal::parse(left.as_str()) == Decimal::parse(right.as_str())

@@ -131,5 +131,5 @@ impl Publisher {
 
 fn fault(problem: String, fix: &str) -> Diagnostic {
     let file = "outrigger.toml".to_owned();
-    Diagnostic { level: Level::Error, file, place: None, problem, fix: Some(fix.to_owned()) }
+    Diagnostic { level: Level::Error, lint: None, file, place: None, problem, fix: Some(fix.to_owned()) }
 }

@@ -6,6 +6,8 @@ mod faults;
 mod healthcheck;
 mod lints;
 mod load;
+mod plan;
+mod plan_git;
 mod render;
 mod schema;
 
@@ -30,11 +32,16 @@ impl Run {
 
 /// Runs the program with these variables and no others.
 pub(crate) fn outrigger(arguments: &[&str], variables: &[(String, String)], input: &str) -> Run {
+    outrigger_in(Path::new(env!("CARGO_MANIFEST_DIR")), arguments, variables, input)
+}
+
+/// The same in another folder.
+pub(crate) fn outrigger_in(dir: &Path, arguments: &[&str], variables: &[(String, String)], input: &str) -> Run {
     let mut child = Command::new(env!("CARGO_BIN_EXE_outrigger"))
         .args(arguments)
         .env_clear()
         .envs(variables.iter().cloned())
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .current_dir(dir)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -92,7 +92,8 @@ bearer = { token = "TOPSECRET" }
         run.out,
         format!(
             "hook: wanted (RequestGranted)\nPOST https://hooks.example.com/***\nuser-agent: outrigger/{}\n\
-             content-type: application/json\nx-a: key ***\nauthorization: ***\n\n{{\n  \"a\": \"***\",\n  \"id\": \"7\"\n}}\n",
+             content-type: application/json\nx-a: key ***\nauthorization: ***\n\n{{\n  \"a\": \"***\",\n  \"id\": \"7\"\n}}\n\n\
+             1 of 1 webhook wants the event (RequestGranted)\n",
             env!("CARGO_PKG_VERSION")
         )
     );
@@ -121,4 +122,51 @@ fn the_body_of_a_webhook_that_does_not_want_the_event_is_not_printed() {
     let run = outrigger(&OKTA, &[], event).expect_code(1);
     assert_eq!(run.out, "");
     assert!(run.err.contains("okta-workflows: not wanted: "), "{}", run.err);
+}
+
+#[test]
+fn every_cause_is_told_and_what_an_inactive_webhook_would_send() {
+    let url = "url = \"https://hooks.example.com/in\"\n";
+    let filters =
+        "[[filters]]\nfield = \"integration\"\nany_of = [\"prod-*\"]\n[[filters]]\npath = \"$.data.n\"\nmin = 5\n";
+    let folder = folder(&[
+        ("webhooks/a.toml", &format!("triggers = [\"RequestCreated\"]\nstatus = \"inactive\"\n{url}{filters}")),
+        ("webhooks/b.toml", &format!("{url}{filters}")),
+        ("webhooks/c.toml", &format!("status = \"inactive\"\n{url}body = \"{{}}\"\n")),
+        ("webhooks/d.toml", &format!("status = \"shadow\"\n{url}body = \"{{}}\"\n[headers]\nuser-agent = \"x\"\n")),
+        (
+            "webhooks/e.toml",
+            &format!("status = \"inactive\"\nstrict = true\n{url}body = '{{\"a\": \"{{{{data.none}}}}\"}}'\n"),
+        ),
+    ]);
+    let event =
+        r#"{"event_type": "Granted", "data": {"n": 1, "access_groups": [{"integration": {"name": "prod-x"}}]}}"#;
+    let run = outrigger(&["render", "--config", folder.path().to_str().unwrap(), "--event", "-"], &[], event);
+    let run = run.expect_code(0);
+    let request = |agent: &str| {
+        format!("POST https://hooks.example.com/***\nuser-agent: {agent}\ncontent-type: application/json\n\n{{}}\n")
+    };
+    let expected = format!(
+        "d: wanted (RequestGranted, shadow: never sent)\n{}\n\
+         a: not wanted:\n  - it is inactive\n  - the event type RequestGranted is not among its triggers (RequestCreated)\n  \
+         - $.data.n is 1, wanted at least 5\n\
+         b: not wanted: $.data.n is 1, wanted at least 5\n\
+         c: not wanted: it is inactive; active, it would send\n{}\
+         e: not wanted: it is inactive, and it cannot be rendered: ",
+        request("x"),
+        request(concat!("outrigger/", env!("CARGO_PKG_VERSION")))
+    );
+    assert!(run.out.starts_with(&expected), "--- expected\n{expected}\n--- found\n{}", run.out);
+    assert!(run.out.ends_with("\n\n1 of 5 webhooks wants the event (RequestGranted)\n"), "{}", run.out);
+}
+
+#[test]
+fn several_events_are_refused_with_what_to_do() {
+    let event = "{\"event_type\": \"RequestGranted\"}\n";
+    for command in [&["render", "--placeholders", "--event", "-"][..], &["test", "slack", "--event", "-"]] {
+        let run = outrigger(command, &[], &event.repeat(3)).expect_code(2);
+        for told in ["standard input holds several events, and one is wanted; ", "or ask `outrigger plan` about all"] {
+            assert!(run.err.contains(told), "{}", run.err);
+        }
+    }
 }

@@ -1,0 +1,177 @@
+//! In which parts two requests differ.
+
+use std::collections::BTreeSet;
+
+use http::HeaderName;
+use serde_json::{Map, Value};
+
+use crate::kind::value::{Decimal, equal};
+use crate::webhook::request::{Request, WEBHOOK_ID};
+use crate::webhook::{Body, Webhook};
+
+/// Beyond so many places a body differs as a whole.
+const PLACES_MAX: usize = 32;
+
+/// A request with the webhook that makes it.
+pub(super) type Made<'m> = (&'m Webhook, &'m Request);
+
+/// The parts in which two requests differ, by name and in order: `body.text`, `headers.x-a`, `method`, `url`. An element of a
+/// list is `[]`, whichever it is, so that requests that differ alike have the same parts.
+pub(super) fn parts(old: Made<'_>, new: Made<'_>) -> Vec<String> {
+    let mut parts = Vec::new();
+    body(old, new, &mut parts);
+    headers(old, new, &mut parts);
+    if old.1.method != new.1.method {
+        parts.push("method".to_owned());
+    }
+    if old.1.uri != new.1.uri {
+        parts.push("url".to_owned());
+    }
+    parts
+}
+
+fn headers(old: Made<'_>, new: Made<'_>, parts: &mut Vec<String>) {
+    let mut names: Vec<&HeaderName> = old.1.headers.keys().chain(new.1.headers.keys()).collect();
+    names.sort_by_key(|name| name.as_str());
+    names.dedup();
+    for name in names {
+        // What authenticates is never looked at: the definition tells whether it is written differently.
+        let both_secret = is_auth(old.0, name) && is_auth(new.0, name);
+        if *name != WEBHOOK_ID && !both_secret && old.1.headers.get(name) != new.1.headers.get(name) {
+            parts.push(format!("headers.{name}"));
+        }
+    }
+}
+
+/// Whether a header is the one that authenticates.
+fn is_auth(webhook: &Webhook, name: &HeaderName) -> bool {
+    webhook.auth.as_ref().is_some_and(|(auth, _)| auth == name)
+}
+
+fn body(old: Made<'_>, new: Made<'_>, parts: &mut Vec<String>) {
+    if old.1.body == new.1.body {
+        return;
+    }
+    let (Some(old), Some(new)) = (json(old), json(new)) else {
+        parts.push("body".to_owned());
+        return;
+    };
+    let mut places = BTreeSet::new();
+    compare("body", &old, &new, &mut places);
+    if places.len() > PLACES_MAX {
+        parts.push("body".to_owned());
+    } else {
+        parts.extend(places);
+    }
+}
+
+/// A body as JSON, where JSON is what it is meant to be.
+pub(super) fn json((webhook, request): Made<'_>) -> Option<Value> {
+    match webhook.body {
+        Body::Event | Body::Json(_) => serde_json::from_slice(&request.body).ok(),
+        Body::None | Body::Text(_) => None,
+    }
+}
+
+fn compare(path: &str, old: &Value, new: &Value, places: &mut BTreeSet<String>) {
+    if places.len() > PLACES_MAX {
+        return;
+    }
+    match (old, new) {
+        (Value::Object(old), Value::Object(new)) => {
+            for (name, old) in old {
+                let path = member(path, name);
+                match new.get(name) {
+                    Some(new) => compare(&path, old, new, places),
+                    None => drop(places.insert(path)),
+                }
+            }
+            places.extend(new.keys().filter(|name| !old.contains_key(*name)).map(|name| member(path, name)));
+        }
+        (Value::Array(old), Value::Array(new)) if old.len() == new.len() => {
+            let path = format!("{path}[]");
+            for (old, new) in old.iter().zip(new) {
+                compare(&path, old, new, places);
+            }
+        }
+        (Value::Array(_), Value::Array(_)) => drop(places.insert(format!("{path}[]"))),
+        _ if equal(old, new) => {}
+        _ => drop(places.insert(path.to_owned())),
+    }
+}
+
+fn member(path: &str, name: &str) -> String {
+    let plain = |character: char| character.is_ascii_alphanumeric() || matches!(character, '_' | '-');
+    if name.chars().all(plain) && !name.is_empty() { format!("{path}.{name}") } else { format!("{path}[{name:?}]") }
+}
+
+/// The new value, written as the old one where both are the same: members stand in the old order, and numbers have the old
+/// digits. Lines that differ are then lines that mean something else.
+pub(super) fn aligned(old: &Value, new: &Value) -> Value {
+    match (old, new) {
+        (Value::Object(old), Value::Object(new)) => {
+            // The places of the common members are dealt out anew, in the old order; what is new stays where it stands.
+            let mut common = old.keys().filter(|name| new.contains_key(*name));
+            let mut members = Map::with_capacity(new.len());
+            for (name, value) in new {
+                let (name, value) = match old.contains_key(name).then(|| common.next()).flatten() {
+                    Some(name) => (name, new.get(name).unwrap_or(value)),
+                    None => (name, value),
+                };
+                members.insert(name.clone(), old.get(name).map_or_else(|| value.clone(), |old| aligned(old, value)));
+            }
+            Value::Object(members)
+        }
+        (Value::Array(old), Value::Array(new)) => {
+            let aligned_to = |(index, value): (usize, &Value)| match old.get(index) {
+                Some(old) => aligned(old, value),
+                None => value.clone(),
+            };
+            Value::Array(new.iter().enumerate().map(aligned_to).collect())
+        }
+        (Value::Number(one), Value::Number(other))
+            if Decimal::parse(one.as_str()) == Decimal::parse(other.as_str()) =>
+        {
+            old.clone()
+        }
+        _ => new.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn places(old: &Value, new: &Value) -> Vec<String> {
+        let mut places = BTreeSet::new();
+        compare("body", old, new, &mut places);
+        places.into_iter().collect()
+    }
+
+    #[test]
+    fn bodies_are_compared_by_value_and_their_differences_named() {
+        let old = json!({"a": 1, "b": [{"c": "x", "d": 1}, {"c": "y", "d": 2}], "e f": null, "g": [1]});
+        assert_eq!(places(&old, &json!({"g": [1.0], "e f": null, "b": old["b"], "a": 1.0})), Vec::<String>::new());
+        let new = json!({"a": "1", "b": [{"c": "x", "d": 3}, {"c": "y", "d": 4}], "g": [1, 2], "h": {"i": 1}});
+        assert_eq!(places(&old, &new), ["body.a", "body.b[].d", "body.g[]", "body.h", "body[\"e f\"]"]);
+        assert_eq!(places(&json!([1]), &json!({"a": 1})), ["body"]);
+    }
+
+    #[test]
+    fn a_body_that_differs_everywhere_has_a_bounded_number_of_places() {
+        let of = |value: u32| Value::Object((0..1000).map(|index| (format!("k{index}"), json!(value))).collect());
+        assert_eq!(places(&of(1), &of(2)).len(), PLACES_MAX + 1);
+    }
+
+    #[test]
+    fn what_is_the_same_is_written_the_same() {
+        let old = json!({"a": 1, "b": {"x": 1, "y": 2}, "c": [1, 2]});
+        let new: Value =
+            serde_json::from_str(r#"{"c":[1.0,3],"new":true,"b":{"y":2.00,"x":5},"a":1e0}"#).unwrap_or_default();
+        assert_eq!(aligned(&old, &new).to_string(), r#"{"a":1,"new":true,"b":{"x":5,"y":2},"c":[1,3]}"#);
+        assert!(equal(&aligned(&old, &new), &new));
+        assert_eq!(aligned(&old, &json!("x")), json!("x"));
+    }
+}
