@@ -18,7 +18,7 @@ mod deliver;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -69,8 +69,16 @@ pub struct Dispatch {
 /// A webhook's task.
 struct Task {
     handle: AbortHandle,
-    /// Told when a publication makes another webhook of it, or none.
-    news: Arc<Notify>,
+    news: Arc<News>,
+}
+
+/// How a webhook's task hears of publications.
+#[derive(Default)]
+struct News {
+    /// Told when a publication makes another webhook of it than the one that it goes by, or none.
+    changed: Notify,
+    /// The publication that the task goes by.
+    seen: AtomicU64,
 }
 
 /// Attempts in flight of one webhook.
@@ -96,7 +104,7 @@ impl Dispatch {
             for name in self.names(&seen) {
                 running.entry(name).or_insert_with_key(|name| {
                     let (dispatch, attempts, name) = (Arc::clone(&self), attempts.clone(), Arc::clone(name));
-                    let news = Arc::new(Notify::new());
+                    let news = Arc::new(News::default());
                     let told = Arc::clone(&news);
                     let handle = tasks.spawn(async move { dispatch.run_webhook(&name, &attempts, &told).await });
                     Task { handle, news }
@@ -135,12 +143,12 @@ impl Dispatch {
     }
 
     /// One webhook's task. It ends with `stop`, or when the webhook is removed and its deliveries are buried.
-    async fn run_webhook(self: &Arc<Self>, name: &Arc<str>, attempts: &TaskTracker, news: &Notify) {
+    async fn run_webhook(self: &Arc<Self>, name: &Arc<str>, attempts: &TaskTracker, news: &News) {
         let in_flight = Arc::new(InFlight::default());
         let mut known = Known::default();
         loop {
             // What waits holds on to no publication, which would live as long as it waits.
-            let live = self.in_force();
+            let live = self.take(news);
             let Some(webhook) = live.snapshot.webhooks.get(name).cloned() else {
                 let faulty = live.names(name);
                 drop(live);
@@ -148,7 +156,7 @@ impl Dispatch {
                     // Its file is there and faulty: nothing can be sent, and nothing is given up.
                     tokio::select! {
                         () = self.stop.cancelled() => return,
-                        () = news.notified() => {}
+                        () = news.changed.notified() => {}
                     }
                 } else if self.bury_removed(name).await {
                     return;
@@ -161,7 +169,7 @@ impl Dispatch {
             if webhook.status != Status::Active {
                 tokio::select! {
                     () = self.stop.cancelled() => return,
-                    () = news.notified() => {}
+                    () = news.changed.notified() => {}
                     () = door.changed() => {}
                 }
                 continue;
@@ -182,7 +190,7 @@ impl Dispatch {
                 let expiry = *known.expiry.get_or_insert_with(|| self.next_expiry(&webhook));
                 tokio::select! {
                     () = self.stop.cancelled() => return,
-                    () = news.notified() => {}
+                    () = news.changed.notified() => {}
                     () = door.changed() => {}
                     () = in_flight.ended.notified() => {}
                     () = opens => {}
@@ -197,7 +205,7 @@ impl Dispatch {
             let leases = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return,
-                () = news.notified() => continue,
+                () = news.changed.notified() => continue,
                 () = door.changed() => continue,
                 leases = self.spool.lease(name, count) => leases,
             };
@@ -229,6 +237,18 @@ impl Dispatch {
 
     fn in_force(&self) -> Arc<Live> {
         Arc::clone(&self.live.borrow())
+    }
+
+    /// What is in force, for a task that goes by it from now on.
+    fn take(&self, news: &News) -> Arc<Live> {
+        loop {
+            let live = self.in_force();
+            news.seen.store(live.generation, Ordering::Release);
+            // Who tells of the next publication looks at what was seen after it came: had it come before, it is seen here.
+            if self.live.borrow().generation == live.generation {
+                return live;
+            }
+        }
     }
 
     /// When some delivery may be older than `retry.max_age` at the earliest, by what is pending now or comes from now on.
@@ -357,7 +377,7 @@ impl Drop for Slot {
     }
 }
 
-/// Wakes the tasks of webhooks that a publication changes.
+/// Wakes the tasks of webhooks that a publication changes, and those that went by one between the two, which nobody was told of.
 fn tell_changes(running: &BTreeMap<Arc<str>, Task>, old: &Arc<Live>, new: &Arc<Live>) {
     if Arc::ptr_eq(old, new) {
         return;
@@ -365,8 +385,9 @@ fn tell_changes(running: &BTreeMap<Arc<str>, Task>, old: &Arc<Live>, new: &Arc<L
     let other_client = !Arc::ptr_eq(&old.client, &new.client);
     for (name, task) in running {
         let fingerprint = |live: &Live| live.snapshot.webhooks.get(name).map(|webhook| webhook.fingerprint);
-        if other_client || fingerprint(old) != fingerprint(new) || old.names(name) != new.names(name) {
-            task.news.notify_one();
+        let between = task.news.seen.load(Ordering::Acquire) > old.generation;
+        if between || other_client || fingerprint(old) != fingerprint(new) || old.names(name) != new.names(name) {
+            task.news.changed.notify_one();
         }
     }
 }
@@ -374,4 +395,41 @@ fn tell_changes(running: &BTreeMap<Arc<str>, Task>, old: &Arc<Live>, new: &Arc<L
 /// What a webhook's attempts are counted by; none when the webhook has just gone.
 fn handles<'l>(live: &'l Live, webhook: &Webhook) -> Option<&'l Arc<crate::metrics::WebhookMetrics>> {
     live.handles.get(&webhook.name)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "unwrap is for tests")]
+mod tests {
+    use super::*;
+    use crate::client::Routes;
+    use crate::config::{Source, load};
+
+    #[tokio::test]
+    async fn a_task_that_went_by_a_publication_that_nobody_was_told_of_is_woken_when_it_is_taken_back() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("webhooks")).unwrap();
+        let metrics = Metrics::new(std::iter::empty()).unwrap();
+        let live = |generation: u64, status: &str| {
+            let text = format!("url = \"https://hooks.example.com/in\"\nstatus = \"{status}\"\n");
+            std::fs::write(dir.path().join("webhooks/hook.toml"), text).unwrap();
+            let snapshot = load(&Source { env: Arc::new(|_| None), ..Source::new(dir.path()) }).snapshot.unwrap();
+            let client = Arc::new(Client::new(&snapshot.settings.egress, Routes::default()).unwrap());
+            Arc::new(Live::new(snapshot, generation, client, &metrics))
+        };
+        let first = live(1, "active");
+        let again = |generation: u64| {
+            let Live { snapshot, .. } = Arc::into_inner(live(generation, "active")).unwrap();
+            Arc::new(Live::new(snapshot, generation, Arc::clone(&first.client), &metrics))
+        };
+        let woken = |seen: u64, new: &Arc<Live>| {
+            let news = Arc::new(News { changed: Notify::new(), seen: AtomicU64::new(seen) });
+            let handle = tokio::spawn(std::future::pending::<()>()).abort_handle();
+            let running = BTreeMap::from([("hook".into(), Task { handle, news: Arc::clone(&news) })]);
+            tell_changes(&running, &first, new);
+            std::pin::pin!(news.changed.notified()).enable()
+        };
+        assert!(woken(1, &live(2, "inactive")), "a change");
+        assert!(!woken(1, &again(3)), "what it goes by is as it was");
+        assert!(woken(2, &again(3)), "it went by the change between the two");
+    }
 }
