@@ -1,6 +1,7 @@
 //! The folder of webhooks: which files it holds, and what their names may be.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::document::Report;
@@ -29,10 +30,25 @@ pub(super) fn webhook_files(dir: &Path, report: &mut Report) -> Vec<PathBuf> {
             return Vec::new();
         }
     };
+    let names = entries.map(|entry| entry.map(|entry| entry.file_name())).collect();
+    listed(names, report)
+}
+
+/// The webhooks' files among the names of a folder.
+fn listed(names: std::io::Result<Vec<OsString>>, report: &mut Report) -> Vec<PathBuf> {
+    // A list that breaks off lacks webhooks that are there: they must not be taken for removed ones.
+    let names = match names {
+        Ok(names) => names,
+        Err(error) => {
+            let problem = format!("the folder cannot be read to its end: {}", error.kind());
+            report.file_error(WEBHOOKS, problem, "mend the file system, or put the folder on another one");
+            return Vec::new();
+        }
+    };
     // Names with a leading dot are editors' and Kubernetes' own (`..data`).
-    let mut files: Vec<PathBuf> = entries
-        .filter_map(Result::ok)
-        .map(|entry| Path::new(WEBHOOKS).join(entry.file_name()))
+    let mut files: Vec<PathBuf> = names
+        .into_iter()
+        .map(|name| Path::new(WEBHOOKS).join(name))
         .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
         .filter(|path| path.file_name().is_some_and(|name| !name.to_string_lossy().starts_with('.')))
         .collect();
@@ -86,6 +102,25 @@ mod tests {
         assert_eq!(
             report.diagnostics.iter().map(|one| &*one.problem).collect::<Vec<_>>(),
             ["the folder holds 10001 webhooks, and 10000 are the limit"]
+        );
+    }
+
+    #[test]
+    fn a_list_that_breaks_off_is_a_fault_and_no_removal() {
+        let names = || ["b.toml", "a.toml", ".c.toml", "d.json"].map(OsString::from).map(std::io::Result::Ok);
+        let list = |names: Vec<std::io::Result<OsString>>| {
+            let mut report = Report::default();
+            let files = listed(names.into_iter().collect(), &mut report);
+            let problems = report.diagnostics.into_iter().map(|one| one.problem).collect::<Vec<_>>();
+            (files, problems)
+        };
+        let whole = ["a.toml", "b.toml"].map(|name| Path::new(WEBHOOKS).join(name));
+        assert_eq!(list(names().into()), (whole.to_vec(), Vec::new()));
+        let stale = std::io::Error::from(std::io::ErrorKind::StaleNetworkFileHandle);
+        let broken = list(names().into_iter().chain([Err(stale)]).collect());
+        assert_eq!(
+            broken,
+            (Vec::new(), vec!["the folder cannot be read to its end: stale network file handle".to_owned()])
         );
     }
 }

@@ -95,7 +95,8 @@ impl Looker {
             let same_files = self.watched == loaded.watched;
             let after = Stamp::take(&self.watched);
             if same_files && before.is_same(after) {
-                self.read = Some(before);
+                // A fault may lie in what no stamp shows, as a file system that could not read: each poll tries again.
+                self.read = loaded.snapshot.is_some().then_some(before);
                 return loaded;
             }
             self.read = None;

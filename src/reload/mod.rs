@@ -206,6 +206,28 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_was_refused_for_no_fault_of_the_files_goes_live_with_a_later_poll() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut looker, _, readings) = looker(dir.path(), |_| {});
+        let begun = std::time::Instant::now();
+        while !stamp::Stamp::take(&looker.watched).proves() {
+            assert!(begun.elapsed() < LIMIT, "the files never grow old");
+            std::thread::yield_now();
+        }
+        let mut load = looker.load;
+        let mut refused = 0;
+        looker.load = Box::new(move || {
+            refused += 1;
+            let loaded = load();
+            crate::config::Loaded { snapshot: loaded.snapshot.filter(|_| refused > 2), ..loaded }
+        });
+        let mut poll = || looker.obey(Order::Check).map(|told| told.result);
+        let results = [poll(), poll(), poll(), poll()];
+        let expected = [Some(Reloaded::Refused), Some(Reloaded::Refused), Some(Reloaded::Unchanged), None];
+        assert_eq!((results, readings.load(Ordering::SeqCst)), (expected, 3));
+    }
+
     async fn begun(readings: &AtomicUsize, count: usize) {
         let waits = async {
             while readings.load(Ordering::SeqCst) < count {

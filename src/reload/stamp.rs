@@ -67,8 +67,9 @@ fn identity(found: &Metadata) -> [u64; 7] {
 /// What may be a definition: what editors and Kubernetes put beside them is of no interest.
 fn names(folder: &Path) -> Result<BTreeSet<PathBuf>, std::io::ErrorKind> {
     let entries = fs::read_dir(folder).map_err(|error| error.kind())?;
-    let names = entries.filter_map(|entry| Some(PathBuf::from(entry.ok()?.file_name())));
-    Ok(names.filter(|name| name.extension().is_some_and(|extension| extension == "toml")).collect())
+    let names = entries.map(|entry| Ok(PathBuf::from(entry.map_err(|error| error.kind())?.file_name())));
+    let definition = |name: &PathBuf| name.extension().is_some_and(|extension| extension == "toml");
+    names.filter(|name| name.as_ref().map_or(true, definition)).collect()
 }
 
 #[cfg(test)]
