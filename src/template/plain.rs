@@ -109,6 +109,10 @@ mod tests {
             "{{_a1.b_2.3}}",
             "{{len}}",
             "{{thisx.a}}",
+            "{{nulls.asx.elsewhere.truest}}",
+            "{{undefined}}",
+            "{{log}}",
+            "{{a.1E5.0x}}",
             "{{a}}{{a}}",
             "$${a}{{a}}",
         ] {
@@ -155,6 +159,7 @@ mod tests {
                 prop_oneof![
                     "[ -~\n]{0,3}",
                     "\\{\\{[ \n]?[a-z_]{1,2}(\\.([a-z0-9_]{1,3}|\\[[a-z 0-9_-]{1,3}\\])){0,3}[ \t]?\\}\\}",
+                    "\\{\\{(this|as|else|true|null|root|a)[a-z0-9_]{0,2}(\\.\\[?(this|as|else|false|null|[0-9]E[0-9]|a)[_a0-9]?\\]?){0,2}\\}\\}",
                     Just("${env:A}".to_owned()),
                     Just("{{this.a}}".to_owned()),
                     Just("{{#a}}".to_owned()),
