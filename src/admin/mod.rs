@@ -120,8 +120,11 @@ impl Admin {
             let detail = "this route takes no parameters in its URL";
             return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
         }
-        let body =
-            if reads { bytes::Bytes::new() } else { read_body(body, BODY_BYTES_MAX).await.map_err(body_problem)? };
+        let body = if reads {
+            bytes::Bytes::new()
+        } else {
+            read_body(body, BODY_BYTES_MAX).await.map_err(|error| body_problem(error, route))?
+        };
         let now = Timestamp::now();
         match route {
             Route::Webhooks => {
@@ -160,10 +163,15 @@ impl Admin {
     }
 }
 
-fn body_problem(error: BodyError) -> Problem {
+fn body_problem(error: BodyError, route: Route<'_>) -> Problem {
     match error {
         BodyError::TooLarge => {
-            let detail = format!("the body is larger than {BODY_BYTES_MAX} bytes; name fewer ids in one request");
+            let fix = if matches!(route, Route::Repair(_)) {
+                "name fewer ids in one request"
+            } else {
+                "this route needs none"
+            };
+            let detail = format!("the body is larger than {BODY_BYTES_MAX} bytes; {fix}");
             Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
         }
         BodyError::TooSlow => {
@@ -196,5 +204,12 @@ mod tests {
         {
             assert!(Route::find(path).is_err(), "{path}");
         }
+    }
+
+    #[test]
+    fn a_body_that_is_too_large_is_made_smaller_where_it_is_needed_and_else_left_out() {
+        let detail = |route| body_problem(BodyError::TooLarge, route).detail().to_owned();
+        assert!(detail(Route::Repair(Action::Drop)).ends_with("65536 bytes; name fewer ids in one request"));
+        assert!(detail(Route::Reload).ends_with("65536 bytes; this route needs none"));
     }
 }

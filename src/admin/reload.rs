@@ -42,7 +42,9 @@ fn answer(told: &Told) -> Result<Value, Problem> {
     let result = match told.result {
         Reloaded::Refused => {
             let faults = told.diagnostics.iter().filter(|one| one.level == Level::Error).count();
-            let detail = format!("the configuration has {faults} faults; generation {generation} stays in force");
+            let plural = if faults == 1 { "" } else { "s" };
+            let detail =
+                format!("the configuration has {faults} fault{plural}; generation {generation} stays in force");
             return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
                 .with("generation", generation)
                 .with("hash", hash)
@@ -111,6 +113,7 @@ mod tests {
             diagnostics: vec![diagnostic.clone(); count],
         };
         let problem = answer(&told(Reloaded::Refused, 1)).unwrap_err();
+        assert_eq!(problem.detail(), "the configuration has 1 fault; generation 4 stays in force");
         let listed = json!([{ "level": "error", "file": "webhooks/a.toml", "line": 3, "column": 7,
             "problem": "unknown key `tokn`", "fix": "did you mean `token`?" }]);
         let expected =
