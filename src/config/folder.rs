@@ -24,7 +24,7 @@ pub(super) fn webhook_files(dir: &Path, report: &mut Report) -> Vec<PathBuf> {
             } else if missing {
                 ("the folder does not exist".to_owned(), "create it, with one NAME.toml for each webhook")
             } else {
-                (format!("the folder cannot be read: {}", error.kind()), "make it a folder that can be read")
+                (format!("the folder cannot be read: {error}"), "make it a folder that can be read")
             };
             report.file_error(WEBHOOKS, problem, fix);
             return Vec::new();
@@ -40,7 +40,7 @@ fn listed(names: std::io::Result<Vec<OsString>>, report: &mut Report) -> Vec<Pat
     let names = match names {
         Ok(names) => names,
         Err(error) => {
-            let problem = format!("the folder cannot be read to its end: {}", error.kind());
+            let problem = format!("the folder cannot be read to its end: {error}");
             report.file_error(WEBHOOKS, problem, "mend the file system, or put the folder on another one");
             return Vec::new();
         }

@@ -10,7 +10,8 @@ pub fn text(path: &Path, bytes_max: u64) -> Result<String, String> {
         std::io::ErrorKind::NotFound => "does not exist".to_owned(),
         std::io::ErrorKind::PermissionDenied => "cannot be read: permission denied".to_owned(),
         std::io::ErrorKind::NotADirectory => "does not exist: a part of its path is no directory".to_owned(),
-        kind => format!("cannot be read: {kind}"),
+        // The system's own words: the kind of what it has too few of is "uncategorized".
+        _ => format!("cannot be read: {error}"),
     };
     // A pipe or a device would keep a reader waiting or never end: only regular files are opened.
     let about = std::fs::metadata(path).map_err(cannot)?;
@@ -28,4 +29,21 @@ pub fn text(path: &Path, bytes_max: u64) -> Result<String, String> {
     }
     String::from_utf8(bytes)
         .map_err(|error| format!("is not UTF-8: byte {} begins no character", error.utf8_error().valid_up_to()))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "unwrap is for tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_system_cannot_do_is_told_in_its_words() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("circle");
+        std::os::unix::fs::symlink("circle", &path).unwrap();
+        let problem = "cannot be read: Too many levels of symbolic links (os error 40)";
+        assert_eq!(text(&path, 1), Err(problem.to_owned()));
+        assert_eq!(text(&path.join("file"), 1), Err(problem.to_owned()));
+        assert_eq!(text(&dir.path().join("file"), 1), Err("does not exist".to_owned()));
+    }
 }
