@@ -12,7 +12,7 @@ use http_body_util::Full;
 use hyper::Request;
 use hyper::body::Incoming;
 use jiff::Timestamp;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -26,7 +26,7 @@ use crate::gates::Gates;
 use crate::ingest::Ingest;
 use crate::live::Live;
 use crate::metrics::{Metrics, Reloaded};
-use crate::reload::{Hints, Reload};
+use crate::reload::{Hinted, Hints, Reload};
 use crate::server::problem::Problem;
 use crate::server::{Answer, Listener};
 use crate::settled::Settled;
@@ -45,8 +45,8 @@ pub struct Start {
     pub loaded: Loaded,
     /// Connections that are led elsewhere, for `demo`.
     pub routes: Routes,
-    /// Asked to look again, by SIGHUP.
-    pub hints: (Hints, mpsc::Receiver<()>),
+    /// What asks for looks at the configuration; SIGHUP does.
+    pub hints: (Hints, Hinted),
     /// Cancelled by the first SIGTERM or SIGINT: drain.
     pub stop: CancellationToken,
     /// Cancelled by the second: end at once.
@@ -78,6 +78,9 @@ pub enum StartError {
     /// The metrics registry.
     #[error("metrics cannot be registered: {0}")]
     Metrics(#[from] prometheus::Error),
+    /// The thread that reloads.
+    #[error("the thread that reloads the configuration cannot be started: {0}; allow the process more threads")]
+    Reload(io::Error),
 }
 
 fn bind_fix(error: &io::Error) -> &'static str {
@@ -132,7 +135,6 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
         admin: admin_listener.address().to_owned(),
         metrics: metrics_listener.address().to_owned(),
     };
-    let shutdown = snapshot.settings.shutdown;
 
     if !quarantined.is_empty() {
         tracing::warn!(
@@ -150,9 +152,10 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
     let ready = Arc::new(AtomicBool::new(true));
 
     let tasks = TaskTracker::new();
-    let (hints, hinted) = hints;
-    let reload = Reload { loader, publisher, metrics: Arc::clone(&metrics), routes, watched };
-    tasks.spawn(reload.run(hints, hinted, stop_serving.clone()));
+    let asked = hints.0.clone();
+    let reload = Reload { loader, publisher, metrics: Arc::clone(&metrics), routes, watched, hints };
+    // What is published once no attempt begins any more would be obeyed by nobody.
+    tasks.spawn(reload.start().map_err(StartError::Reload)?.run(closing.clone()));
     let dispatch = Arc::new(Dispatch {
         live: live.clone(),
         spool: Arc::clone(&spool),
@@ -162,8 +165,9 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
         stop: stop_dispatch.clone(),
     });
     let dispatch = tokio::spawn(dispatch.run());
-    let admin = Arc::new(Admin { live: live.clone(), spool: Arc::clone(&spool), gates, reach });
+    let admin = Arc::new(Admin { live: live.clone(), spool: Arc::clone(&spool), gates, reach, hints: asked });
     tasks.spawn(admin_listener.serve(move |request| Arc::clone(&admin).answer(request), stop_serving.clone()));
+    let in_force = live.clone();
     let ingest = Arc::new(Ingest {
         live,
         spool: Arc::clone(&spool),
@@ -180,6 +184,7 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
         stop.cancelled().await;
         // Teardown, in reverse: take no new events, begin no new attempts, end those in flight, write down, close.
         ready.store(false, Ordering::Release);
+        let shutdown = in_force.borrow().snapshot.settings.shutdown;
         tracing::info!(delay = ?shutdown.delay, grace = ?shutdown.grace, "shutdown.begun");
         let end = tokio::time::Instant::now() + shutdown.delay + shutdown.grace;
         tokio::select! {

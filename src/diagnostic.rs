@@ -85,8 +85,9 @@ pub struct Diagnostic {
 }
 
 impl Level {
-    /// How it is printed.
-    fn word(self) -> &'static str {
+    /// How it is written, for people and programs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Warning => "warning",
             Self::Error => "error",
@@ -98,7 +99,7 @@ impl Diagnostic {
     /// All on one line and without the file's own text, in which a secret may stand: for logs.
     #[must_use]
     pub fn for_log(&self) -> String {
-        let level = self.level.word();
+        let level = self.level.as_str();
         let place = self.place.as_ref().map(|place| format!(":{}:{}", place.line, place.column)).unwrap_or_default();
         let fix = self.fix.as_ref().map(|fix| format!("; fix: {fix}")).unwrap_or_default();
         format!("{level}: {}{place}: {}{fix}", self.file, self.problem)
@@ -110,7 +111,7 @@ const LINE_CHARS_MAX: usize = 160;
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let level = self.level.word();
+        let level = self.level.as_str();
         writeln!(f, "{level}: {}", self.problem)?;
         let Some(place) = &self.place else {
             writeln!(f, "  --> {}", self.file)?;

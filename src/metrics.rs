@@ -64,7 +64,9 @@ pub enum Reloaded {
 impl Reloaded {
     const ALL: [Self; 3] = [Self::Published, Self::Unchanged, Self::Refused];
 
-    const fn as_str(self) -> &'static str {
+    /// Its spelling, everywhere.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Published => "published",
             Self::Unchanged => "unchanged",
@@ -120,6 +122,7 @@ families! {
     RELOAD_OK = "config_last_reload_successful" [] "gauge" "1 when the configuration on disk is the one in force, 0 when the last reload was refused.";
     RELOAD_TIME = "config_last_reload_success_timestamp_seconds" [] "gauge" "Unix time at which the configuration in force was published.";
     RELOADS = "config_reloads_total" ["result"] "counter" "Looks at the configuration: published, unchanged or refused.";
+    CONFIG_HASH = "config_hash" [] "gauge" "Hash of the configuration in force as a number of 48 bits; its 12 hex digits stand in the log.";
     CONFIG_WEBHOOKS = "config_webhooks" ["status"] "gauge" "Webhooks in the configuration in force, by status.";
 }
 
@@ -135,6 +138,7 @@ pub struct Metrics {
     reload_ok: IntGauge,
     reload_time: Gauge,
     reloads: IntCounterVec,
+    config_hash: IntGauge,
     config_webhooks: IntGaugeVec,
 }
 
@@ -203,6 +207,7 @@ impl Metrics {
             reload_ok: register(&registry, IntGauge::with_opts(opts(&RELOAD_OK))?)?,
             reload_time: register(&registry, Gauge::with_opts(opts(&RELOAD_TIME))?)?,
             reloads: counters(&registry, &RELOADS)?,
+            config_hash: register(&registry, IntGauge::with_opts(opts(&CONFIG_HASH))?)?,
             config_webhooks: register(&registry, IntGaugeVec::new(opts(&CONFIG_WEBHOOKS), CONFIG_WEBHOOKS.labels)?)?,
             registry,
         };
@@ -296,6 +301,11 @@ impl Metrics {
         if result == Reloaded::Published {
             self.reload_time.set(seconds(now));
         }
+    }
+
+    /// Which configuration is in force, by the 12 hex digits of its hash.
+    pub fn set_config_hash(&self, hash: &str) {
+        self.config_hash.set(i64::from_str_radix(hash, 16).unwrap_or_default());
     }
 
     /// How many webhooks there are of each status.

@@ -51,7 +51,7 @@ fn the_generated_parts_are_what_the_code_says() {
         for table in tables {
             let _ = write!(keys, "\n{}\n\n| key | value | default | |\n|---|---|---|---|\n", heading(table));
             for key in list.iter().filter(|key| key.table == table) {
-                let _ = writeln!(keys, "| `{}` | {} | {} | {} |", key.key, shape(key), default(key), cell(key.about));
+                let _ = writeln!(keys, "| `{}` | {} | {} | {} |", key.key, shape(key), default(key), about(key));
             }
         }
     }
@@ -89,13 +89,34 @@ fn heading(table: &str) -> String {
     }
 }
 
-fn shape(key: &Key) -> &'static str {
-    match key.shape {
+fn shape(key: &Key) -> String {
+    let what = match key.shape {
         Shape::Text => "text",
+        Shape::Words(words) => {
+            let words: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();
+            let table = if key.table.is_empty() && key.key == "ordering" { ", or a table" } else { "" };
+            return format!("{}{table}", words.join(" "));
+        }
         Shape::Duration => "duration",
         Shape::Size => "size",
-        Shape::Other => "TOML",
-    }
+        Shape::Rate => "rate",
+        Shape::Truth => "`true` `false`",
+        Shape::Whole(bounds) => return format!("{} to {}", bounds.start(), bounds.end()),
+        Shape::Number => "number",
+        Shape::Wholes(_) => "list of numbers",
+        Shape::Texts => "list of texts",
+        Shape::Values => "list of values",
+        Shape::TextTable => "table of texts",
+        Shape::TextOrTable => "text or table",
+        Shape::Any => "any",
+        Shape::Unsupported => "–",
+    };
+    what.to_owned()
+}
+
+/// What a key is for, and whether it has to be there.
+fn about(key: &Key) -> String {
+    if key.required { format!("{} Required.", cell(key.about)) } else { cell(key.about) }
 }
 
 /// A default is code, unless it is a few words or code already.

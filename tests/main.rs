@@ -8,6 +8,7 @@ mod cli;
 mod crash;
 mod delivery;
 mod docs;
+mod editor;
 mod faulty;
 mod house;
 mod metrics;

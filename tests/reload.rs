@@ -2,6 +2,11 @@
 
 #![allow(clippy::print_stdout, reason = "how soon an edit was live is worth a look, and no reason to fail")]
 
+mod asked;
+mod removal;
+mod settings;
+mod tools;
+mod unheard;
 mod volume;
 
 use std::fs;
@@ -217,43 +222,6 @@ fn wait_gone(sidecar: &Sidecar, webhook: &str) {
 }
 
 #[test]
-fn a_webhook_removed_with_an_attempt_in_flight_goes_when_that_is_delivered() {
-    let target = receiver().respond(Answer::json("{}").after(Duration::from_secs(1))).start();
-    let manual = format!("triggers = ['Manual']\n{}", definition(&target, "leaving"));
-    let stays = definition(&target, "stays");
-    let sidecar = sidecar().reaching(&target).webhook("stays", &stays).webhook("leaving", &manual).start();
-    assert_eq!(sidecar.post("/v1/webhooks/leaving/invoke", "{}").status, 202);
-    target.wait(1);
-    fs::remove_file(sidecar.written().config().join("webhooks/leaving.toml")).expect("a removal");
-    sidecar.wait_metric("outrigger_config_webhooks", &[("status", "active")], 1.0);
-    // It is `removal_grace` (10 minutes) that ends first where a delivery is still owed.
-    sidecar.wait_log(r#""outcome":"accepted""#);
-    wait_gone(&sidecar, "leaving");
-    assert_eq!(target.count(), 1);
-}
-
-#[test]
-fn what_a_removed_webhook_owes_is_a_dead_letter_after_its_grace_and_is_there_when_it_comes_back() {
-    let target = receiver().otherwise(503).start();
-    let owing = format!("{}[retry]\ninitial = '1m'\n", definition(&target, "owing"));
-    let sidecar = sidecar()
-        .reaching(&target)
-        .setting("config.removal_grace = '300ms'")
-        .webhook("stays", &format!("triggers = ['Manual']\n{}", definition(&target, "stays")))
-        .webhook("owing", &owing)
-        .start();
-    assert_eq!(sidecar.post("/v1/events", EVENT).status, 202);
-    sidecar.wait_metric("outrigger_attempts_total", &[("webhook", "owing"), ("outcome", "failed")], 1.0);
-    fs::remove_file(sidecar.written().config().join("webhooks/owing.toml")).expect("a removal");
-    let line = sidecar.wait_log("deliveries of a removed webhook are dead letters");
-    assert!(line.contains(r#""count":1"#) && line.contains("webhook_removed"), "{line}");
-    wait_gone(&sidecar, "owing");
-    sidecar.written().write_webhook("owing", &owing);
-    sidecar.wait_metric("outrigger_dead_letters", &[("webhook", "owing")], 1.0);
-    sidecar.wait_metric("outrigger_pending_deliveries", &[("webhook", "owing")], 0.0);
-}
-
-#[test]
 fn what_is_broken_changes_nothing_but_the_log_and_the_gauge() {
     let target = receiver().start();
     let good = definition(&target, "good");
@@ -427,31 +395,4 @@ fn an_attempt_in_flight_ends_on_the_definition_that_it_began_with() {
     let bodies: Vec<_> = target.wait(2).iter().map(|one| String::from_utf8_lossy(&one.body).into_owned()).collect();
     assert_eq!(bodies.len(), 2, "{bodies:?}");
     assert!(bodies[0].contains("old") && bodies[1].contains("new"), "{bodies:?}");
-}
-
-#[test]
-fn what_a_quarantined_webhook_owes_is_held_until_it_is_mended() {
-    let target = receiver().respond(Answer::hang()).then(Answer::hang()).start();
-    let mut sidecar = sidecar()
-        .reaching(&target)
-        .setting("config.on_invalid_webhook = 'quarantine'")
-        .setting("config.removal_grace = '100ms'")
-        .webhook("faulty", &definition(&target, "faulty"))
-        .webhook("removed", &definition(&target, "removed"))
-        .webhook("stays", &format!("triggers = ['Manual']\n{}", definition(&target, "stays")))
-        .start();
-    assert_eq!(sidecar.post("/v1/events", EVENT).status, 202);
-    target.wait(2);
-    sidecar.kill9();
-    sidecar.written().write_webhook("faulty", "url = 'http://'\n");
-    fs::remove_file(sidecar.written().config().join("webhooks/removed.toml")).expect("a removal");
-    sidecar.restart();
-    assert!(sidecar.wait_log("faulty webhooks are left out").contains("faulty"));
-    let invoked = sidecar.post("/v1/webhooks/faulty/invoke", EVENT);
-    assert_eq!((invoked.status, invoked.body.contains("outrigger check")), (409, true), "{invoked:?}");
-    let line = sidecar.wait_log("deliveries of a removed webhook are dead letters");
-    assert!(line.contains(r#""webhook":"removed""#), "{line}");
-    sidecar.written().write_webhook("faulty", &definition(&target, "mended"));
-    let recorded = target.wait(3);
-    assert!(String::from_utf8_lossy(&recorded[2].body).contains("mended"), "{recorded:?}");
 }

@@ -8,6 +8,7 @@
 //! | `GET /api/v1/dead-letters/{delivery id}` | one of them with its event |
 //! | `POST /api/v1/dead-letters/replay` | one step of making dead letters pending again |
 //! | `POST /api/v1/dead-letters/drop` | one step of forgetting dead letters |
+//! | `POST /-/reload` | looks at the configuration's files at once |
 //!
 //! [`guard`] decides who may ask. What a request for dead letters means is in [`filter`], [`letters`] and [`repair`], which
 //! the command line shares where no sidecar runs.
@@ -15,6 +16,7 @@
 pub mod filter;
 pub mod guard;
 pub mod letters;
+mod reload;
 pub mod repair;
 mod webhooks;
 
@@ -29,6 +31,7 @@ use serde_json::{Value, json};
 use crate::diagnostic::nearest;
 use crate::gates::Gates;
 use crate::live::{Live, Reader};
+use crate::reload::Hints;
 use crate::server::problem::Problem;
 use crate::server::{Answer, BodyError, json_answer, read_body};
 use crate::spool::Spool;
@@ -50,6 +53,8 @@ pub struct Admin {
     pub gates: Arc<Gates>,
     /// From where the listener that was bound can be reached.
     pub reach: Reach,
+    /// Where looks at the configuration are asked for.
+    pub hints: Hints,
 }
 
 /// Where a request goes.
@@ -60,10 +65,14 @@ enum Route<'p> {
     DeadLetters,
     DeadLetter(&'p str),
     Repair(Action),
+    Reload,
 }
 
 impl<'p> Route<'p> {
     fn find(path: &'p str) -> Result<Self, Problem> {
+        if path == "/-/reload" {
+            return Ok(Self::Reload);
+        }
         let mut segments = path.strip_prefix("/api/v1/").unwrap_or_default().split('/');
         match (segments.next(), segments.next(), segments.next(), segments.next()) {
             (Some("webhooks"), None, None, None) => Ok(Self::Webhooks),
@@ -75,7 +84,7 @@ impl<'p> Route<'p> {
             _ => Err(Problem::new(
                 StatusCode::NOT_FOUND,
                 "there are GET /api/v1/webhooks, /api/v1/dead-letters and /api/v1/dead-letters/{id}, and POST \
-                 /api/v1/dead-letters/replay, /api/v1/dead-letters/drop and /api/v1/webhooks/{name}/resume",
+                 /api/v1/dead-letters/replay, /api/v1/dead-letters/drop, /api/v1/webhooks/{name}/resume and /-/reload",
             )),
         }
     }
@@ -83,7 +92,7 @@ impl<'p> Route<'p> {
     const fn allowed(self) -> &'static str {
         match self {
             Self::Webhooks | Self::DeadLetters | Self::DeadLetter(_) => "GET, HEAD",
-            Self::Resume(_) | Self::Repair(_) => "POST",
+            Self::Resume(_) | Self::Repair(_) | Self::Reload => "POST",
         }
     }
 }
@@ -119,6 +128,7 @@ impl Admin {
                 Ok(webhooks::list(&live, self.spool.backlog(), |webhook| self.gates.paused(webhook), now))
             }
             Route::Resume(name) => self.resume(&live, name),
+            Route::Reload => reload::reload(&self.hints).await,
             Route::DeadLetters => letters::list(&self.store(&live, now), query).await,
             Route::DeadLetter(id) => letters::show(&self.store(&live, now), id).await,
             Route::Repair(action) => {
@@ -177,6 +187,7 @@ mod tests {
             (&format!("/api/v1/dead-letters/{id}"), Route::DeadLetter(id), "GET, HEAD"),
             ("/api/v1/dead-letters/replay", Route::Repair(Action::Replay), "POST"),
             ("/api/v1/dead-letters/drop", Route::Repair(Action::Drop), "POST"),
+            ("/-/reload", Route::Reload, "POST"),
         ] {
             assert_eq!(Route::find(path).map(|route| (route, route.allowed())), Ok((route, allowed)), "{path}");
         }

@@ -7,6 +7,7 @@ mod operate;
 mod preview;
 mod render;
 mod run;
+mod schema;
 mod test;
 
 use std::fmt::Write as _;
@@ -45,6 +46,7 @@ enum Command {
     Render(render::Render),
     DeadLetters(operate::DeadLetters),
     Resume(operate::Resume),
+    Schema(schema::Schema),
     Demo(demo::Demo),
     Healthcheck(healthcheck::Healthcheck),
 }
@@ -110,6 +112,7 @@ pub fn main() -> ExitCode {
         Command::Render(render) => render.run(),
         Command::DeadLetters(dead_letters) => dead_letters.run(),
         Command::Resume(resume) => resume.run(),
+        Command::Schema(schema) => schema.run(),
         Command::Run(run) => return run.run(),
         Command::Test(test) => return test.run(),
         Command::Demo(demo) => return demo.run(),

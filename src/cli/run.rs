@@ -182,7 +182,8 @@ impl Signals {
         loop {
             tokio::select! {
                 _ = self.hangup.recv() => {
-                    hints.look();
+                    // What the look comes to stands in the log. Refused means that others ask, or that the end has begun.
+                    let _ = hints.request();
                     continue;
                 }
                 _ = self.terminate.recv() => {}

@@ -45,9 +45,9 @@ pub(super) fn values<'t>(overrides: &'t [Override], report: &mut Report) -> Vec<
         .map(|one| {
             let text = one.document.text.as_str();
             let bare = match one.shape {
-                Shape::Text => true,
+                Shape::Text | Shape::Words(_) | Shape::Rate => true,
                 Shape::Duration | Shape::Size => text.parse::<f64>().is_err(),
-                Shape::Other => false,
+                _ => false,
             };
             if bare {
                 return Some(DeValue::String(text.into()));

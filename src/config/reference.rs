@@ -1,16 +1,40 @@
 //! Every key of every file in one list: unknown keys, the nearest known key, overrides and the README come from it.
 
+use std::ops::RangeInclusive;
+
 /// What a key's value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
     /// A text, taken as it is.
     Text,
+    /// One of these words.
+    Words(&'static [&'static str]),
     /// A duration such as `"30s"`, or a number of seconds.
     Duration,
     /// A size such as `"64KiB"`, or a number of bytes.
     Size,
-    /// Anything else: a number, a truth value, a list or a table.
-    Other,
+    /// How many a second, minute or hour: `"10/s"`.
+    Rate,
+    /// `true` or `false`.
+    Truth,
+    /// A whole number within bounds.
+    Whole(&'static RangeInclusive<u64>),
+    /// Any number.
+    Number,
+    /// A list of whole numbers within bounds.
+    Wholes(&'static RangeInclusive<u64>),
+    /// A list of texts.
+    Texts,
+    /// A list of texts, numbers and truth values.
+    Values,
+    /// A table of texts by names that people choose.
+    TextTable,
+    /// A text, or a table.
+    TextOrTable,
+    /// Any value.
+    Any,
+    /// Not supported in this version.
+    Unsupported,
 }
 
 /// One key of a file.
@@ -26,13 +50,40 @@ pub struct Key {
     pub default: &'static str,
     /// One sentence.
     pub about: &'static str,
+    /// Whether its table is at fault without it.
+    pub required: bool,
+}
+
+impl Key {
+    const fn required(mut self) -> Self {
+        self.required = true;
+        self
+    }
 }
 
 const fn key(table: &'static str, key: &'static str, shape: Shape, default: &'static str, about: &'static str) -> Key {
-    Key { table, key, shape, default, about }
+    Key { table, key, shape, default, about, required: false }
 }
 
-use Shape::{Duration, Other, Size, Text};
+use Shape::{
+    Any, Duration, Number, Rate, Size, Text, TextOrTable, TextTable, Texts, Truth, Unsupported, Values, Whole, Wholes,
+    Words,
+};
+
+/// Bounds of `max_attempts`.
+pub(super) const MAX_ATTEMPTS: RangeInclusive<u64> = 1..=10_000;
+/// Bounds of `concurrency`.
+pub(super) const CONCURRENCY: RangeInclusive<u64> = 1..=1_000;
+/// Bounds of `burst`.
+pub(super) const BURST: RangeInclusive<u64> = 1..=10_000;
+/// Bounds of `breaker.failures`.
+pub(super) const FAILURES: RangeInclusive<u64> = 1..=10_000;
+/// Bounds of `history.per_webhook`.
+pub(super) const HISTORY: RangeInclusive<u64> = 0..=100_000;
+/// Bounds of `retry.statuses`: a 2xx is success and is left to validators.
+pub(super) const STATUSES: RangeInclusive<u64> = 300..=599;
+/// Bounds of a port.
+pub(super) const PORTS: RangeInclusive<u64> = 1..=65_535;
 
 /// The keys of `outrigger.toml`.
 pub const SIDECAR: &[Key] = &[
@@ -55,22 +106,22 @@ pub const SIDECAR: &[Key] = &[
     ),
     key("admin", "token", Text, "", "The bearer token of the admin listener; required beyond loopback."),
     key("metrics", "listen", Text, "\"0.0.0.0:9460\"", "Where Prometheus scrapes; read-only and without secrets."),
-    key("spool", "kind", Text, "\"disk\"", "Where accepted events wait: `disk`."),
+    key("spool", "kind", Words(&["disk"]), "\"disk\"", "Where accepted events wait: `disk`."),
     key("spool", "path", Text, "\"/var/lib/outrigger\"", "The spool's directory; its volume is what a 202 relies on."),
     key("spool", "max_bytes", Size, "\"1GiB\"", "The spool's limit; beyond it ingest answers 503."),
     key("spool", "dead_letter_retention", Duration, "\"30d\"", "How long dead letters are kept."),
-    key("egress", "allow_ports", Other, "[443]", "The ports that a webhook's URL may name."),
+    key("egress", "allow_ports", Wholes(&PORTS), "[443]", "The ports that a webhook's URL may name."),
     key(
         "egress",
         "allow_networks",
-        Other,
+        Texts,
         "[]",
         "Networks that are not public and may be reached all the same, as CIDRs.",
     ),
     key(
         "egress",
         "allowed_hosts",
-        Other,
+        Texts,
         "[]",
         "Host names as `*` globs; when there are any, no other host may be reached.",
     ),
@@ -81,31 +132,31 @@ pub const SIDECAR: &[Key] = &[
     key(
         "defaults.retry",
         "max_attempts",
-        Other,
+        Whole(&MAX_ATTEMPTS),
         "",
         "Attempts in all, without probes; without it `max_age` is the only limit.",
     ),
     key("defaults.retry", "initial", Duration, "\"1s\"", "The upper bound of the first wait; each next one doubles."),
     key("defaults.retry", "max_interval", Duration, "\"10m\"", "The upper bound of every wait, also for probes."),
-    key("defaults.retry.statuses", "retry", Other, "[]", "Statuses that are always retried."),
-    key("defaults.retry.statuses", "dead_letter", Other, "[]", "Statuses that are never retried."),
-    key("defaults.limits", "concurrency", Other, "8", "Attempts of one webhook at the same time."),
+    key("defaults.retry.statuses", "retry", Wholes(&STATUSES), "[]", "Statuses that are always retried."),
+    key("defaults.retry.statuses", "dead_letter", Wholes(&STATUSES), "[]", "Statuses that are never retried."),
+    key("defaults.limits", "concurrency", Whole(&CONCURRENCY), "8", "Attempts of one webhook at the same time."),
     key("defaults.limits", "response", Size, "\"64KiB\"", "How much of a response is read."),
     key(
         "defaults.limits",
         "rate",
-        Text,
+        Rate,
         "",
         "How many attempts of one webhook may begin a second, minute or hour: `10/s`.",
     ),
     key(
         "defaults.limits",
         "burst",
-        Other,
+        Whole(&BURST),
         "",
         "How many may begin at once after a quiet time; without it as many as 20 ms of the rate are, and at least 1.",
     ),
-    key("defaults.breaker", "failures", Other, "10", "Failures in a row after which a webhook pauses."),
+    key("defaults.breaker", "failures", Whole(&FAILURES), "10", "Failures in a row after which a webhook pauses."),
     key(
         "defaults.breaker",
         "probe",
@@ -116,9 +167,16 @@ pub const SIDECAR: &[Key] = &[
     key(
         "config",
         "on_invalid_webhook",
-        Text,
+        Words(&["refuse", "quarantine"]),
         "\"refuse\"",
         "What a start does with a faulty webhook: `refuse` to start, or `quarantine` it and run the others.",
+    ),
+    key(
+        "config",
+        "poll",
+        Duration,
+        "\"10s\"",
+        "How often the file system is asked for changes of these files that no event told of: ten times a second at most; `0` is never.",
     ),
     key(
         "config",
@@ -127,17 +185,29 @@ pub const SIDECAR: &[Key] = &[
         "\"10m\"",
         "Before a removed webhook's pending deliveries become dead letters.",
     ),
-    key("history", "per_webhook", Other, "100", "How many invocations of each webhook are kept."),
+    key("history", "per_webhook", Whole(&HISTORY), "100", "How many invocations of each webhook are kept."),
     key("shutdown", "grace", Duration, "\"25s\"", "How long attempts in flight may take to end."),
     key("shutdown", "delay", Duration, "\"0s\"", "How long ingest goes on after the signal."),
-    key("log", "format", Text, "\"json\"", "`json` or `text`."),
-    key("log", "level", Text, "\"info\"", "`error`, `warn`, `info`, `debug` or `trace`."),
-    key("kinds.*", "type", Text, "", "JSONPath of the event type."),
+    key("log", "format", Words(&["json", "text"]), "\"json\"", "`json` or `text`."),
+    key(
+        "log",
+        "level",
+        Words(&["error", "warn", "info", "debug", "trace"]),
+        "\"info\"",
+        "`error`, `warn`, `info`, `debug` or `trace`.",
+    ),
+    key("kinds.*", "type", Text, "", "JSONPath of the event type.").required(),
     key("kinds.*", "id", Text, "", "JSONPath of the id of what the event is about."),
     key("kinds.*", "time", Text, "", "JSONPath of the event's time."),
-    key("kinds.*", "types", Other, "[]", "The closed list of event types; without it any type is possible."),
-    key("kinds.*", "fields", Other, "", "Named filter fields, each with its JSONPath."),
-    key("kinds.*", "sample", Other, "", "A sample event: a JSON file beside `outrigger.toml`, or an inline table."),
+    key("kinds.*", "types", Texts, "[]", "The closed list of event types; without it any type is possible."),
+    key("kinds.*", "fields", TextTable, "", "Named filter fields, each with its JSONPath."),
+    key(
+        "kinds.*",
+        "sample",
+        TextOrTable,
+        "",
+        "A sample event: a JSON file beside `outrigger.toml`, or an inline table.",
+    ),
 ];
 
 /// The keys of `webhooks/NAME.toml`.
@@ -146,66 +216,85 @@ pub const WEBHOOK: &[Key] = &[
     key(
         "",
         "status",
-        Text,
+        Words(&["active", "inactive", "shadow"]),
         "\"active\"",
         "`active`, `inactive` (takes nothing new), or `shadow` (matched, rendered, never sent).",
     ),
     key("", "kind", Text, "\"request\"", "The kind of its events."),
-    key("", "triggers", Other, "", "The event types that start it; without it every type of the kind."),
-    key("", "method", Text, "\"POST\"", "`POST`, `PUT`, `DELETE`, `PATCH` or `GET`."),
-    key("", "url", Text, "", "The target: https, with templates only behind the host. Required."),
+    key("", "triggers", Texts, "", "The event types that start it; without it every type of the kind."),
+    key(
+        "",
+        "method",
+        Words(&["POST", "PUT", "DELETE", "PATCH", "GET"]),
+        "\"POST\"",
+        "`POST`, `PUT`, `DELETE`, `PATCH` or `GET`.",
+    ),
+    key("", "url", Text, "", "The target: https, with templates only behind the host.").required(),
     key("", "timeout", Duration, "`defaults.timeout`", "From a connection's start to the response's end."),
     key(
         "",
         "ordering",
-        Other,
+        Words(&["per-request", "strict", "none"]),
         "\"per-request\" for kind `request`, else \"none\"",
         "`per-request` (by the kind's id), `strict` (one at a time), `none`, or a table with a `key`.",
     ),
     key("", "content_type", Text, "\"application/json\"", "Also `text/*` and `application/x-www-form-urlencoded`."),
-    key("", "strict", Other, "false", "`true`: a field that the event lacks is a `template_error`."),
+    key("", "strict", Truth, "false", "`true`: a field that the event lacks is a `template_error`."),
     key("", "body", Text, "", "The body's template; without it the event itself, and nothing for GET and DELETE."),
     key("", "body_file", Text, "", "A file beside this one that holds the body's template."),
-    key("", "headers", Other, "", "Header names, each with its template."),
-    key("ordering", "key", Text, "", "JSONPath into the event: deliveries with the same value there go out in order."),
+    key("", "headers", TextTable, "", "Header names, each with its template."),
+    key("ordering", "key", Text, "", "JSONPath into the event: deliveries with the same value there go out in order.")
+        .required(),
     key("ordering", "max_wait", Duration, "\"5m\"", "How long a delivery may fail before the next one goes out."),
-    key("auth.bearer", "token", Text, "", "Sent as `Authorization: Bearer TOKEN`."),
-    key("auth.basic", "username", Text, "", "The user name of `Authorization: Basic`."),
-    key("auth.basic", "password", Text, "", "The password of `Authorization: Basic`."),
-    key("auth.api_key", "header", Text, "", "The header that carries the key."),
-    key("auth.api_key", "value", Text, "", "The key."),
-    key("auth", "oauth2", Other, "", "Not supported in this version."),
+    key("auth.bearer", "token", Text, "", "Sent as `Authorization: Bearer TOKEN`.").required(),
+    key("auth.basic", "username", Text, "", "The user name of `Authorization: Basic`.").required(),
+    key("auth.basic", "password", Text, "", "The password of `Authorization: Basic`.").required(),
+    key("auth.api_key", "header", Text, "", "The header that carries the key.").required(),
+    key("auth.api_key", "value", Text, "", "The key.").required(),
+    key("auth", "oauth2", Unsupported, "", "Not supported in this version."),
     key("filters", "field", Text, "", "A named field of the kind."),
     key("filters", "path", Text, "", "A JSONPath into the event; instead of `field`."),
-    key("filters", "any_of", Other, "", "Globs: one value matches one of them."),
-    key("filters", "none_of", Other, "", "Globs: no value matches any of them."),
-    key("filters", "every_of", Other, "", "Globs: every value matches one of them, and there is one."),
+    key("filters", "any_of", Texts, "", "Globs: one value matches one of them."),
+    key("filters", "none_of", Texts, "", "Globs: no value matches any of them."),
+    key("filters", "every_of", Texts, "", "Globs: every value matches one of them, and there is one."),
     key("filters", "matches", Text, "", "A regular expression that one value matches, unanchored."),
-    key("filters", "exists", Other, "", "`true`: there is a value that is not null; `false`: there is none."),
-    key("filters", "min", Other, "", "One value is a number of at least this."),
-    key("filters", "max", Other, "", "One value is a number of at most this."),
+    key("filters", "exists", Truth, "", "`true`: there is a value that is not null; `false`: there is none."),
+    key("filters", "min", Number, "", "One value is a number of at least this."),
+    key("filters", "max", Number, "", "One value is a number of at most this."),
     key("response_validators", "name", Text, "the path", "Its label in metrics."),
-    key("response_validators", "path", Text, "", "JSONPath into `{\"status\", \"headers\", \"data\"}`. Required."),
-    key("response_validators", "expected", Other, "", "Some value at the path is one of these."),
-    key("response_validators", "rejected", Other, "", "No value at the path is one of these; instead of `expected`."),
-    key("response_validators", "on_failure", Text, "\"dead_letter\"", "`dead_letter` or `retry`."),
+    key("response_validators", "path", Text, "", "JSONPath into `{\"status\", \"headers\", \"data\"}`.").required(),
+    key("response_validators", "expected", Values, "", "Some value at the path is one of these."),
+    key("response_validators", "rejected", Values, "", "No value at the path is one of these; instead of `expected`."),
+    key(
+        "response_validators",
+        "on_failure",
+        Words(&["dead_letter", "retry"]),
+        "\"dead_letter\"",
+        "`dead_letter` or `retry`.",
+    ),
     key("retry", "max_age", Duration, "`defaults.retry`", "From an event's arrival to giving its delivery up."),
-    key("retry", "max_attempts", Other, "`defaults.retry`", "Attempts in all, without probes."),
+    key("retry", "max_attempts", Whole(&MAX_ATTEMPTS), "`defaults.retry`", "Attempts in all, without probes."),
     key("retry", "initial", Duration, "`defaults.retry`", "The upper bound of the first wait; each next one doubles."),
     key("retry", "max_interval", Duration, "`defaults.retry`", "The upper bound of every wait, also for probes."),
-    key("retry.statuses", "retry", Other, "[]", "Statuses that are always retried."),
-    key("retry.statuses", "dead_letter", Other, "[]", "Statuses that are never retried."),
-    key("limits", "concurrency", Other, "`defaults.limits`", "Attempts at the same time."),
+    key("retry.statuses", "retry", Wholes(&STATUSES), "[]", "Statuses that are always retried."),
+    key("retry.statuses", "dead_letter", Wholes(&STATUSES), "[]", "Statuses that are never retried."),
+    key("limits", "concurrency", Whole(&CONCURRENCY), "`defaults.limits`", "Attempts at the same time."),
     key("limits", "response", Size, "`defaults.limits`", "How much of a response is read."),
-    key("limits", "rate", Text, "`defaults.limits`", "How many attempts may begin a second, minute or hour: `10/s`."),
+    key("limits", "rate", Rate, "`defaults.limits`", "How many attempts may begin a second, minute or hour: `10/s`."),
     key(
         "limits",
         "burst",
-        Other,
+        Whole(&BURST),
         "`defaults.limits`, without a `rate` here",
         "How many may begin at once after a quiet time.",
     ),
-    key("breaker", "failures", Other, "`defaults.breaker`", "Failures in a row after which the webhook pauses."),
+    key(
+        "breaker",
+        "failures",
+        Whole(&FAILURES),
+        "`defaults.breaker`",
+        "Failures in a row after which the webhook pauses.",
+    ),
     key(
         "breaker",
         "probe",
@@ -213,20 +302,21 @@ pub const WEBHOOK: &[Key] = &[
         "`defaults.breaker`",
         "Before the first probe of a pause; each next wait doubles, up to `max_interval`.",
     ),
-    key("", "signing", Other, "", "Not supported in this version."),
-    key("", "tls", Other, "", "Not supported in this version."),
-    key("tests", "name", Text, "", "What the test shows. Required."),
+    key("", "signing", Unsupported, "", "Not supported in this version."),
+    key("", "tls", Unsupported, "", "Not supported in this version."),
+    key("tests", "name", Text, "", "What the test shows.").required(),
     key(
         "tests",
         "event",
-        Other,
+        TextOrTable,
         "",
-        "A JSON file, as a path from the configuration folder, an inline table, or `{ sample = \"NAME\" }`. Required.",
-    ),
-    key("tests.expect", "delivered", Other, "true", "Whether the webhook wants the event."),
-    key("tests.expect", "body", Other, "", "The body, or for tables a part of it: objects may have more members."),
+        "A JSON file, as a path from the configuration folder, an inline table, or `{ sample = \"NAME\" }`.",
+    )
+    .required(),
+    key("tests.expect", "delivered", Truth, "true", "Whether the webhook wants the event."),
+    key("tests.expect", "body", Any, "", "The body, or for tables a part of it: objects may have more members."),
     key("tests.expect", "url", Text, "", "The URL; a referenced value is written `***`."),
-    key("tests.expect", "headers", Other, "", "Headers that must be there; a referenced value is written `***`."),
+    key("tests.expect", "headers", TextTable, "", "Headers that must be there; a referenced value is written `***`."),
 ];
 
 /// All files with their keys, in the order of the documentation.

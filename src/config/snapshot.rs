@@ -78,6 +78,8 @@ pub struct Settings {
     pub egress: Egress,
     /// What a cold start does with a faulty webhook.
     pub on_invalid_webhook: OnInvalidWebhook,
+    /// How often the file system is asked for changes that no event told of; zero is never.
+    pub poll: Duration,
     /// Before a removed webhook's pending deliveries become dead letters.
     pub removal_grace: Duration,
     /// `history.per_webhook`.
@@ -111,7 +113,7 @@ pub struct Admin {
 }
 
 /// `[spool]`.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Spool {
     /// Its directory.
     pub path: PathBuf,

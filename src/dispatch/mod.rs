@@ -3,6 +3,7 @@
 //!
 //! A webhook's task knows nothing of the others, so that one webhook never waits for another. It reads the Snapshot in
 //! force anew before every lease: a changed definition counts from the next attempt, and attempts in flight end on theirs.
+//! A publication wakes the tasks of those webhooks that it changes, and no others.
 //!
 //! ```text
 //! ask the gate → lease as many, or one for a probe → begin each at the gate, which may have closed meanwhile → attempt
@@ -65,6 +66,13 @@ pub struct Dispatch {
     pub stop: CancellationToken,
 }
 
+/// A webhook's task.
+struct Task {
+    handle: AbortHandle,
+    /// Told when a publication makes another webhook of it, or none.
+    news: Arc<Notify>,
+}
+
 /// Attempts in flight of one webhook.
 #[derive(Default)]
 struct InFlight {
@@ -77,14 +85,21 @@ impl Dispatch {
     pub async fn run(self: Arc<Self>) {
         let attempts = TaskTracker::new();
         let mut tasks = JoinSet::new();
-        let mut running: BTreeMap<Arc<str>, AbortHandle> = BTreeMap::new();
+        let mut running: BTreeMap<Arc<str>, Task> = BTreeMap::new();
         let mut live = self.live.clone();
+        let mut seen = Arc::clone(&live.borrow());
         while !self.stop.is_cancelled() {
-            running.retain(|_, task| !task.is_finished());
-            for name in self.names(&live.borrow_and_update()) {
+            running.retain(|_, task| !task.handle.is_finished());
+            let fresh = Arc::clone(&live.borrow_and_update());
+            tell_changes(&running, &seen, &fresh);
+            seen = fresh;
+            for name in self.names(&seen) {
                 running.entry(name).or_insert_with_key(|name| {
                     let (dispatch, attempts, name) = (Arc::clone(&self), attempts.clone(), Arc::clone(name));
-                    tasks.spawn(async move { dispatch.run_webhook(&name, &attempts).await })
+                    let news = Arc::new(Notify::new());
+                    let told = Arc::clone(&news);
+                    let handle = tasks.spawn(async move { dispatch.run_webhook(&name, &attempts, &told).await });
+                    Task { handle, news }
                 });
             }
             tokio::select! {
@@ -120,30 +135,33 @@ impl Dispatch {
     }
 
     /// One webhook's task. It ends with `stop`, or when the webhook is removed and its deliveries are buried.
-    async fn run_webhook(self: &Arc<Self>, name: &Arc<str>, attempts: &TaskTracker) {
-        let mut reader = self.live.clone();
+    async fn run_webhook(self: &Arc<Self>, name: &Arc<str>, attempts: &TaskTracker, news: &Notify) {
         let in_flight = Arc::new(InFlight::default());
         let mut known = Known::default();
         loop {
-            let live = Arc::clone(&reader.borrow_and_update());
-            let Some(webhook) = live.snapshot.webhooks.get(name) else {
-                if live.names(name) {
+            // What waits holds on to no publication, which would live as long as it waits.
+            let live = self.in_force();
+            let Some(webhook) = live.snapshot.webhooks.get(name).cloned() else {
+                let faulty = live.names(name);
+                drop(live);
+                if faulty {
                     // Its file is there and faulty: nothing can be sent, and nothing is given up.
                     tokio::select! {
                         () = self.stop.cancelled() => return,
-                        changed = reader.changed() => if changed.is_err() { return },
+                        () = news.notified() => {}
                     }
-                } else if self.bury_removed(name, &mut reader).await {
+                } else if self.bury_removed(name).await {
                     return;
                 }
                 continue;
             };
             let door = self.gates.door(name, webhook.terms());
-            known.take_in(&live, webhook, &door);
+            known.take_in(&live, &webhook, &door);
+            drop(live);
             if webhook.status != Status::Active {
                 tokio::select! {
                     () = self.stop.cancelled() => return,
-                    changed = reader.changed() => if changed.is_err() { return },
+                    () = news.notified() => {}
                     () = door.changed() => {}
                 }
                 continue;
@@ -161,17 +179,17 @@ impl Dispatch {
                         Opening::Open(_) | Opening::Held => std::future::pending().await,
                     }
                 };
-                let expiry = *known.expiry.get_or_insert_with(|| self.next_expiry(webhook));
+                let expiry = *known.expiry.get_or_insert_with(|| self.next_expiry(&webhook));
                 tokio::select! {
                     () = self.stop.cancelled() => return,
-                    changed = reader.changed() => if changed.is_err() { return },
+                    () = news.notified() => {}
                     () = door.changed() => {}
                     () = in_flight.ended.notified() => {}
                     () = opens => {}
                     () = tokio::time::sleep_until(expiry), if !matches!(opening, Opening::Open(_)) => {
-                        self.bury_expired_pending(&live, webhook).await;
+                        self.bury_expired_pending(&webhook).await;
                         let recheck = (webhook.retry.max_age / 16).clamp(EXPIRY_RECHECK_MIN, EXPIRY_RECHECK_MAX);
-                        known.expiry = Some(self.next_expiry(webhook).max(Instant::now() + recheck));
+                        known.expiry = Some(self.next_expiry(&webhook).max(Instant::now() + recheck));
                     }
                 }
                 continue;
@@ -179,15 +197,20 @@ impl Dispatch {
             let leases = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return,
-                changed = reader.changed() => if changed.is_err() { return } else { continue },
+                () = news.notified() => continue,
                 () = door.changed() => continue,
                 leases = self.spool.lease(name, count) => leases,
             };
             if leases.is_empty() {
                 return;
             }
+            let live = self.in_force();
+            if !known.is_true(&live, name) {
+                // A publication came with the lease: it goes back, and is leased again under the new definition.
+                continue;
+            }
             for lease in leases {
-                let expired = deliver::is_expired(webhook, &lease);
+                let expired = deliver::is_expired(&webhook, &lease);
                 let turn = if expired { None } else { door.begin() };
                 if turn.is_none() && !expired {
                     // An attempt that ended while the lease was awaited may have closed the gate: the lease goes back in order.
@@ -195,13 +218,17 @@ impl Dispatch {
                 }
                 in_flight.count.fetch_add(1, Ordering::AcqRel);
                 let (dispatch, live, slot) = (Arc::clone(self), Arc::clone(&live), Slot(Arc::clone(&in_flight)));
-                let webhook = Arc::clone(webhook);
+                let webhook = Arc::clone(&webhook);
                 attempts.spawn(async move {
                     dispatch.deliver(&live, &webhook, lease, turn).await;
                     drop(slot);
                 });
             }
         }
+    }
+
+    fn in_force(&self) -> Arc<Live> {
+        Arc::clone(&self.live.borrow())
     }
 
     /// When some delivery may be older than `retry.max_age` at the earliest, by what is pending now or comes from now on.
@@ -214,13 +241,13 @@ impl Dispatch {
     }
 
     /// Makes dead letters of deliveries that wait and are too old.
-    async fn bury_expired_pending(&self, live: &Live, webhook: &Webhook) {
+    async fn bury_expired_pending(&self, webhook: &Webhook) {
         let max_age = SignedDuration::try_from(webhook.retry.max_age).unwrap_or(SignedDuration::MAX);
         let Ok(older_than) = Timestamp::now().checked_sub(max_age) else { return };
         match self.spool.bury(&webhook.name, Reason::Expired, Some(older_than)).await {
             Ok(0) => {}
             Ok(count) => {
-                if let Some(handles) = handles(live, webhook) {
+                if let Some(handles) = handles(&self.in_force(), webhook) {
                     handles.buried(Reason::Expired, count);
                 }
                 tracing::warn!(
@@ -236,18 +263,18 @@ impl Dispatch {
 
     /// Waits until a removed webhook owes nothing, and takes its series away. What it owes after `config.removal_grace` becomes
     /// dead letters; what was in flight then, after another. `false` when the webhook came back.
-    async fn bury_removed(&self, name: &Arc<str>, reader: &mut Reader) -> bool {
-        let grace = reader.borrow().snapshot.settings.removal_grace;
-        let over = tokio::time::sleep(grace);
-        let mut over = std::pin::pin!(over);
+    async fn bury_removed(&self, name: &Arc<str>) -> bool {
+        let mut reader = self.live.clone();
+        let (mut since, mut grace_min) = (Instant::now(), Duration::ZERO);
         // What was in flight when the file went may be all that it owed. The series are kept for as long as a publication counts
         // by them, be it the next one.
         while self.pending(name) > 0 || !self.metrics.remove_webhook(name) {
+            let grace = reader.borrow().snapshot.settings.removal_grace;
             tokio::select! {
                 () = self.stop.cancelled() => return true,
-                () = over.as_mut() => {
+                () = tokio::time::sleep_until(since + grace.max(grace_min)) => {
                     self.bury_all(name).await;
-                    over.as_mut().reset(Instant::now() + grace.max(REMOVED_INTERVAL));
+                    (since, grace_min) = (Instant::now(), REMOVED_INTERVAL);
                 }
                 () = tokio::time::sleep(REMOVED_INTERVAL) => {}
                 changed = reader.changed() => {
@@ -298,9 +325,7 @@ impl Known {
         if fresh {
             self.generation = live.generation;
             self.expiry = None;
-            let same = self.definition.as_ref().is_none_or(|(fingerprint, client)| {
-                *fingerprint == webhook.fingerprint && Arc::ptr_eq(client, &live.client)
-            });
+            let same = self.definition.is_none() || self.is_true(live, &webhook.name);
             self.definition = Some((webhook.fingerprint, Arc::clone(&live.client)));
             door.redefine(webhook.terms(), same);
         }
@@ -312,6 +337,14 @@ impl Known {
             }
         }
     }
+
+    /// Whether the webhook is in a publication just what it was when it was last taken in.
+    fn is_true(&self, live: &Live, name: &str) -> bool {
+        let webhook = live.snapshot.webhooks.get(name);
+        self.definition.as_ref().zip(webhook).is_some_and(|((fingerprint, client), webhook)| {
+            *fingerprint == webhook.fingerprint && Arc::ptr_eq(client, &live.client)
+        })
+    }
 }
 
 /// One attempt's place among those in flight; dropping it makes room, also after a panic.
@@ -321,6 +354,20 @@ impl Drop for Slot {
     fn drop(&mut self) {
         self.0.count.fetch_sub(1, Ordering::AcqRel);
         self.0.ended.notify_one();
+    }
+}
+
+/// Wakes the tasks of webhooks that a publication changes.
+fn tell_changes(running: &BTreeMap<Arc<str>, Task>, old: &Arc<Live>, new: &Arc<Live>) {
+    if Arc::ptr_eq(old, new) {
+        return;
+    }
+    let other_client = !Arc::ptr_eq(&old.client, &new.client);
+    for (name, task) in running {
+        let fingerprint = |live: &Live| live.snapshot.webhooks.get(name).map(|webhook| webhook.fingerprint);
+        if other_client || fingerprint(old) != fingerprint(new) || old.names(name) != new.names(name) {
+            task.news.notify_one();
+        }
     }
 }
 

@@ -5,6 +5,7 @@ mod faults;
 mod healthcheck;
 mod load;
 mod render;
+mod schema;
 
 use std::io::Write;
 use std::path::Path;

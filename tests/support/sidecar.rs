@@ -88,8 +88,21 @@ impl Builder {
     /// Starts it and waits until every listener is bound.
     #[track_caller]
     pub(crate) fn start(self) -> Sidecar {
+        self.start_by(&[])
+    }
+
+    /// The same by a program that is given the command to run, and becomes it.
+    #[track_caller]
+    pub(crate) fn start_by(self, program: &[&str]) -> Sidecar {
         let written = self.write();
-        let process = Process::spawn(&mut written.command(&["run"]));
+        let mut command = written.command(&["run"]);
+        if let [first, rest @ ..] = program {
+            let mut outer = Command::new(first);
+            outer.args(rest).arg(command.get_program()).args(command.get_args()).current_dir(written.dir());
+            outer.envs(written.env.iter().map(|(name, value)| (name, value)));
+            command = outer;
+        }
+        let process = Process::spawn(&mut command);
         let mut sidecar = Sidecar { written, process, bound: BTreeMap::new() };
         sidecar.await_listeners();
         sidecar

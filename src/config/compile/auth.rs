@@ -38,8 +38,9 @@ pub(super) fn auth(
     }
     if let Some(basic) = table.table(report, "basic") {
         basic.refuse_unknown(report, WEBHOOK, "auth.basic");
-        let (user_text, user) = required(report, &basic, "username", resolver)?;
-        let (_, password) = required(report, &basic, "password", resolver)?;
+        let user = required(report, &basic, "username", resolver);
+        let password = required(report, &basic, "password", resolver);
+        let ((user_text, user), (_, password)) = (user?, password?);
         if user.expose().contains(':') {
             report.error(user_text.at, "the user name holds a colon, which ends it", "choose another user name");
             return None;

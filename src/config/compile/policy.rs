@@ -9,7 +9,7 @@ use toml::de::DeValue;
 use super::Limits;
 use crate::config::document::Report;
 use crate::config::quantity;
-use crate::config::reference::{Key, SIDECAR, WEBHOOK};
+use crate::config::reference::{BURST, CONCURRENCY, FAILURES, Key, MAX_ATTEMPTS, SIDECAR, STATUSES, WEBHOOK};
 use crate::config::table::{Table, excerpt, shape};
 use crate::webhook::gate::{Breaker, Rate};
 use crate::webhook::retry::{Policy, StatusRule};
@@ -19,16 +19,10 @@ pub(super) const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=
 const MAX_AGE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(30 * 24);
 const INITIAL: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(1);
 const MAX_INTERVAL: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(24);
-const MAX_ATTEMPTS: RangeInclusive<u64> = 1..=10_000;
-const CONCURRENCY: RangeInclusive<u64> = 1..=1_000;
 const RESPONSE_BYTES: RangeInclusive<u64> = 1..=16 * 1024 * 1024;
 /// Between two attempts: 10,000 a second to one an hour.
 const INTERVAL: RangeInclusive<Duration> = Duration::from_micros(100)..=Duration::from_hours(1);
-const BURST: RangeInclusive<u64> = 1..=10_000;
-const FAILURES: RangeInclusive<u64> = 1..=10_000;
 const PROBE: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_hours(24);
-/// A 2xx is success and is left to validators.
-const STATUSES: RangeInclusive<u16> = 300..=599;
 
 /// The policy of a file that says nothing.
 pub(super) fn default_policy() -> Policy {
@@ -83,7 +77,7 @@ fn status_rules(report: &mut Report, table: &Table<'_>) -> BTreeMap<u16, StatusR
     for (key, rule) in [("retry", StatusRule::Retry), ("dead_letter", StatusRule::DeadLetter)] {
         for item in table.list(report, key).unwrap_or_default() {
             let status = item.value.as_integer().and_then(|integer| integer.as_str().parse().ok());
-            let Some(status) = status.filter(|status| STATUSES.contains(status)) else {
+            let Some(status) = status.filter(|status: &u16| STATUSES.contains(&u64::from(*status))) else {
                 let problem = format!("`{}` is a list of HTTP statuses", table.name(key));
                 let (low, high) = (STATUSES.start(), STATUSES.end());
                 report.error(item.at, problem, format!("write a number from {low} to {high}"));

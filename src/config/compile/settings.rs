@@ -11,7 +11,7 @@ use super::{Compiled, Defaults, Shared, SidecarFile, kinds, parse};
 use crate::config::document::{At, Report, Text};
 use crate::config::inputs::Inputs;
 use crate::config::overrides;
-use crate::config::reference::SIDECAR;
+use crate::config::reference::{HISTORY, PORTS, SIDECAR};
 use crate::config::references::Resolver;
 use crate::config::snapshot::{Admin, Egress, Ingest, Listen, Log, OnInvalidWebhook, Settings, Shutdown, Spool};
 use crate::config::table::Table;
@@ -23,9 +23,10 @@ const SPOOL_BYTES: RangeInclusive<u64> = 1024 * 1024..=16 * 1024 * 1024 * 1024 *
 const RETENTION: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(366 * 24);
 const IDEMPOTENCY_WINDOW: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(7 * 24);
 const IDEMPOTENCY_WINDOW_DEFAULT: Duration = Duration::from_hours(24);
+const POLL: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(1);
+const POLL_DEFAULT: Duration = Duration::from_secs(10);
 const REMOVAL_GRACE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(7 * 24);
 const SHUTDOWN: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_mins(10);
-const HISTORY: RangeInclusive<u64> = 0..=100_000;
 const HISTORY_DEFAULT: usize = 100;
 /// What the system allows for a socket's path, in bytes.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
@@ -81,6 +82,7 @@ impl<'f, 't: 'f> Sections<'f, 't, '_, '_> {
         let words = [("refuse", OnInvalidWebhook::Refuse), ("quarantine", OnInvalidWebhook::Quarantine)];
         let on_invalid_webhook =
             config.choice(report, "on_invalid_webhook", &words).unwrap_or(OnInvalidWebhook::Refuse);
+        let poll = config.duration(report, "poll", POLL).unwrap_or(POLL_DEFAULT);
         let removal_grace = config.duration(report, "removal_grace", REMOVAL_GRACE).unwrap_or(Duration::from_mins(10));
         let history = self.section(report, "history");
         let history_per_webhook = history
@@ -101,6 +103,7 @@ impl<'f, 't: 'f> Sections<'f, 't, '_, '_> {
             spool,
             egress,
             on_invalid_webhook,
+            poll,
             removal_grace,
             history_per_webhook,
             shutdown,
@@ -181,7 +184,7 @@ impl<'f, 't: 'f> Sections<'f, 't, '_, '_> {
         let mut egress = Egress { allow_ports: vec![443], ..Egress::default() };
         for item in table.list(report, "allow_ports").unwrap_or_default() {
             let port = item.value.as_integer().and_then(|port| port.as_str().parse::<u16>().ok());
-            match port.filter(|port| *port != 0) {
+            match port.filter(|port| PORTS.contains(&u64::from(*port))) {
                 Some(443) => {}
                 Some(port) => egress.allow_ports.push(port),
                 None => report.error(item.at, "this is no port", "write a number from 1 to 65535"),

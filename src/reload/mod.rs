@@ -1,0 +1,273 @@
+//! Reload: a hint that files changed → load all → publish one Snapshot, or keep the old one and say why.
+//!
+//! ```text
+//! file events, SIGHUP, POST /-/reload, the poll ──▶ hints ──▶ look (a thread of its own) ──▶ publish: one store
+//!                                                              watch → stamp → read → stamp
+//! ```
+//!
+//! Hints say "look again" and nothing else: the content decides. Events and the poll are taken for what the file system can prove
+//! without reading (a stamp); whoever asks gets the files read.
+
+mod hints;
+mod look;
+mod publish;
+mod restart;
+mod stamp;
+mod told;
+mod watch;
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch as tokio_watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::client::Routes;
+use crate::config::Loader;
+use crate::live::{Live, Reader};
+use crate::metrics::Metrics;
+
+pub use hints::{Hinted, Hints, Refusal, WAITING_MAX};
+pub use told::{Differences, Told};
+
+use look::{Looker, Looks, Order};
+use publish::Publisher;
+use watch::Watch;
+
+/// The poll comes no more often than this, however short `config.poll` is.
+const POLL_MIN: Duration = Duration::from_millis(100);
+/// A look that takes longer than this is told of: a file system hangs.
+const SLOW: Duration = Duration::from_secs(30);
+
+/// What a reload needs.
+pub struct Reload {
+    /// What loaded the configuration in force, and loads it again.
+    pub loader: Loader,
+    /// The one store.
+    pub publisher: tokio_watch::Sender<Arc<Live>>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Connections that are led elsewhere, for `demo`.
+    pub routes: Routes,
+    /// The files and folders whose changes count.
+    pub watched: BTreeSet<PathBuf>,
+    /// What asks for looks.
+    pub hints: (Hints, Hinted),
+}
+
+/// A reload whose thread runs.
+pub struct Reloading {
+    looks: Looks,
+    live: Reader,
+    hinted: Hinted,
+}
+
+impl Reload {
+    /// Starts the thread that looks. The error is the system's: it has no thread left.
+    pub fn start(self) -> io::Result<Reloading> {
+        let Self { mut loader, publisher, metrics, routes, watched, hints: (hints, hinted) } = self;
+        let load = move || {
+            // One that panics is not used again.
+            let anew = Loader::new(loader.source().clone());
+            let mut taken = std::mem::replace(&mut loader, anew);
+            let loaded = taken.load();
+            loader = taken;
+            loaded
+        };
+        let (publisher, watch) = (Publisher::new(publisher, metrics, routes), Watch::new(hints));
+        Reloading::start(Looker { load: Box::new(load), publisher, watch, watched, read: None }, hinted)
+    }
+}
+
+impl Reloading {
+    fn start(looker: Looker, hinted: Hinted) -> io::Result<Self> {
+        let live = looker.publisher.live();
+        Ok(Self { looks: Looks::start(looker)?, live, hinted })
+    }
+
+    /// Looks on every hint until `stop`.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut waiting = Vec::new();
+        // What changed between the first load and the first watch would be missed without a look.
+        let mut order = Order::Check;
+        loop {
+            if self.hinted.drain(&mut waiting) {
+                order = Order::Read;
+            }
+            let Some(told) = self.look(order, &stop).await else { return };
+            for one in waiting.drain(..) {
+                // Who asked may have gone.
+                let _ = told.as_ref().map(|told| one.send(Arc::clone(told)));
+            }
+            let poll = self.live.borrow().snapshot.settings.poll;
+            tokio::select! {
+                () = stop.cancelled() => return,
+                hint = self.hinted.next(&mut waiting) => match hint {
+                    None => return,
+                    Some(asked) => order = if asked { Order::Read } else { Order::Check },
+                },
+                () = tokio::time::sleep(poll.max(POLL_MIN)), if !poll.is_zero() => order = Order::Check,
+            }
+        }
+    }
+
+    /// One look, which a file system that hangs may never end. `None` when there is nothing to wait for any more.
+    async fn look(&self, order: Order, stop: &CancellationToken) -> Option<Option<Arc<Told>>> {
+        let mut looked = self.looks.order(order);
+        let slow = async {
+            tokio::time::sleep(SLOW).await;
+            tracing::warn!(
+                "a look at the configuration has not ended after {} s: a file system may hang; what is in force stays",
+                SLOW.as_secs()
+            );
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = stop.cancelled() => None,
+            looked = &mut looked => {
+                if looked.is_err() {
+                    tracing::error!("the thread that reloads has ended: edits take a restart");
+                }
+                looked.ok()
+            }
+            () = slow => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::client::Client;
+    use crate::config::Source;
+    use crate::metrics::Reloaded;
+
+    /// Far more than anything here takes.
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    /// Writes the one webhook's file anew, under the same name.
+    fn rewrite(folder: &Path) {
+        std::fs::create_dir_all(folder.join("webhooks")).unwrap();
+        let fresh = folder.join("fresh");
+        std::fs::write(&fresh, "url = \"https://hooks.example.com/in\"\n").unwrap();
+        std::fs::rename(fresh, folder.join("webhooks/a.toml")).unwrap();
+    }
+
+    /// What looks at a small folder, whose readings are counted and each begin with a call; and the hints of its own watcher.
+    fn looker(
+        folder: &Path,
+        mut reading: impl FnMut(usize) + Send + 'static,
+    ) -> (Looker, (Hints, Hinted), Arc<AtomicUsize>) {
+        rewrite(folder);
+        let source = Source { env: Arc::new(|_| None), ..Source::new(folder) };
+        let mut loader = Loader::new(source);
+        let first = loader.load();
+        let snapshot = first.snapshot.unwrap();
+        let metrics = Arc::new(Metrics::new(snapshot.kinds.keys().map(AsRef::as_ref)).unwrap());
+        let client = Arc::new(Client::new(&snapshot.settings.egress, Routes::default()).unwrap());
+        let (publisher, _) = tokio_watch::channel(Arc::new(Live::new(snapshot, 1, client, &metrics)));
+        let readings = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&readings);
+        let load = Box::new(move || {
+            reading(counted.fetch_add(1, Ordering::SeqCst) + 1);
+            loader.load()
+        });
+        let (hints, publisher) = (Hints::new(), Publisher::new(publisher, metrics, Routes::default()));
+        let watch = Watch::new(hints.0.clone());
+        (Looker { load, publisher, watch, watched: first.watched, read: None }, hints, readings)
+    }
+
+    /// A reload whose readings each wait for a permit.
+    fn held(folder: &Path) -> (Reloading, Hints, mpsc::Sender<()>, Arc<AtomicUsize>) {
+        let (permit, permits) = mpsc::channel();
+        let (looker, (hints, hinted), readings) = looker(folder, move |_| permits.recv().unwrap());
+        (Reloading::start(looker, hinted).unwrap(), hints, permit, readings)
+    }
+
+    #[test]
+    fn files_that_change_while_they_are_read_are_read_again_but_not_for_ever() {
+        for (changes, expected) in [(0, 1), (1, 2), (2, 3), (look::READINGS_MAX, look::READINGS_MAX)] {
+            let dir = tempfile::tempdir().unwrap();
+            let folder = dir.path().to_owned();
+            let (mut looker, _, readings) = looker(dir.path(), move |reading| {
+                if reading <= changes {
+                    rewrite(&folder);
+                }
+            });
+            let told = looker.obey(Order::Read).unwrap();
+            assert_eq!((told.result, readings.load(Ordering::SeqCst)), (Reloaded::Unchanged, expected), "{changes}");
+        }
+    }
+
+    async fn begun(readings: &AtomicUsize, count: usize) {
+        let waits = async {
+            while readings.load(Ordering::SeqCst) < count {
+                tokio::task::yield_now().await;
+            }
+        };
+        assert!(tokio::time::timeout(LIMIT, waits).await.is_ok(), "reading {count} has not begun");
+    }
+
+    #[tokio::test]
+    async fn who_asks_while_a_look_runs_shares_the_next_one_with_all_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let (reloading, hints, permit, readings) = held(dir.path());
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(reloading.run(stop.clone()));
+        begun(&readings, 1).await;
+        let asked: Vec<_> = (0..WAITING_MAX).map(|_| hints.request().unwrap()).collect();
+        assert_eq!(hints.request().err(), Some(Refusal::Crowded));
+        permit.send(()).unwrap();
+        begun(&readings, 2).await;
+        permit.send(()).unwrap();
+        for answer in asked {
+            let told = tokio::time::timeout(LIMIT, answer).await.unwrap().unwrap();
+            assert_eq!((told.result, told.generation), (Reloaded::Unchanged, 1));
+        }
+        assert_eq!(readings.load(Ordering::SeqCst), 2, "one for the start, and one for all of them");
+        stop.cancel();
+        running.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_look_that_never_ends_holds_up_neither_the_end_nor_who_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let (reloading, hints, permit, readings) = held(dir.path());
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(reloading.run(stop.clone()));
+        begun(&readings, 1).await;
+        let asked = hints.request().unwrap();
+        stop.cancel();
+        assert!(tokio::time::timeout(LIMIT, running).await.is_ok(), "it ends");
+        assert!(tokio::time::timeout(LIMIT, asked).await.unwrap().is_err(), "nobody will answer any more");
+        assert_eq!(hints.request().err(), Some(Refusal::Closing));
+        assert_eq!(readings.load(Ordering::SeqCst), 1, "it hangs until now");
+        drop(permit);
+    }
+
+    #[tokio::test]
+    async fn a_loader_that_panics_is_told_of_and_the_next_look_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let (reloading, hints, permit, readings) = held(dir.path());
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(reloading.run(stop.clone()));
+        permit.send(()).unwrap();
+        begun(&readings, 1).await;
+        let answer = hints.request().unwrap();
+        // Nothing will permit this reading, and the one that waits for it panics.
+        drop(permit);
+        let told = tokio::time::timeout(LIMIT, answer).await.unwrap().unwrap();
+        assert_eq!((told.result, told.diagnostics.len()), (Reloaded::Refused, 1));
+        let answer = hints.request().unwrap();
+        assert_eq!(tokio::time::timeout(LIMIT, answer).await.unwrap().unwrap().result, Reloaded::Refused);
+        stop.cancel();
+        running.await.unwrap();
+    }
+}

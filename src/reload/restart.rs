@@ -1,0 +1,133 @@
+//! The settings that take a restart: a running process obeys those that it started with, whatever the files say since.
+
+use crate::config::{Listen, Log, Settings, Spool};
+
+/// What cannot change while the process runs, as it started with it.
+pub(super) struct Started {
+    ingest: Listen,
+    admin: Listen,
+    metrics: Listen,
+    spool: Spool,
+    log: Log,
+}
+
+impl Started {
+    /// Remembers the settings of the first Snapshot.
+    pub(super) fn with(settings: &Settings) -> Self {
+        Self {
+            ingest: settings.ingest.listen.clone(),
+            admin: settings.admin.listen.clone(),
+            metrics: settings.metrics.clone(),
+            spool: settings.spool.clone(),
+            log: settings.log.clone(),
+        }
+    }
+
+    /// Puts back into fresh settings what takes a restart, and names what differed: those keys wait for one.
+    pub(super) fn keep(&self, in_force: &Settings, fresh: &mut Settings) -> Vec<&'static str> {
+        let mut waiting = Vec::new();
+        // A listener that stays reachable from elsewhere must not lose its token because the next one will need none. The admin
+        // listener refuses everybody then; events are worth more.
+        if fresh.ingest.token.is_none() && in_force.ingest.token.is_some() && is_beyond_loopback(&self.ingest) {
+            fresh.ingest.token.clone_from(&in_force.ingest.token);
+            waiting.push("ingest.token");
+        }
+        keep("ingest.listen", &self.ingest, &mut fresh.ingest.listen, &mut waiting);
+        keep("admin.listen", &self.admin, &mut fresh.admin.listen, &mut waiting);
+        keep("metrics.listen", &self.metrics, &mut fresh.metrics, &mut waiting);
+        keep("spool.path", &self.spool.path, &mut fresh.spool.path, &mut waiting);
+        keep("spool.max_bytes", &self.spool.bytes_max, &mut fresh.spool.bytes_max, &mut waiting);
+        let retention = (&self.spool.dead_letter_retention, &mut fresh.spool.dead_letter_retention);
+        keep("spool.dead_letter_retention", retention.0, retention.1, &mut waiting);
+        keep("log.format", &self.log.json, &mut fresh.log.json, &mut waiting);
+        keep("log.level", &self.log.level, &mut fresh.log.level, &mut waiting);
+        waiting
+    }
+}
+
+fn keep<T: PartialEq + Clone>(key: &'static str, started: &T, fresh: &mut T, waiting: &mut Vec<&'static str>) {
+    if started != fresh {
+        fresh.clone_from(started);
+        waiting.push(key);
+    }
+}
+
+fn is_beyond_loopback(listen: &Listen) -> bool {
+    matches!(listen, Listen::Tcp(address) if !address.ip().is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::{Source, load_settings};
+
+    fn settings(flags: &[(&str, &str)]) -> Settings {
+        let overrides = flags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let dir = tempfile::tempdir().unwrap();
+        load_settings(&Source { env: Arc::new(|_| None), overrides, ..Source::new(dir.path()) }).unwrap()
+    }
+
+    #[test]
+    fn what_takes_a_restart_is_named_and_put_back_until_it_is_as_at_the_start_again() {
+        let first = settings(&[]);
+        let started = Started::with(&first);
+        let changes = [
+            ("ingest.listen", "127.0.0.1:1"),
+            ("admin.listen", "unix:/tmp/a"),
+            ("metrics.listen", "127.0.0.1:2"),
+            ("spool.path", "/tmp/elsewhere"),
+            ("spool.max_bytes", "2GiB"),
+            ("spool.dead_letter_retention", "1d"),
+            ("log.format", "text"),
+            ("log.level", "debug"),
+        ];
+        for change in changes {
+            let mut fresh = settings(&[change]);
+            assert_ne!(fresh, first, "{change:?}");
+            assert_eq!(started.keep(&first, &mut fresh), [change.0]);
+            assert_eq!(fresh, first, "{change:?}");
+        }
+        let mut fresh = settings(&changes);
+        assert_eq!(started.keep(&first, &mut fresh), changes.map(|(key, _)| key));
+        assert_eq!(fresh, first);
+        assert!(started.keep(&first, &mut settings(&[])).is_empty());
+    }
+
+    #[test]
+    fn all_other_settings_are_live() {
+        let first = settings(&[]);
+        let started = Started::with(&first);
+        for change in [
+            ("ingest.token", "new"),
+            ("ingest.max_body", "2MiB"),
+            ("ingest.idempotency_window", "1h"),
+            ("admin.token", "new"),
+            ("egress.allow_ports", "[444]"),
+            ("egress.allow_networks", "[\"10.0.0.0/8\"]"),
+            ("config.removal_grace", "1s"),
+            ("config.poll", "1s"),
+            ("shutdown.grace", "1s"),
+            ("shutdown.delay", "1s"),
+        ] {
+            let mut fresh = settings(&[change]);
+            assert!(started.keep(&first, &mut fresh).is_empty(), "{change:?}");
+            assert_ne!(fresh, first, "{change:?}");
+        }
+    }
+
+    #[test]
+    fn a_listener_that_can_be_reached_from_elsewhere_keeps_its_token() {
+        let first = settings(&[("ingest.listen", "0.0.0.0:0"), ("ingest.token", "old")]);
+        let started = Started::with(&first);
+        let mut without = settings(&[("ingest.listen", "127.0.0.1:0")]);
+        assert_eq!(started.keep(&first, &mut without), ["ingest.token", "ingest.listen"]);
+        assert_eq!(without, first);
+        let mut other = settings(&[("ingest.listen", "0.0.0.0:0"), ("ingest.token", "new")]);
+        assert!(started.keep(&first, &mut other).is_empty());
+        assert_ne!(other.ingest.token, first.ingest.token);
+        let first = settings(&[("ingest.token", "old")]);
+        assert!(Started::with(&first).keep(&first, &mut settings(&[])).is_empty(), "on loopback nobody needs one");
+    }
+}
