@@ -4,7 +4,8 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::config::{Loaded, Source, load};
+use crate::config::{Loaded, Source, is_secret_header, lint, load, may_be_secret, sort};
+use crate::diagnostic::Diagnostic;
 use crate::event::{Event, EventId};
 use crate::kind::Kind;
 use crate::kind::decode::{DecodeError, decode};
@@ -17,7 +18,7 @@ use crate::webhook::request::{Request, WEBHOOK_ID};
 pub(super) struct Preview {
     /// The whole URL with masked references. What is literal in it may still be a secret.
     pub(super) url: String,
-    /// In the order in which they are set.
+    /// In the order in which they are set. What is typed in clear may still be a secret: see [`is_typed_secret`].
     pub(super) headers: Vec<(String, String)>,
     /// The body.
     pub(super) body: String,
@@ -28,6 +29,13 @@ pub(super) struct Preview {
 /// The same configuration with every reference masked.
 pub(super) fn masked(source: &Source) -> Loaded {
     load(&Source { masked: true, ..source.clone() })
+}
+
+/// Diagnostics as people may see them: secrets that are typed in a file are masked in its lines.
+pub(super) fn shown_diagnostics(source: &Source, mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    lint(source, None, &mut diagnostics);
+    sort(&mut diagnostics);
+    diagnostics
 }
 
 /// An event that is looked at and never posted.
@@ -51,8 +59,8 @@ pub(super) fn unmask(url: &str) -> String {
     url.replace("%2A%2A%2A", MASK)
 }
 
-/// A request's headers as people may see them.
-pub(super) fn headers(webhook: &Webhook, request: &Request) -> Vec<(String, String)> {
+/// A request's headers with what authenticates masked.
+fn headers(webhook: &Webhook, request: &Request) -> Vec<(String, String)> {
     let shown = request.headers.iter().filter(|(name, _)| *name != WEBHOOK_ID);
     shown
         .map(|(name, value)| {
@@ -61,6 +69,21 @@ pub(super) fn headers(webhook: &Webhook, request: &Request) -> Vec<(String, Stri
             (name.as_str().to_owned(), value.into_owned())
         })
         .collect()
+}
+
+/// A request's headers as people may see them.
+pub(super) fn shown_headers(webhook: &Webhook, request: &Request) -> Vec<(String, String)> {
+    let mut headers = headers(webhook, request);
+    for (_, value) in headers.iter_mut().filter(|(name, value)| is_typed_secret(webhook, name, value)) {
+        MASK.clone_into(value);
+    }
+    headers
+}
+
+/// Whether a header sounds like a secret, and all of it is typed in clear.
+pub(super) fn is_typed_secret(webhook: &Webhook, name: &str, value: &str) -> bool {
+    let typed = || webhook.headers.iter().any(|(header, template)| header == name && template.is_fixed());
+    is_secret_header(name) && may_be_secret(value) && !value.contains(MASK) && typed()
 }
 
 /// A body for people: JSON is indented, all else is as it is.

@@ -51,8 +51,9 @@ pub(super) struct Render {
 
 impl Render {
     pub(super) fn run(&self) -> Answer {
-        let loaded = preview::masked(&self.config.source());
-        let Some(snapshot) = loaded.snapshot else { return Answer::bad_config(&loaded.diagnostics) };
+        let source = self.config.source();
+        let loaded = preview::masked(&source);
+        let Some(snapshot) = loaded.snapshot else { return Answer::bad_config(&source, loaded.diagnostics) };
         self.answer(&snapshot).unwrap_or_else(|problem| Answer {
             err: format!("error: {problem}\n"),
             code: USAGE,
@@ -193,6 +194,7 @@ impl Question<'_> {
         let port = if webhook.url.port == 443 { String::new() } else { format!(":{}", webhook.url.port) };
         let _ = writeln!(out, "{} https://{}{port}/{MASK}", webhook.method, webhook.url.host);
         for (name, value) in &request.headers {
+            let value = if preview::is_typed_secret(webhook, name, value) { MASK } else { value };
             let _ = writeln!(out, "{name}: {value}");
         }
         if !request.body.is_empty() {

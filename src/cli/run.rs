@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::level_filters::LevelFilter;
 
 use crate::app::{Addresses, Running, Start, start};
-use crate::cli::{BAD_CONFIG, Folder, NO};
+use crate::cli::{BAD_CONFIG, Folder, NO, preview};
 use crate::client::Routes;
 use crate::config::{Loaded, Loader, Log, Source};
 use crate::reload::Hints;
@@ -58,9 +58,15 @@ fn run(source: Source, recover: bool) -> ExitCode {
     let mut loader = Loader::new(source);
     let loaded = loader.load();
     let seen = std::io::stderr().is_terminal();
-    for diagnostic in &loaded.diagnostics {
+    if seen {
+        for diagnostic in preview::shown_diagnostics(loader.source(), loaded.diagnostics.clone()) {
+            eprintln!("{diagnostic}");
+        }
+    } else {
         // What nobody sits before is kept in a log, where the lines of a file must not be.
-        if seen { eprintln!("{diagnostic}") } else { eprintln!("{}", diagnostic.for_log()) }
+        for diagnostic in &loaded.diagnostics {
+            eprintln!("{}", diagnostic.for_log());
+        }
     }
     let Some(snapshot) = &loaded.snapshot else {
         eprintln!("outrigger: the configuration in {} has faults; nothing was started", loader.source().dir.display());

@@ -79,7 +79,7 @@ enum Mock {
 /// Sends the mock event whatever the webhook's status, triggers and filters say, and needs no running sidecar.
 fn test(source: &Source, name: &str, mock: Mock) -> ExitCode {
     let loaded = load(source);
-    for diagnostic in &loaded.diagnostics {
+    for diagnostic in preview::shown_diagnostics(source, loaded.diagnostics) {
         eprintln!("{diagnostic}");
     }
     let Some(snapshot) = loaded.snapshot else { return ExitCode::from(BAD_CONFIG) };
@@ -162,7 +162,7 @@ async fn send(snapshot: &Snapshot, webhook: &Webhook, event: &Event) -> Result<(
 
 fn show_request(webhook: &Webhook, request: &Request) {
     println!("{} https://{}/***", request.method, webhook.url.host);
-    for (name, value) in preview::headers(webhook, request) {
+    for (name, value) in preview::shown_headers(webhook, request) {
         println!("{name}: {value}");
     }
     println!("{TEST_HEADER}: true");

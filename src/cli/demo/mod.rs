@@ -24,7 +24,7 @@ use uuid::Uuid;
 
 use crate::app::{Addresses, Start, start};
 use crate::cli::run::runtime;
-use crate::cli::{BAD_CONFIG, Folder, NO};
+use crate::cli::{BAD_CONFIG, Folder, NO, preview};
 use crate::client::Routes;
 use crate::config::{Loader, Snapshot, Source};
 use crate::reload::Hints;
@@ -77,7 +77,7 @@ async fn show(dir: &Path, work: &Path, keep: bool) -> anyhow::Result<ExitCode> {
     let mut loader = Loader::new(source(dir, work, &ca_file));
     let loaded = loader.load();
     let Some(snapshot) = &loaded.snapshot else {
-        for diagnostic in &loaded.diagnostics {
+        for diagnostic in preview::shown_diagnostics(loader.source(), loaded.diagnostics) {
             eprintln!("{diagnostic}");
         }
         eprintln!(

@@ -53,7 +53,7 @@ pub(super) struct Plan {
     #[arg(long, value_name = "[KIND=]FILE")]
     events: Vec<String>,
     /// The kind of events of files that name none
-    #[arg(long, default_value = "request")]
+    #[arg(long, default_value = "request", requires = "events")]
     kind: String,
     /// Show every effect in full, also those that look alike
     #[arg(long)]
@@ -159,9 +159,6 @@ fn refused(problem: &str) -> Answer {
 fn unusable(side: &str, written: &str, why: Unusable) -> Answer {
     match why {
         Unusable::Unread(problem) => refused(&format!("{side}, {written}: {problem}")),
-        Unusable::Faulty(diagnostics) => {
-            let answer = Answer::bad_config(&diagnostics);
-            Answer { err: format!("{side}, {written}, is faulty:\n{}", answer.err), ..answer }
-        }
+        Unusable::Faulty(answer) => Answer { err: format!("{side}, {written}, is faulty:\n{}", answer.err), ..answer },
     }
 }

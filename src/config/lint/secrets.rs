@@ -70,13 +70,26 @@ pub(super) fn of_webhook(report: &mut Report, root: &Table<'_>) -> Vec<Range<usi
     }
     if let Some(headers) = quiet(root, "headers") {
         for entry in &headers.entries {
-            let name = entry.name.to_lowercase();
-            if SECRET_HEADERS.iter().any(|part| name.contains(part)) {
+            if is_secret_header(entry.name) {
                 secrets.field(&headers, entry.name);
             }
         }
     }
     secrets.found
+}
+
+/// Whether a header's name says that its value is a secret.
+#[must_use]
+pub fn is_secret_header(name: &str) -> bool {
+    let name = name.to_lowercase();
+    SECRET_HEADERS.iter().any(|part| name.contains(part))
+}
+
+/// Whether a value of such a header may be one: some are known to be none.
+#[must_use]
+pub fn may_be_secret(value: &str) -> bool {
+    let word = value.trim();
+    !word.is_empty() && !NO_SECRETS.contains(&&*word.to_lowercase())
 }
 
 /// A table under a table. What has another shape is a fault, which has been reported.
@@ -112,8 +125,7 @@ impl Secrets<'_> {
             // A number without its quotes may be a credential all the same.
             return table.get(key).map(|entry| self.hide(entry.node.at)).unwrap_or_default();
         };
-        let word = value.value.trim();
-        if is_typed(word) && !NO_SECRETS.contains(&&*word.to_lowercase()) {
+        if is_typed(value.value) && may_be_secret(value.value) {
             self.found(value.at, &format!("the secret `{}`", table.name(key)));
         }
     }
