@@ -93,9 +93,8 @@ struct Answer {
 
 impl Answer {
     /// The configuration is faulty; its diagnostics are not what was asked for.
-    fn bad_config(source: &Source, diagnostics: Vec<Diagnostic>) -> Self {
-        let diagnostics = preview::shown_diagnostics(source, diagnostics);
-        Self { err: show(&diagnostics, std::io::stderr().is_terminal()), code: BAD_CONFIG, ..Self::default() }
+    fn bad_config(diagnostics: &[Diagnostic]) -> Self {
+        Self { err: show(diagnostics, std::io::stderr().is_terminal()), code: BAD_CONFIG, ..Self::default() }
     }
 }
 

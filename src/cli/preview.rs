@@ -4,8 +4,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::config::{Loaded, Source, is_secret_header, lint, load, may_be_secret, sort};
-use crate::diagnostic::Diagnostic;
+use crate::config::{Loaded, Source, is_secret_header, load, may_be_secret};
 use crate::event::{Event, EventId};
 use crate::kind::Kind;
 use crate::kind::decode::{DecodeError, decode};
@@ -29,13 +28,6 @@ pub(super) struct Preview {
 /// The same configuration with every reference masked.
 pub(super) fn masked(source: &Source) -> Loaded {
     load(&Source { masked: true, ..source.clone() })
-}
-
-/// Diagnostics as people may see them: secrets that are typed in a file are masked in its lines.
-pub(super) fn shown_diagnostics(source: &Source, mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
-    lint(source, None, &mut diagnostics);
-    sort(&mut diagnostics);
-    diagnostics
 }
 
 /// An event that is looked at and never posted.

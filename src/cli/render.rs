@@ -51,9 +51,8 @@ pub(super) struct Render {
 
 impl Render {
     pub(super) fn run(&self) -> Answer {
-        let source = self.config.source();
-        let loaded = preview::masked(&source);
-        let Some(snapshot) = loaded.snapshot else { return Answer::bad_config(&source, loaded.diagnostics) };
+        let loaded = preview::masked(&self.config.source());
+        let Some(snapshot) = loaded.snapshot else { return Answer::bad_config(&loaded.diagnostics) };
         self.answer(&snapshot).unwrap_or_else(|problem| Answer {
             err: format!("error: {problem}\n"),
             code: USAGE,

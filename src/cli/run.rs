@@ -10,9 +10,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::level_filters::LevelFilter;
 
 use crate::app::{Addresses, Running, Start, start};
-use crate::cli::{BAD_CONFIG, Folder, NO, preview};
+use crate::cli::{BAD_CONFIG, Folder, NO};
 use crate::client::Routes;
-use crate::config::{Loaded, Loader, Log, Source};
+use crate::config::{Loaded, Loader, Log, Source, hide_typed};
 use crate::reload::Hints;
 use crate::spool::{self, OpenError, Recovered};
 
@@ -56,17 +56,12 @@ impl Run {
 /// Runs until a signal ends it.
 fn run(source: Source, recover: bool) -> ExitCode {
     let mut loader = Loader::new(source);
-    let loaded = loader.load();
+    let mut loaded = loader.load();
     let seen = std::io::stderr().is_terminal();
-    if seen {
-        for diagnostic in preview::shown_diagnostics(loader.source(), loaded.diagnostics.clone()) {
-            eprintln!("{diagnostic}");
-        }
-    } else {
+    hide_typed(loader.source(), &mut loaded.diagnostics);
+    for diagnostic in &loaded.diagnostics {
         // What nobody sits before is kept in a log, where the lines of a file must not be.
-        for diagnostic in &loaded.diagnostics {
-            eprintln!("{}", diagnostic.for_log());
-        }
+        if seen { eprintln!("{diagnostic}") } else { eprintln!("{}", diagnostic.for_log()) }
     }
     let Some(snapshot) = &loaded.snapshot else {
         eprintln!("outrigger: the configuration in {} has faults; nothing was started", loader.source().dir.display());

@@ -79,7 +79,7 @@ enum Mock {
 /// Sends the mock event whatever the webhook's status, triggers and filters say, and needs no running sidecar.
 fn test(source: &Source, name: &str, mock: Mock) -> ExitCode {
     let loaded = load(source);
-    for diagnostic in preview::shown_diagnostics(source, loaded.diagnostics) {
+    for diagnostic in &loaded.diagnostics {
         eprintln!("{diagnostic}");
     }
     let Some(snapshot) = loaded.snapshot else { return ExitCode::from(BAD_CONFIG) };

@@ -159,6 +159,9 @@ fn refused(problem: &str) -> Answer {
 fn unusable(side: &str, written: &str, why: Unusable) -> Answer {
     match why {
         Unusable::Unread(problem) => refused(&format!("{side}, {written}: {problem}")),
-        Unusable::Faulty(answer) => Answer { err: format!("{side}, {written}, is faulty:\n{}", answer.err), ..answer },
+        Unusable::Faulty(diagnostics) => {
+            let answer = Answer::bad_config(&diagnostics);
+            Answer { err: format!("{side}, {written}, is faulty:\n{}", answer.err), ..answer }
+        }
     }
 }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::revision;
 use super::scratch::Scratch;
-use crate::cli::Answer;
 use crate::config::{FILE_BYTES_MAX, Snapshot, Source, load, read_text};
+use crate::diagnostic::Diagnostic;
 
 /// What a revision begins with.
 const REVISION: &str = "git:";
@@ -37,8 +37,8 @@ pub(super) struct Definition {
 pub(super) enum Unusable {
     /// It cannot be read; a sentence with cause and fix.
     Unread(String),
-    /// Its configuration is faulty; the answer shows its faults.
-    Faulty(Answer),
+    /// Its configuration is faulty.
+    Faulty(Vec<Diagnostic>),
 }
 
 /// Whether a side is a revision's.
@@ -55,11 +55,8 @@ pub(super) fn open(written: &str, config: &Path, scratch: Option<&Scratch>, belo
         }
         _ => (PathBuf::from(written), written.to_owned()),
     };
-    let source = Source::as_written(&folder);
-    let loaded = load(&source);
-    let Some(snapshot) = loaded.snapshot else {
-        return Err(Unusable::Faulty(Answer::bad_config(&source, loaded.diagnostics)));
-    };
+    let loaded = load(&Source::as_written(&folder));
+    let Some(snapshot) = loaded.snapshot else { return Err(Unusable::Faulty(loaded.diagnostics)) };
     // What load has just read is there; where it goes in between, it counts as empty.
     let read = |path: PathBuf| read_text(&path, FILE_BYTES_MAX).unwrap_or_default();
     let webhooks = folder.join("webhooks");
