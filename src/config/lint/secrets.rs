@@ -249,7 +249,7 @@ mod tests {
 
     #[test]
     fn what_is_typed_is_found_and_what_is_referred_to_is_not() {
-        let cases: [(&str, &[&str]); 26] = [
+        let cases: [(&str, &[&str]); 30] = [
             ("auth.bearer.token = 'abc'", &["'abc'"]),
             ("auth.bearer.token = '${env:T}'", &[]),
             ("auth.bearer.token = 'v1-${file:t}'", &[]),
