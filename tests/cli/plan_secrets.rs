@@ -61,7 +61,7 @@ fn no_reference_is_looked_up_so_that_a_host_is_masked_too() {
 }
 
 /// A webhook with secrets that are typed in clear; `#` is what tells two of them apart.
-const TYPED: &str = r##"
+const TYPED: &str = r#"
 url = "https://hooks.slack.com/services/TOPSECRET#"
 body = '{"a": 1}'
 [headers]
@@ -71,7 +71,7 @@ x-csrf-token = "no-check"
 x-request-token = "{{data.id}}"
 [auth]
 basic = { username = "ana", password = "TOPSECRET#" }
-"##;
+"#;
 
 #[test]
 fn headers_that_are_typed_secrets_are_masked_and_that_they_differ_is_told() {

@@ -142,7 +142,10 @@ impl Secrets<'_> {
 
     /// What is not shown, and is a fault already.
     fn hide(&mut self, at: At<'_>) {
-        self.found.push(at.start..at.end);
+        let range = at.start..at.end;
+        if !self.found.contains(&range) {
+            self.found.push(range);
+        }
     }
 
     /// What stands in `[auth]` in places of its own: a credential is one below a misspelt key, or above the right one, too.
