@@ -363,6 +363,22 @@ fn events_of_several_kinds_come_from_several_files() {
 }
 
 #[test]
+fn events_come_through_a_pipe_too() {
+    let side = hook(URL);
+    let pipe = side.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let (dir, pipe) = (side.path().to_str().unwrap(), pipe.to_str().unwrap());
+    let run = std::thread::scope(|scope| {
+        scope.spawn(|| std::fs::write(pipe, lines(&[granted("a"), granted("b")])).unwrap());
+        let run = outrigger(&["plan", dir, dir, "--events", pipe], &[], "");
+        // Where nobody has read, the writer would wait for ever.
+        drop(std::fs::File::options().read(true).write(true).open(pipe));
+        run
+    });
+    assert_eq!(run.expect_code(0).out, "2 events, 2 deliveries: no difference\n");
+}
+
+#[test]
 fn a_kind_that_is_defined_anew_is_asked_as_each_side_defines_it() {
     let of = |path: &str| {
         folder(&[
