@@ -443,6 +443,8 @@ mod tests {
         assert_eq!(values(Some(&list(0, 2)), None), "[\"name-000\", \"name-001\"] → unset");
         assert_eq!(values(Some(&list(0, 50)), Some(&list(1, 51))), "- \"name-000\", + \"name-050\"");
         assert!(values(Some(&list(0, 50)), Some(&list(50, 100))).chars().count() <= VALUE_CHARS_MAX + 1);
+        // Each held against each would take minutes.
+        assert!(values(Some(&list(0, 60_000)), Some(&list(30_000, 90_000))).starts_with("- \"name-000\", "));
     }
 
     #[test]
