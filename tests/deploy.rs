@@ -112,6 +112,37 @@ fn the_git_hook_refuses_a_faulty_commit_and_shows_what_a_good_one_changes() {
     assert!(other.status.success() && !said(&other).contains("tests passed"), "{}", said(&other));
 }
 
+#[test]
+fn the_git_hook_takes_the_first_commit_of_a_configuration_and_its_removal_in_a_folder_with_a_blank() {
+    for first in [false, true] {
+        let repository = Repository(tempfile::tempdir().unwrap());
+        repository.git(&["init", "--quiet", "--initial-branch=main"]);
+        if !first {
+            fs::write(repository.path("README"), "a project that gets webhooks").unwrap();
+            repository.commit("before");
+        }
+        let hook = repository.path(".git/hooks/pre-commit");
+        fs::create_dir_all(hook.parent().unwrap()).unwrap();
+        fs::copy(project().join("deploy/git/pre-commit"), &hook).unwrap();
+        copy(&project().join("config"), &repository.path("my webhooks"));
+        for change in ["added", "changed", "removed"] {
+            match change {
+                "changed" => repository.edit("my webhooks/webhooks/slack.toml", "burst = 5", "burst = 4"),
+                "removed" => fs::remove_dir_all(repository.path("my webhooks")).unwrap(),
+                _ => {}
+            }
+            repository.git(&["add", "--all"]);
+            let mut commit = repository.command("git");
+            commit.env("OUTRIGGER_CONFIG", "my webhooks").env("TMPDIR", repository.path(".git"));
+            let done = commit.args(["commit", "--message", change]).output().unwrap();
+            assert!(done.status.success(), "{change}, first: {first}: {}", said(&done));
+            assert_eq!(said(&done).contains("tests passed"), change != "removed", "{change}: {}", said(&done));
+            let left = fs::read_dir(repository.path(".git")).unwrap().map(|entry| entry.unwrap().file_name());
+            assert_eq!(left.filter(|name| name.to_string_lossy().starts_with("tmp.")).count(), 0, "{change}");
+        }
+    }
+}
+
 /// The shell text of a step of the workflow.
 fn step(name: &str) -> String {
     let text = fs::read_to_string(project().join("deploy/ci/github-actions.yml")).unwrap();
@@ -140,6 +171,14 @@ fn the_workflow_annotates_what_is_wrong_and_summarises_what_changes() {
     let text = fs::read_to_string(&summary).unwrap();
     assert!(text.starts_with("```diff\n") && text.contains("production"), "{text}");
 
+    repository.git(&["checkout", "--quiet", "--orphan", "empty"]);
+    repository.git(&["rm", "--quiet", "-r", "-f", "--cached", "."]);
+    repository.git(&["commit", "--quiet", "--allow-empty", "--message", "before there was a configuration"]);
+    repository.git(&["update-ref", "refs/remotes/origin/main", "HEAD"]);
+    let first = run("What changes");
+    assert!(first.status.success(), "{}", said(&first));
+    repository.git(&["update-ref", "refs/remotes/origin/main", "main"]);
+
     repository.edit("config/webhooks/slack.toml", "\ntriggers = [", "\ntrigers = [");
     let faulty = run("Faults, lints and tests");
     assert_eq!(faulty.status.code(), Some(78), "{}", said(&faulty));
@@ -153,6 +192,8 @@ fn the_workflow_annotates_what_is_wrong_and_summarises_what_changes() {
 fn systemd_takes_the_unit() {
     let folder = tempfile::tempdir().unwrap();
     let unit = fs::read_to_string(project().join("deploy/systemd/outrigger.service")).unwrap();
+    // A start with `config.on_invalid_webhook = "quarantine"` runs the others, and one with a failed test runs all.
+    assert!(!unit.contains("ExecStartPre"), "what a start refuses is for `run` to say");
     // The program is where the test has it.
     let unit = unit.replace("/usr/local/bin/outrigger", env!("CARGO_BIN_EXE_outrigger"));
     let path = folder.path().join("outrigger.service");

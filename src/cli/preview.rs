@@ -4,7 +4,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::config::{Loaded, Source, load};
+use crate::config::{Loaded, Source, is_secret_header, load, may_be_secret};
 use crate::event::{Event, EventId};
 use crate::kind::Kind;
 use crate::kind::decode::{DecodeError, decode};
@@ -17,7 +17,7 @@ use crate::webhook::request::{Request, WEBHOOK_ID};
 pub(super) struct Preview {
     /// The whole URL with masked references. What is literal in it may still be a secret.
     pub(super) url: String,
-    /// In the order in which they are set.
+    /// In the order in which they are set. What is typed in clear may still be a secret: see [`is_typed_secret`].
     pub(super) headers: Vec<(String, String)>,
     /// The body.
     pub(super) body: String,
@@ -51,8 +51,8 @@ pub(super) fn unmask(url: &str) -> String {
     url.replace("%2A%2A%2A", MASK)
 }
 
-/// A request's headers as people may see them.
-pub(super) fn headers(webhook: &Webhook, request: &Request) -> Vec<(String, String)> {
+/// A request's headers with what authenticates masked.
+fn headers(webhook: &Webhook, request: &Request) -> Vec<(String, String)> {
     let shown = request.headers.iter().filter(|(name, _)| *name != WEBHOOK_ID);
     shown
         .map(|(name, value)| {
@@ -61,6 +61,21 @@ pub(super) fn headers(webhook: &Webhook, request: &Request) -> Vec<(String, Stri
             (name.as_str().to_owned(), value.into_owned())
         })
         .collect()
+}
+
+/// A request's headers as people may see them.
+pub(super) fn shown_headers(webhook: &Webhook, request: &Request) -> Vec<(String, String)> {
+    let mut headers = headers(webhook, request);
+    for (_, value) in headers.iter_mut().filter(|(name, value)| is_typed_secret(webhook, name, value)) {
+        MASK.clone_into(value);
+    }
+    headers
+}
+
+/// Whether a header sounds like a secret, and all of it is typed in clear.
+pub(super) fn is_typed_secret(webhook: &Webhook, name: &str, value: &str) -> bool {
+    let typed = || webhook.headers.iter().any(|(header, template)| header == name && template.is_fixed());
+    is_secret_header(name) && may_be_secret(value) && !value.contains(MASK) && typed()
 }
 
 /// A body for people: JSON is indented, all else is as it is.

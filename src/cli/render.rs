@@ -193,6 +193,7 @@ impl Question<'_> {
         let port = if webhook.url.port == 443 { String::new() } else { format!(":{}", webhook.url.port) };
         let _ = writeln!(out, "{} https://{}{port}/{MASK}", webhook.method, webhook.url.host);
         for (name, value) in &request.headers {
+            let value = if preview::is_typed_secret(webhook, name, value) { MASK } else { value };
             let _ = writeln!(out, "{name}: {value}");
         }
         if !request.body.is_empty() {

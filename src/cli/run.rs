@@ -12,7 +12,7 @@ use tracing::level_filters::LevelFilter;
 use crate::app::{Addresses, Running, Start, start};
 use crate::cli::{BAD_CONFIG, Folder, NO};
 use crate::client::Routes;
-use crate::config::{Loaded, Loader, Log, Source};
+use crate::config::{Loaded, Loader, Log, Source, hide_typed};
 use crate::reload::Hints;
 use crate::spool::{self, OpenError, Recovered};
 
@@ -56,8 +56,9 @@ impl Run {
 /// Runs until a signal ends it.
 fn run(source: Source, recover: bool) -> ExitCode {
     let mut loader = Loader::new(source);
-    let loaded = loader.load();
+    let mut loaded = loader.load();
     let seen = std::io::stderr().is_terminal();
+    hide_typed(loader.source(), &mut loaded.diagnostics);
     for diagnostic in &loaded.diagnostics {
         // What nobody sits before is kept in a log, where the lines of a file must not be.
         if seen { eprintln!("{diagnostic}") } else { eprintln!("{}", diagnostic.for_log()) }

@@ -162,7 +162,7 @@ async fn send(snapshot: &Snapshot, webhook: &Webhook, event: &Event) -> Result<(
 
 fn show_request(webhook: &Webhook, request: &Request) {
     println!("{} https://{}/***", request.method, webhook.url.host);
-    for (name, value) in preview::headers(webhook, request) {
+    for (name, value) in preview::shown_headers(webhook, request) {
         println!("{name}: {value}");
     }
     println!("{TEST_HEADER}: true");

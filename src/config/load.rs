@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::compile;
 use super::document::{Document, Report};
 use super::inputs::Inputs;
+use super::lint;
 use super::loader::Loader;
 use super::overrides;
 use super::snapshot::{Settings, Snapshot};
@@ -93,10 +94,14 @@ pub struct Loaded {
     pub quarantined: Vec<Arc<str>>,
 }
 
-/// Reads, checks and compiles a configuration folder, once. [`Loader`] does it again and again.
+/// Reads, checks and compiles a configuration folder, once, for people: secrets that are typed in a file are masked in the lines
+/// of diagnostics. [`Loader`] does it again and again.
 #[must_use]
 pub fn load(source: &Source) -> Loaded {
-    Loader::new(source.clone()).load()
+    let mut loaded = Loader::new(source.clone()).load();
+    lint::hide_typed(source, &mut loaded.diagnostics);
+    lint::hide_typed(source, &mut loaded.test_diagnostics);
+    loaded
 }
 
 /// What `outrigger.toml` and what stands above it say, whatever the webhooks' files say. `None` when it is faulty.

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use http::{HeaderName, Method};
 
-use crate::kind::Kind;
+use crate::kind::{Kind, MANUAL};
 use crate::secret::Secret;
 use crate::template::Template;
 
@@ -112,6 +112,12 @@ impl Triggers {
             Self::All => true,
             Self::Only(types) => types.contains(event_type),
         }
+    }
+
+    /// Whether no event but an invocation by name starts the webhook.
+    #[must_use]
+    pub fn are_manual(&self) -> bool {
+        matches!(self, Self::Only(types) if types.iter().all(|name| **name == *MANUAL))
     }
 }
 

@@ -39,6 +39,26 @@ fn an_answer_comes_to_what_a_delivery_would_come_to() {
 }
 
 #[test]
+fn what_json_has_not_is_refused_where_it_would_be_compared_with_nothing() {
+    let tests = [
+        "expect = { body = inf }",
+        "expect = { body = { id = [nan] } }",
+        "response = { body = { ok = 99999999999999999999 } }\nexpect = { outcome = \"accepted\" }",
+        "response = { status = 204, body = { ok = true } }\nexpect = { outcome = \"accepted\" }",
+    ];
+    let run = check("", &tests).expect_code(78);
+    for problem in [
+        "error: `tests.expect.body` has a number that JSON cannot write\n  --> webhooks/hook.toml:15:19\n",
+        "error: `tests.expect.body` has a number that JSON cannot write\n  --> webhooks/hook.toml:19:19\n",
+        "error: `tests.response.body` has a number that JSON cannot write\n  --> webhooks/hook.toml:23:21\n",
+        "error: an answer of 204 has no body\n  --> webhooks/hook.toml:28:28\n",
+        "\n4 errors, 0 warnings\n",
+    ] {
+        assert!(run.out.contains(problem), "{problem}\n{}", run.out);
+    }
+}
+
+#[test]
 fn an_event_in_the_url_is_to_blame_for_a_404() {
     let hook = "url = \"https://hooks.example.com/{{data.id}}\"\n[[tests]]\nname = \"gone\"\nevent = { sample = \"Granted\" }\n\
                 response = { status = 404 }\nexpect = { reason = \"client_error\" }\n";

@@ -54,6 +54,35 @@ fn every_lint_is_shown_with_its_place_and_its_fix_and_refused_by_strict() {
 }
 
 #[test]
+fn no_command_shows_a_secret_that_is_typed_beside_a_fault() {
+    let folder = folder(&[
+        ("outrigger.toml", "[admin]\ntoken = \"TOPSECRET\" x\n"),
+        ("webhooks/auth.toml", "auth = { bearer = { token = \"TOPSECRET\", tokn = 1 } }\n"),
+        (
+            "webhooks/header.toml",
+            "url = \"https://a.example\"\n[headers]\nauthorization = \"Bearer TOPSECRET {{bad\"\n",
+        ),
+        ("webhooks/template.toml", "url = \"https://hooks.slack.com/services/T0/TOPSECRET{{bad\"\n"),
+        ("webhooks/url.toml", "url = \"http://hooks.slack.com/services/T0/B0/TOPSECRET\"\n"),
+    ]);
+    let dir = folder.path().to_str().unwrap();
+    for arguments in [
+        vec!["check", dir],
+        vec!["plan", dir, dir],
+        vec!["render", "--config", dir, "--event", "config/events/request-granted.json"],
+        vec!["test", "url", "--config", dir],
+    ] {
+        let run = outrigger(&arguments, &[], "");
+        assert_eq!(run.code, Some(78), "{arguments:?}: {}", run.err);
+        let said = run.out + &run.err;
+        assert!(!said.contains(SECRET), "{arguments:?}: {said}");
+        for expected in [" | token = ***", "/services/***", " | authorization = ***"] {
+            assert!(said.contains(expected), "{arguments:?} has no {expected}: {said}");
+        }
+    }
+}
+
+#[test]
 fn a_reload_looks_for_no_lint() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lints/01-unknown-path");
     assert!(check(&folder, &[]).out.contains("9 warnings"));

@@ -8,6 +8,7 @@ mod lints;
 mod load;
 mod plan;
 mod plan_git;
+mod plan_secrets;
 mod render;
 mod schema;
 

@@ -195,6 +195,45 @@ fn the_root_of_a_repository_is_a_configuration_folder_too() {
 }
 
 #[test]
+fn a_link_that_leads_out_of_a_revision_leads_nowhere() {
+    let repository = Repository::new();
+    let outside = tempfile::tempdir().unwrap();
+    let secret = outside.path().join("secret");
+    fs::write(&secret, "TOPSECRET = {{").unwrap();
+    let hook = repository.path("config/webhooks/hook.toml");
+    fs::write(&hook, "url = \"https://hooks.example.com/in\"\ncontent_type = \"text/plain\"\nbody_file = \"body\"\n")
+        .unwrap();
+    let body = repository.path("config/webhooks/body");
+    symlink(&secret, &body).unwrap();
+    repository.commit();
+    let run = repository.plan(&["git:main", "git:main"], &[]).expect_code(78);
+    assert!(run.err.contains("the file does not exist") && !run.err.contains("TOPSECRET"), "{}", run.err);
+    fs::remove_file(&body).unwrap();
+    fs::remove_file(&hook).unwrap();
+    symlink(&secret, &hook).unwrap();
+    repository.commit();
+    let run = repository.plan(&["git:main", "git:main"], &[]).expect_code(78);
+    assert!(run.err.contains("webhooks/hook.toml") && !run.err.contains("TOPSECRET"), "{}", run.err);
+    assert_eq!(fs::read(&secret).unwrap(), b"TOPSECRET = {{");
+}
+
+#[test]
+fn of_a_partial_clone_nothing_is_fetched() {
+    let repository = Repository::new();
+    repository.edit("slack", "burst = 5", "burst = 4");
+    repository.commit();
+    repository.git(&["config", "uploadpack.allowFilter", "true"]);
+    let clone = Repository { folder: tempfile::tempdir().unwrap(), temporary: tempfile::tempdir().unwrap() };
+    let from = format!("file://{}", repository.folder.path().display());
+    clone.git(&["clone", "--quiet", "--filter=blob:none", &from, "."]);
+    let run = clone.plan(&["git:HEAD~1"], &[]).expect_code(2);
+    assert!(run.err.contains("fetch them with `git fetch --refetch --no-filter`"), "{}", run.err);
+    clone.git(&["fetch", "--quiet", "--refetch", "--no-filter", "origin"]);
+    let run = clone.plan(&["git:HEAD~1"], &[]).expect_code(1);
+    assert!(run.out.contains("also changed: limits.burst 5 → 4"), "{}", run.out);
+}
+
+#[test]
 fn a_forged_revision_writes_nothing_outside_of_its_folder() {
     let repository = Repository::new();
     let outside = tempfile::tempdir().unwrap();

@@ -80,6 +80,7 @@ url = "https://hooks.example.com/${env:S1}/{{data.id}}?k=TOPSECRET"
 body = '{"a": "${env:S1}", "id": "{{data.id}}"}'
 [headers]
 x-a = "key ${env:S1}"
+x-api-key = "TOPSECRET"
 [auth]
 bearer = { token = "TOPSECRET" }
 "#;
@@ -92,7 +93,7 @@ bearer = { token = "TOPSECRET" }
         run.out,
         format!(
             "hook: wanted (RequestGranted)\nPOST https://hooks.example.com/***\nuser-agent: outrigger/{}\n\
-             content-type: application/json\nx-a: key ***\nauthorization: ***\n\n{{\n  \"a\": \"***\",\n  \"id\": \"7\"\n}}\n\n\
+             content-type: application/json\nx-a: key ***\nx-api-key: ***\nauthorization: ***\n\n{{\n  \"a\": \"***\",\n  \"id\": \"7\"\n}}\n\n\
              1 of 1 webhook wants the event (RequestGranted)\n",
             env!("CARGO_PKG_VERSION")
         )

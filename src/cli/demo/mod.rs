@@ -26,7 +26,7 @@ use crate::app::{Addresses, Start, start};
 use crate::cli::run::runtime;
 use crate::cli::{BAD_CONFIG, Folder, NO};
 use crate::client::Routes;
-use crate::config::{Loader, Snapshot, Source};
+use crate::config::{Loader, Snapshot, Source, hide_typed};
 use crate::reload::Hints;
 
 use authority::Authority;
@@ -75,8 +75,9 @@ async fn show(dir: &Path, work: &Path, keep: bool) -> anyhow::Result<ExitCode> {
     let ca_file = work.join("ca.pem");
     std::fs::write(&ca_file, authority.ca_pem())?;
     let mut loader = Loader::new(source(dir, work, &ca_file));
-    let loaded = loader.load();
+    let mut loaded = loader.load();
     let Some(snapshot) = &loaded.snapshot else {
+        hide_typed(loader.source(), &mut loaded.diagnostics);
         for diagnostic in &loaded.diagnostics {
             eprintln!("{diagnostic}");
         }

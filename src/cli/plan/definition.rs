@@ -6,6 +6,7 @@ use serde_json::Value as Json;
 use toml::{Table, Value};
 
 use super::side::Definition;
+use crate::config::is_secret_header;
 use crate::secret::MASK;
 
 /// The tables and keys of a webhook whose values are shown. All others may hold a secret: a URL, a header, a credential, a body.
@@ -68,6 +69,8 @@ pub(super) fn webhook(old: &Definition, new: &Definition, seen: &BTreeSet<&str>)
             How::Masked
         } else if seen.contains(top) || seen.contains(&*key.to_lowercase()) {
             continue;
+        } else if top == "headers" && is_secret_header(key) {
+            How::Masked
         } else {
             How::Text
         };

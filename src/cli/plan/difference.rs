@@ -1,11 +1,14 @@
 //! In which parts two requests differ.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use http::HeaderName;
 use serde_json::{Map, Value};
 
+use crate::cli::preview;
 use crate::kind::value::{Decimal, equal};
+use crate::secret::MASK;
 use crate::webhook::request::{Request, WEBHOOK_ID};
 use crate::webhook::{Body, Webhook};
 
@@ -35,17 +38,22 @@ fn headers(old: Made<'_>, new: Made<'_>, parts: &mut Vec<String>) {
     names.sort_by_key(|name| name.as_str());
     names.dedup();
     for name in names {
-        // What authenticates is never looked at: the definition tells whether it is written differently.
-        let both_secret = is_auth(old.0, name) && is_auth(new.0, name);
-        if *name != WEBHOOK_ID && !both_secret && old.1.headers.get(name) != new.1.headers.get(name) {
+        let differs = old.1.headers.get(name) != new.1.headers.get(name);
+        // What is secret is never looked at: the definition tells whether it is written differently.
+        if *name != WEBHOOK_ID && differs && seen(old, name) != seen(new, name) {
             parts.push(format!("headers.{name}"));
         }
     }
 }
 
-/// Whether a header is the one that authenticates.
-fn is_auth(webhook: &Webhook, name: &HeaderName) -> bool {
-    webhook.auth.as_ref().is_some_and(|(auth, _)| auth == name)
+/// A header's value as people may see it.
+fn seen<'m>((webhook, request): Made<'m>, name: &HeaderName) -> Option<Cow<'m, str>> {
+    let value = request.headers.get(name)?;
+    if webhook.auth.as_ref().is_some_and(|(auth, _)| auth == name) {
+        return Some(MASK.into());
+    }
+    let value = String::from_utf8_lossy(value.as_bytes());
+    Some(if preview::is_typed_secret(webhook, name.as_str(), &value) { MASK.into() } else { value })
 }
 
 fn body(old: Made<'_>, new: Made<'_>, parts: &mut Vec<String>) {

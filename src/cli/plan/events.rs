@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
+use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::FileTypeExt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -222,26 +224,34 @@ fn bad_line(name: &str, line: usize, kind: &str, error: &DecodeError) -> String 
     }
 }
 
-/// A file's text, or that of standard input for `-`.
+/// A file's text, or that of standard input for `-`. A pipe is read as standard input is: a shell's `<(…)` gives one.
 fn text(file: &str, bytes_max: u64) -> Result<String, String> {
-    if file != "-" {
-        return read_text(file.as_ref(), bytes_max).map_err(|problem| {
-            format!(
-                "--events: the file {file} {problem}; give NDJSON, one event a line, of {} MiB in all at most",
-                mebibytes()
-            )
-        });
+    let is_pipe = || std::fs::metadata(file).is_ok_and(|about| about.file_type().is_fifo());
+    if file == "-" {
+        return piped(std::io::stdin(), "standard input", bytes_max);
     }
+    if is_pipe() {
+        let pipe = File::open(file).map_err(|error| format!("--events: the pipe {file} cannot be read: {error}"))?;
+        return piped(pipe, file, bytes_max);
+    }
+    read_text(file.as_ref(), bytes_max).map_err(|problem| {
+        format!(
+            "--events: the file {file} {problem}; give NDJSON, one event a line, of {} MiB in all at most",
+            mebibytes()
+        )
+    })
+}
+
+/// The text of what has no end that is known.
+fn piped(pipe: impl Read, name: &str, bytes_max: u64) -> Result<String, String> {
     let mut bytes = Vec::new();
-    std::io::stdin()
-        .take(bytes_max + 1)
+    pipe.take(bytes_max + 1)
         .read_to_end(&mut bytes)
-        .map_err(|error| format!("--events: standard input cannot be read: {error}"))?;
+        .map_err(|error| format!("--events: {name} cannot be read: {error}"))?;
     if bytes.len() as u64 > bytes_max {
         return Err(format!("--events: there are more than {} MiB of events; give fewer", mebibytes()));
     }
-    String::from_utf8(bytes)
-        .map_err(|_| "--events: standard input is not UTF-8; give NDJSON, one event a line".to_owned())
+    String::from_utf8(bytes).map_err(|_| format!("--events: {name} is not UTF-8; give NDJSON, one event a line"))
 }
 
 const fn mebibytes() -> u64 {

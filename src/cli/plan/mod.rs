@@ -53,7 +53,7 @@ pub(super) struct Plan {
     #[arg(long, value_name = "[KIND=]FILE")]
     events: Vec<String>,
     /// The kind of events of files that name none
-    #[arg(long, default_value = "request")]
+    #[arg(long, default_value = "request", requires = "events")]
     kind: String,
     /// Show every effect in full, also those that look alike
     #[arg(long)]

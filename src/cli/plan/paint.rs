@@ -71,16 +71,20 @@ impl Paint {
 
 /// A text with what a terminal would obey made visible. Events are written by others.
 pub(super) fn visible(text: &str) -> String {
-    if !text.contains(|character: char| character.is_control() && character != '\t') {
+    if !text.contains(is_obeyed) {
         return text.to_owned();
     }
-    text.chars()
-        .flat_map(|character| {
-            let obeyed = character.is_control() && character != '\t';
-            let shown = if obeyed { character.escape_unicode().to_string() } else { character.to_string() };
-            shown.chars().collect::<Vec<_>>()
-        })
-        .collect()
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if is_obeyed(character) { shown.extend(character.escape_unicode()) } else { shown.push(character) }
+    }
+    shown
+}
+
+/// Whether a terminal would do something else than show it. What turns the direction of writing makes a line read as another.
+fn is_obeyed(character: char) -> bool {
+    let turns = matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    turns || (character.is_control() && character != '\t')
 }
 
 #[cfg(test)]
@@ -90,6 +94,7 @@ mod tests {
     #[test]
     fn nothing_that_a_terminal_obeys_is_left_in_a_text() {
         assert_eq!(visible("a\tü\u{1b}[31m\u{9b}"), "a\tü\\u{1b}[31m\\u{9b}");
+        assert_eq!(visible("a\u{202e}b\u{2066}"), "a\\u{202e}b\\u{2066}");
         assert_eq!(Paint(true).text(Colour::Red, "a"), "\x1b[31ma\x1b[0m");
         assert_eq!(Paint(false).text(Colour::Red, "a"), "a");
     }

@@ -120,7 +120,9 @@ struct Git {
 impl Git {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("git");
-        command.arg("-C").arg(&self.place).args(arguments).stdin(Stdio::null()).env("GIT_TERMINAL_PROMPT", "0");
+        command.arg("-C").arg(&self.place).args(arguments).stdin(Stdio::null());
+        // A partial clone would fetch what it lacks, file by file: plan uses no network and changes no repository.
+        command.env("GIT_NO_LAZY_FETCH", "1").env("GIT_TERMINAL_PROMPT", "0");
         for variable in HOOK_VARIABLES {
             command.env_remove(variable);
         }
@@ -204,9 +206,13 @@ impl Git {
             written
         });
         let _ = child.wait();
-        for (entry, target) in done? {
-            let target = Path::new(OsStr::from_bytes(&target));
+        let links = done?;
+        for (entry, target) in &links {
+            let target = Path::new(OsStr::from_bytes(target));
             scratch.link(&root.join(&entry.path), target).map_err(|error| unwritten(&error))?;
+        }
+        for (entry, _) in &links {
+            scratch.keep_inside(root, &root.join(&entry.path)).map_err(|error| unwritten(&error))?;
         }
         Ok(())
     }
@@ -271,7 +277,7 @@ fn entries(listing: &[u8]) -> Result<Vec<Entry>, String> {
         if !path.components().all(|component| matches!(component, Component::Normal(_))) {
             return Err(format!("the revision holds the path `{}`, which leaves its folder", path.display()));
         }
-        bytes_all = bytes_all.saturating_add(bytes.parse().map_err(|_| incomplete())?);
+        bytes_all = bytes_all.saturating_add(bytes.parse().map_err(|_| absent())?);
         entries.push(Entry { object: object.to_owned(), path, link: mode == "120000" });
         if entries.len() > FILES_MAX || bytes_all > BYTES_MAX {
             return Err(too_many());
@@ -294,6 +300,13 @@ fn unwritten(error: &std::io::Error) -> String {
 
 fn incomplete() -> String {
     "git broke off while it gave the revision; try `git fsck`".to_owned()
+}
+
+/// Git knows of a file and does not have it.
+fn absent() -> String {
+    "the repository does not hold all files of the revision: it is a partial clone, and plan fetches nothing; fetch them with \
+     `git fetch --refetch --no-filter`, or try `git fsck`"
+        .to_owned()
 }
 
 fn too_many() -> String {
@@ -330,6 +343,12 @@ mod tests {
         assert!(entries(large.as_bytes()).is_err_and(|error| error.contains("256 MiB")));
         let many = "100644 blob aa 1\tx\0".repeat(FILES_MAX + 1);
         assert!(entries(many.as_bytes()).is_err_and(|error| error.contains("20000 files")));
+    }
+
+    #[test]
+    fn a_file_that_is_not_in_the_repository_is_told_with_what_fetches_it() {
+        let listing = b"100644 blob aa     BAD\twebhooks/a.toml\0";
+        assert!(entries(listing).is_err_and(|error| error.contains("git fetch --refetch --no-filter")));
     }
 
     #[test]

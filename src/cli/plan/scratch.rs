@@ -12,6 +12,8 @@ use uuid::Uuid;
 const FOLDER_MODE: u32 = 0o700;
 /// Only the owner may read the files.
 const FILE_MODE: u32 = 0o600;
+/// What a link leads to that would lead out: nothing of this name is there.
+const OUTSIDE: &str = "outside of the revision";
 
 /// A private temporary folder. It goes when it is dropped, or at [`Scratch::remove`] whoever is still writing.
 #[derive(Debug)]
@@ -51,6 +53,17 @@ impl Scratch {
     pub(super) fn link(&self, inner: &Path, target: &Path) -> io::Result<()> {
         let _there = self.there()?;
         symlink(target, self.path(inner))
+    }
+
+    /// Lets a link that leads out of a folder lead nowhere: what it names on this machine is no part of what was written.
+    pub(super) fn keep_inside(&self, folder: &Path, link: &Path) -> io::Result<()> {
+        let _there = self.there()?;
+        let (folder, link) = (self.path(folder).canonicalize()?, self.path(link));
+        if link.canonicalize().is_ok_and(|target| !target.starts_with(folder)) {
+            fs::remove_file(&link)?;
+            symlink(OUTSIDE, &link)?;
+        }
+        Ok(())
     }
 
     /// Removes all of it. Links are removed, not followed.
@@ -96,6 +109,36 @@ mod tests {
         assert!(!scratch.path(Path::new("")).exists());
         assert!(scratch.folder(Path::new("a/b")).is_err());
         assert!(!scratch.path(Path::new("")).exists());
+    }
+
+    #[test]
+    fn links_that_lead_out_lead_nowhere_and_the_others_stay() {
+        let outside = tempfile::tempdir().unwrap();
+        fs::write(outside.path().join("secret"), "x").unwrap();
+        let scratch = Scratch::create().unwrap();
+        scratch.folder(Path::new("in/deep")).unwrap();
+        scratch.file(Path::new("in/file"), b"y").unwrap();
+        scratch.file(Path::new("beside"), b"z").unwrap();
+        let secret = outside.path().join("secret");
+        let links = [
+            ("in/deep/kept", Path::new("../file"), true),
+            ("in/absolute", &secret, false),
+            ("in/chained", Path::new("absolute"), false),
+            ("in/folder", outside.path(), false),
+            ("in/through", Path::new("folder/secret"), false),
+            ("in/beside", Path::new("../beside"), false),
+            ("in/dangling", Path::new("nowhere"), false),
+        ];
+        for (link, target, _) in links {
+            scratch.link(Path::new(link), target).unwrap();
+        }
+        for (link, ..) in links {
+            scratch.keep_inside(Path::new("in"), Path::new(link)).unwrap();
+        }
+        for (link, _, leads) in links {
+            assert_eq!(scratch.path(Path::new(link)).exists(), leads, "{link}");
+        }
+        assert_eq!(fs::read(secret).unwrap(), b"x");
     }
 
     #[test]

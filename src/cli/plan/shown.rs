@@ -11,7 +11,7 @@ use crate::cli::preview;
 use crate::config::PLACEHOLDER;
 use crate::event::Event;
 use crate::secret::MASK;
-use crate::webhook::Webhook;
+use crate::webhook::{Status, Webhook};
 
 /// A request as people may see it.
 pub(super) struct Request {
@@ -65,6 +65,9 @@ pub(super) fn show(old: &Side, new: &Side, name: &str, occurrence: &Occurrence, 
     // Where both want the event and one of them is shadow, the effect says which of the requests is one.
     match effect {
         Effect::Appear => before = Does::Nothing(causes(old, name, occurrence.old.as_ref())),
+        Effect::Break if is_shadow(old, name) && !is_shadow(new, name) => {
+            before = Does::Nothing(causes(old, name, occurrence.old.as_ref()));
+        }
         Effect::Vanish => after = Does::Nothing(causes(new, name, occurrence.new.as_ref())),
         _ => {}
     }
@@ -86,12 +89,16 @@ pub(super) fn show(old: &Side, new: &Side, name: &str, occurrence: &Occurrence, 
     Shown { old: before, new: after, hidden_path_differs }
 }
 
+fn is_shadow(side: &Side, name: &str) -> bool {
+    side.snapshot.webhooks.get(name).is_some_and(|webhook| webhook.status == Status::Shadow)
+}
+
 fn does(side: &Side, name: &str, event: Option<&Event>, urls: bool) -> Does {
     let Some((webhook, event)) = side.snapshot.webhooks.get(name).zip(event) else {
         return Does::Nothing(causes(side, name, event));
     };
     let wanted = crate::plan::refused_by(webhook, event).is_empty();
-    if !wanted || webhook.status == crate::webhook::Status::Inactive {
+    if !wanted || webhook.status == Status::Inactive {
         return Does::Nothing(causes(side, name, Some(event)));
     }
     match request(webhook, event, urls) {
@@ -103,7 +110,7 @@ fn does(side: &Side, name: &str, event: Option<&Event>, urls: bool) -> Does {
 fn request(webhook: &Webhook, event: &Event, urls: bool) -> Result<Request, String> {
     let rendered = webhook.render(event).map_err(|failure| failure.detail)?;
     let own_agent = webhook.headers.iter().any(|(name, _)| name == USER_AGENT);
-    let headers = preview::headers(webhook, &rendered).into_iter();
+    let headers = preview::shown_headers(webhook, &rendered).into_iter();
     let body = match difference::json((webhook, &rendered)) {
         Some(value) => Body::Json(value),
         None => Body::Text(String::from_utf8_lossy(&rendered.body).into_owned()),

@@ -116,10 +116,7 @@ fn template(
 
 /// Renders every sample that the triggers want; the first that comes out as no JSON is reported.
 fn judge(report: &mut Report, text: &Text<'_>, template: &Template, judged: &Judged<'_>) {
-    let wanted = |event_type: &str| match judged.triggers {
-        Triggers::All => true,
-        Triggers::Only(types) => types.contains(event_type) || types.iter().all(|only| **only == *crate::kind::MANUAL),
-    };
+    let wanted = |event_type: &str| judged.triggers.include(event_type) || judged.triggers.are_manual();
     for sample in judged.kind.samples.iter().filter(|sample| wanted(&sample.event_type)) {
         let problem = match template.render(&sample.payload, false, judged.bytes_max) {
             Ok(rendered) if serde_json::from_str::<IgnoredAny>(&rendered.text).is_ok() => continue,

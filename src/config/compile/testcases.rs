@@ -100,7 +100,10 @@ fn response(report: &mut Report, table: &Table<'_>) -> TestResponse {
             }
         }
     }
-    let body = match table.get("body").and_then(|entry| as_json(entry.node.value)) {
+    if let Some(entry) = table.get("body").filter(|_| status == Some(204)) {
+        report.error(entry.key_at, "an answer of 204 has no body", "remove it, or write status = 200");
+    }
+    let body = match json(report, table, "body") {
         None => Bytes::new(),
         Some(Value::String(text)) => Bytes::from(text),
         Some(json) => Bytes::from(json.to_string()),
@@ -123,13 +126,24 @@ fn expect(report: &mut Report, table: &Table<'_>, validators: &[Validator]) -> E
     }
     Expect {
         delivered: table.boolean(report, "delivered"),
-        body: table.get("body").and_then(|entry| as_json(entry.node.value)),
+        body: json(report, table, "body"),
         url: table.text(report, "url").map(|text| text.value.to_owned()),
         headers,
         accepted: table.choice(report, "outcome", &[("accepted", true), ("failed", false)]),
         reason: reason(report, table),
         validators: failing(report, table, validators),
     }
+}
+
+/// Any value that JSON has too.
+fn json(report: &mut Report, table: &Table<'_>, key: &str) -> Option<Value> {
+    let entry = table.get(key)?;
+    let found = as_json(entry.node.value);
+    if found.is_none() {
+        let problem = format!("`{}` has a number that JSON cannot write", table.name(key));
+        report.error(entry.node.at, problem, "write a finite number, and one of more than 64 bits as a text");
+    }
+    found
 }
 
 fn reason(report: &mut Report, table: &Table<'_>) -> Option<Reason> {

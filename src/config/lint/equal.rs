@@ -9,8 +9,8 @@ use crate::config::table::as_json;
 use crate::diagnostic::Lint;
 use crate::webhook::Status;
 
-/// What decides which requests are sent for which events, beside kind and triggers.
-const KEYS: [&str; 9] = ["method", "url", "headers", "auth", "content_type", "strict", "body", "body_file", "filters"];
+/// What decides which requests are sent for which events, beside kind, triggers and method.
+const KEYS: [&str; 8] = ["url", "headers", "auth", "content_type", "strict", "body", "body_file", "filters"];
 
 /// The first webhook of each meaning. Looking one up costs the same however many there are.
 #[derive(Default)]
@@ -20,13 +20,15 @@ impl Copies {
     /// Reports a webhook that means the same as an earlier one.
     pub(super) fn lint(&mut self, report: &mut Report, subject: &Subject<'_>) {
         let (webhook, root) = (subject.webhook, subject.root);
-        if webhook.status != Status::Active {
+        // What is invoked by name is invoked once, however many are alike.
+        if webhook.status != Status::Active || webhook.triggers.are_manual() {
             return;
         }
-        let mut meaning = format!("{} {}", webhook.kind.name, webhook.triggers);
+        let mut meaning = format!("{} {} {}", webhook.kind.name, webhook.triggers, webhook.method);
         for key in KEYS {
             // The words as they are written: what two references come to is nobody's business here.
-            let value = root.get(key).and_then(|entry| as_json(entry.node.value)).unwrap_or_default();
+            let mut value = root.get(key).and_then(|entry| as_json(entry.node.value)).unwrap_or_default();
+            value.sort_all_objects();
             let _ = write!(meaning, "\n{key} {value}");
         }
         let Some(first) = self.0.get(&meaning) else {

@@ -39,7 +39,7 @@ pub(super) fn lint(report: &mut Report, subject: &Subject<'_>) {
     let all: Vec<Asked<'_>> =
         webhook.filters.iter().zip(&tables).map(|(filter, table)| Asked { filter, table }).collect();
     let Some(first) = all.first() else { return };
-    if matches!(&webhook.triggers, Triggers::Only(types) if types.iter().all(|name| **name == *MANUAL)) {
+    if webhook.triggers.are_manual() {
         let problem =
             "the filters are never asked: `Manual` is the only trigger, and whoever invokes a webhook means it";
         report.warning(Lint::NeverMatches, first.table.at, problem, "remove the filters, or add a trigger");

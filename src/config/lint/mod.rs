@@ -7,6 +7,8 @@ mod paths;
 mod receivers;
 mod secrets;
 
+pub use secrets::{is_secret_header, may_be_secret};
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -96,6 +98,22 @@ fn look_into(
     }
     mask(found, document, &secrets);
     allowed(&mut report, &root)
+}
+
+/// Masks the secrets that are typed in the files of diagnostics wherever a line is shown.
+pub fn hide_typed(source: &Source, diagnostics: &mut [Diagnostic]) {
+    for found in diagnostics.chunk_by_mut(|one, next| one.file == next.file) {
+        let Some(document) = found.first().and_then(|one| read_file(source, &one.file)) else { continue };
+        let (parsed, _) = DeTable::parse_recoverable(&document.text);
+        let root = Table::new(&document, String::new(), At::new(&document, 0..0), parsed.get_ref());
+        let mut report = Report::default();
+        let secrets = match &*document.name {
+            SIDECAR_FILE => secrets::of_sidecar(&mut report, &root),
+            file if file.ends_with(EXTENSION) => secrets::of_webhook(&mut report, &root),
+            _ => continue,
+        };
+        mask(found, &document, &secrets);
+    }
 }
 
 /// Whether a diagnostic stays: faults do, and lints that are not allowed.

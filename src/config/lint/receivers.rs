@@ -10,10 +10,14 @@ use crate::diagnostic::Lint;
 use crate::webhook::Webhook;
 use crate::webhook::validator::Validator;
 
-/// Receivers whose answers are no JSON documents: the host, what the path begins with, and what they answer.
-const PLAIN_TEXT: [(&str, &str, &str); 2] = [
-    ("hooks.slack.com", "/services/", "a Slack incoming webhook answers the text `ok`"),
-    ("discord.com", "/api/webhooks/", "a Discord webhook answers 204 without a body"),
+/// Receivers whose answers are no JSON documents: the hosts, what the path begins with, and what they answer.
+const PLAIN_TEXT: [(&[&str], &str, &str); 2] = [
+    (&["hooks.slack.com"], "/services/", "a Slack incoming webhook answers the text `ok`"),
+    (
+        &["discord.com", "discordapp.com", "canary.discord.com", "ptb.discord.com"],
+        "/api/webhooks/",
+        "a Discord webhook answers 204 without a body",
+    ),
 ];
 
 /// Where the API endpoints of Okta Workflows live.
@@ -61,7 +65,8 @@ fn status(report: &mut Report, table: &Table<'_>, validator: &Validator) {
 }
 
 fn plain_text(report: &mut Report, table: &Table<'_>, validator: &Validator, webhook: &Webhook, path: &str) {
-    let known = PLAIN_TEXT.iter().find(|(host, prefix, _)| webhook.url.host == *host && path.starts_with(prefix));
+    let host = &*webhook.url.host;
+    let known = PLAIN_TEXT.iter().find(|(hosts, prefix, _)| hosts.contains(&host) && path.starts_with(prefix));
     // With this parameter Discord answers the message.
     let Some((.., answers)) = known.filter(|_| !path.contains("wait=true")) else { return };
     if validator.path.root_member() == Some("data") && validator.path.only_member() != Some("data") {

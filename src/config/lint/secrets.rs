@@ -8,8 +8,27 @@ use crate::config::table::Table;
 use crate::diagnostic::Lint;
 
 /// What a header's name holds whose value is a secret.
-const SECRET_HEADERS: [&str; 8] =
-    ["authorization", "token", "secret", "password", "api-key", "apikey", "api_key", "access-key"];
+const SECRET_HEADERS: [&str; 12] = [
+    "authorization",
+    "token",
+    "secret",
+    "password",
+    "api-key",
+    "apikey",
+    "api_key",
+    "access-key",
+    "auth-key",
+    "functions-key",
+    "subscription-key",
+    "cookie",
+];
+
+/// What such a header's name ends in where its value says something about a secret and is none.
+const ABOUT_SECRETS: [&str; 9] =
+    ["-type", "-kind", "-policy", "-version", "-format", "-name", "-id", "-ttl", "-expiry"];
+
+/// The words before a credential that are none.
+const SCHEMES: [&str; 5] = ["bearer", "basic", "splunk", "token", "geniekey"];
 
 /// Values of such headers that are no secrets, though they are typed.
 const NO_SECRETS: [&str; 8] = ["no-check", "nocheck", "fetch", "required", "true", "false", "none", "1"];
@@ -32,9 +51,11 @@ const SECRET_PARAMETERS: [&str; 13] = [
 ];
 
 /// URLs that are secrets as a whole: what stands behind this part of them is not for everybody.
-const SECRET_URLS: [&str; 5] = [
+const SECRET_URLS: [&str; 7] = [
     "hooks.slack.com/services/",
     "hooks.slack.com/triggers/",
+    "hooks.slack.com/workflows/",
+    "hooks.zapier.com/hooks/catch/",
     ".webhook.office.com/webhookb2/",
     "discord.com/api/webhooks/",
     "discordapp.com/api/webhooks/",
@@ -43,6 +64,9 @@ const SECRET_URLS: [&str; 5] = [
 /// Where `[auth]` holds secrets.
 const SECRET_FIELDS: [(&str, &str); 4] =
     [("bearer", "token"), ("basic", "password"), ("api_key", "value"), ("oauth2", "client_secret")];
+
+/// What `[auth]` holds that is none.
+const NO_SECRET_FIELDS: [&str; 4] = ["username", "header", "client_id", "token_url"];
 
 /// Reports what is typed in `outrigger.toml`, and gives back where.
 pub(super) fn of_sidecar(report: &mut Report, root: &Table<'_>) -> Vec<Range<usize>> {
@@ -61,6 +85,7 @@ pub(super) fn of_webhook(report: &mut Report, root: &Table<'_>) -> Vec<Range<usi
     if let Some(url) = text(root, "url") {
         secrets.url(&url);
     }
+    secrets.misplaced(root, "auth");
     if let Some(auth) = quiet(root, "auth") {
         for (way, key) in SECRET_FIELDS {
             if let Some(table) = quiet(&auth, way) {
@@ -70,13 +95,27 @@ pub(super) fn of_webhook(report: &mut Report, root: &Table<'_>) -> Vec<Range<usi
     }
     if let Some(headers) = quiet(root, "headers") {
         for entry in &headers.entries {
-            let name = entry.name.to_lowercase();
-            if SECRET_HEADERS.iter().any(|part| name.contains(part)) {
+            if is_secret_header(entry.name) {
                 secrets.field(&headers, entry.name);
             }
         }
     }
     secrets.found
+}
+
+/// Whether a header's name says that its value is a secret.
+#[must_use]
+pub fn is_secret_header(name: &str) -> bool {
+    let name = name.to_lowercase();
+    let about = ABOUT_SECRETS.iter().any(|end| name.ends_with(end));
+    !about && SECRET_HEADERS.iter().any(|part| name.contains(part))
+}
+
+/// Whether a value of such a header may be one: some are known to be none.
+#[must_use]
+pub fn may_be_secret(value: &str) -> bool {
+    let word = value.trim();
+    !word.is_empty() && !NO_SECRETS.contains(&&*word.to_lowercase())
 }
 
 /// A table under a table. What has another shape is a fault, which has been reported.
@@ -103,7 +142,24 @@ impl Secrets<'_> {
 
     /// What is not shown, and is a fault already.
     fn hide(&mut self, at: At<'_>) {
-        self.found.push(at.start..at.end);
+        let range = at.start..at.end;
+        if !self.found.contains(&range) {
+            self.found.push(range);
+        }
+    }
+
+    /// What stands in `[auth]` in places of its own: a credential is one below a misspelt key, or above the right one, too.
+    fn misplaced(&mut self, table: &Table<'_>, key: &str) {
+        if let Some(inner) = quiet(table, key) {
+            for entry in &inner.entries {
+                self.misplaced(&inner, entry.name);
+            }
+        } else if let Some(entry) = table.get(key)
+            && !NO_SECRET_FIELDS.contains(&key)
+            && text(table, key).is_none_or(|text| has_typed_part(text.value))
+        {
+            self.hide(entry.node.at);
+        }
     }
 
     /// A key whose value is a secret.
@@ -112,9 +168,10 @@ impl Secrets<'_> {
             // A number without its quotes may be a credential all the same.
             return table.get(key).map(|entry| self.hide(entry.node.at)).unwrap_or_default();
         };
-        let word = value.value.trim();
-        if is_typed(word) && !NO_SECRETS.contains(&&*word.to_lowercase()) {
+        if is_typed(value.value) && may_be_secret(value.value) {
             self.found(value.at, &format!("the secret `{}`", table.name(key)));
+        } else if !is_typed(value.value) && has_typed_part(value.value) {
+            self.hide(value.at);
         }
     }
 
@@ -126,10 +183,13 @@ impl Secrets<'_> {
             self.hide(url.within(start + 3..start + 3 + user.len()));
         }
         let ends = SECRET_URLS.iter().filter_map(|part| lower.find(part).map(|at| at + part.len()));
-        if let Some(start) = ends.min()
-            && url.value.get(start..).is_some_and(is_typed)
-        {
-            return self.found(url.within(start..url.value.len()), "the URL's path, which is a secret,");
+        if let Some(start) = ends.min() {
+            let (path, at) = (url.value.get(start..).unwrap_or_default(), url.within(start..url.value.len()));
+            match (is_typed(path), has_typed_part(path)) {
+                (true, _) => return self.found(at, "the URL's path, which is a secret,"),
+                (false, true) => self.hide(at),
+                (false, false) => {}
+            }
         }
         let Some(query) = lower.find('?') else { return };
         let mut start = query + 1;
@@ -137,9 +197,13 @@ impl Secrets<'_> {
             let end = start + pair.len();
             if let Some((name, value)) = pair.split_once('=')
                 && SECRET_PARAMETERS.contains(&&*name.to_ascii_lowercase())
-                && is_typed(value)
             {
-                self.found(url.within(end - value.len()..end), &format!("the secret `{name}` of the URL's query"));
+                let at = url.within(end - value.len()..end);
+                match (is_typed(value), has_typed_part(value)) {
+                    (true, _) => self.found(at, &format!("the secret `{name}` of the URL's query")),
+                    (false, true) => self.hide(at),
+                    (false, false) => {}
+                }
             }
             start = end + 1;
         }
@@ -150,6 +214,20 @@ impl Secrets<'_> {
 fn is_typed(text: &str) -> bool {
     let literal = |piece: Piece<'_>| matches!(piece, Piece::Literal(_) | Piece::Dollar(_));
     !text.is_empty() && !text.contains("{{") && pieces(text).into_iter().all(literal)
+}
+
+/// Whether a part of a text may be a secret that is typed, though not all of it is: without a reference there is more in it than
+/// expressions and the scheme of a credential. What opens and is never closed is no expression.
+fn has_typed_part(text: &str) -> bool {
+    if pieces(text).iter().any(|piece| matches!(piece, Piece::Reference(..))) {
+        return false;
+    }
+    let mut rest = text.to_owned();
+    while let Some((start, length)) = rest.find("{{").and_then(|start| Some((start, rest.get(start..)?.find("}}")?))) {
+        rest.replace_range(start..start + length + 2, "");
+    }
+    let mut words = rest.split(|character: char| !character.is_alphanumeric()).filter(|word| !word.is_empty());
+    words.any(|word| !SCHEMES.contains(&&*word.to_lowercase()))
 }
 
 #[cfg(test)]
@@ -174,7 +252,7 @@ mod tests {
 
     #[test]
     fn what_is_typed_is_found_and_what_is_referred_to_is_not() {
-        let cases: [(&str, &[&str]); 19] = [
+        let cases: [(&str, &[&str]); 30] = [
             ("auth.bearer.token = 'abc'", &["'abc'"]),
             ("auth.bearer.token = '${env:T}'", &[]),
             ("auth.bearer.token = 'v1-${file:t}'", &[]),
@@ -194,6 +272,20 @@ mod tests {
             ("url = 'https://ana:pass@a.example/x@y'", &["ana:pass"]),
             ("url = 'https//:hooks.slack.com/services/T0'", &["T0"]),
             ("headers.x-api-key = 4711", &["4711"]),
+            ("auth = 'a'", &["'a'"]),
+            ("auth.bearer = 'a'", &["'a'"]),
+            ("auth.token = 'Bearer a'\nauth.beaerr.token = ['b']", &["'Bearer a'", "['b']"]),
+            ("auth.api_key = { header = 'x-k', vale = 'v' }\nauth.bearer.tokn = '${env:T}'", &["'v'"]),
+            ("headers.x-token-type = 'Bearer'\nheaders.x-api-key-id = '7'\nheaders.x-password-policy = 'strict'", &[]),
+            ("headers.Cookie = 'session=abc'\nheaders.x-functions-key = 'k'", &["'session=abc'", "'k'"]),
+            ("url = 'https://hooks.zapier.com/hooks/catch/1/abc/'", &["1/abc/"]),
+            (
+                "headers.authorization = 'Bearer {{data.id}}'\nheaders.x-token = 'Bearer abc {{bad'",
+                &["'Bearer abc {{bad'"],
+            ),
+            ("url = 'https://hooks.slack.com/services/T0/B0/X0{{bad'", &["T0/B0/X0{{bad"]),
+            ("url = 'https://hooks.slack.com/services/{{data.id}}'", &[]),
+            ("url = 'https://a.example/?token=abc{{bad'", &["abc{{bad"]),
         ];
         for (text, expected) in cases {
             assert_eq!(found(text), expected, "{text}");
