@@ -192,7 +192,10 @@ impl<'t> Table<'t> {
     pub(super) fn table(&self, report: &mut Report, key: &str) -> Option<Table<'t>> {
         let entry = self.get(key)?;
         let DeValue::Table(table) = entry.node.value else {
-            return self.expect(report, entry, "a table: `[…]` with its keys below", None);
+            // What stands where credentials or headers belong may be one: it is not repeated.
+            let problem = format!("`{}` is {}", self.name(key), shape(entry.node.value));
+            report.error(entry.node.at, problem, "write a table: `[…]` with its keys below");
+            return None;
         };
         Some(Table::new(entry.node.at.document, self.name(key), entry.node.at, table))
     }
