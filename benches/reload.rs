@@ -125,13 +125,14 @@ impl Folder {
             "title = \"Tickets of team {number}\"\ntriggers = [\"{trigger}\"]\n\
              url = \"https://team-{number}.example.com/api/events/{{{{data.id}}}}\"\n"
         );
-        if number % 10 == 0 {
+        if number.is_multiple_of(10) {
             self.write(&format!("webhooks/team-{number}.json.hbs"), &body);
             let _ = writeln!(text, "body_file = \"team-{number}.json.hbs\"");
         } else {
             let _ = writeln!(text, "body = '''\n{body}'''");
         }
-        let reference = if number % 10 == 0 { "file:secret".to_owned() } else { format!("env:TOKEN_{number}") };
+        let reference =
+            if number.is_multiple_of(10) { "file:secret".to_owned() } else { format!("env:TOKEN_{number}") };
         let _ = writeln!(text, "\n[headers]\nx-api-client-token = \"${{{reference}}}\"");
         let _ = writeln!(text, "\n[[filters]]\nfield = \"integration\"\nany_of = [\"prod-{number}-*\", \"shared\"]");
         text.push_str("\n[[response_validators]]\nname = \"ok\"\npath = \"$.data.ok\"\nexpected = [\"true\"]\n");

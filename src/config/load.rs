@@ -1,6 +1,6 @@
 //! Loading: a configuration folder in, a Snapshot and every diagnostic out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -55,7 +55,11 @@ impl Source {
     /// A folder with the process's environment, for a reload.
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        let env = Arc::new(|name: &str| std::env::var(name).ok());
+        // Looked up in a map: the process's own list is gone through from its beginning for each name.
+        let variables: HashMap<String, String> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        let env = Arc::new(move |name: &str| variables.get(name).cloned());
         let (placeholders, masked, files_unread, cold_start) = (false, false, false, false);
         Self { dir: dir.into(), env, overrides: Vec::new(), placeholders, masked, files_unread, cold_start }
     }

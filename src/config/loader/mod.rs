@@ -156,7 +156,7 @@ impl Look<'_> {
         };
         let entry = match self.kept(stem, &file) {
             Some(entry) => entry,
-            None => Arc::new(self.compile(stem, Document { name, text, shown: true }, file)),
+            None => Arc::new(self.compile(stem, &Document { name, text, shown: true }, file)),
         };
         report.diagnostics.extend_from_slice(&entry.diagnostics);
         self.tests.extend_from_slice(&entry.tests);
@@ -177,17 +177,10 @@ impl Look<'_> {
         found.cloned()
     }
 
-    fn compile(&mut self, stem: &str, document: Document, file: Digest) -> Entry {
+    fn compile(&mut self, stem: &str, document: &Document, file: Digest) -> Entry {
         let (mut report, mut test_report, mut tests) = (Report::default(), Report::default(), Vec::new());
-        let webhook = compile::webhook(
-            &self.around,
-            stem,
-            &document,
-            &mut self.inputs,
-            &mut report,
-            &mut test_report,
-            &mut tests,
-        );
+        let webhook =
+            compile::webhook(&self.around, stem, document, &mut self.inputs, &mut report, &mut test_report, &mut tests);
         Entry {
             webhook: webhook.filter(|_| !report.refuses()).map(Arc::new),
             file,
