@@ -153,3 +153,15 @@ fn faults_hide_no_allowed_warning_and_show_no_other_lint() {
     assert!(run.out.contains("warning[unset-reference]: ") && run.out.contains(" --> webhooks/unsaid.toml:3:22\n"));
     assert!(run.out.ends_with("\n1 error, 1 warning\n"), "{}", run.out);
 }
+
+#[test]
+fn a_file_full_of_secrets_is_masked_in_one_pass() {
+    let mut hook = "url = \"https://hooks.example.com/in\"\nx\n[headers]\n".to_owned();
+    (0..25_000).for_each(|number| hook += &format!("x-token-{number} = \"{SECRET} {number}\"\n"));
+    let folder = folder(&[("webhooks/hook.toml", &hook)]);
+    let begun = std::time::Instant::now();
+    let run = outrigger(&["check", folder.path().to_str().unwrap()], &[], "").expect_code(78);
+    assert!(!run.out.contains(SECRET) && run.out.contains("1 error"), "{}", run.out);
+    // Asking every secret about every character took minutes.
+    assert!(begun.elapsed() < std::time::Duration::from_secs(20), "{:?}", begun.elapsed());
+}

@@ -165,11 +165,16 @@ fn mask(found: &mut [Diagnostic], document: &Document, secrets: &[Range<usize>])
     if secrets.is_empty() {
         return;
     }
-    let hidden = |at: usize| secrets.iter().any(|secret| secret.contains(&at));
+    let mut hidden = vec![false; document.text.len()];
+    for secret in secrets {
+        if let Some(part) = hidden.get_mut(secret.clone()) {
+            part.fill(true);
+        }
+    }
     let masked: String = document
         .text
         .char_indices()
-        .map(|(at, character)| if character != '\n' && hidden(at) { '*' } else { character })
+        .map(|(at, character)| if character != '\n' && hidden.get(at) == Some(&true) { '*' } else { character })
         .collect();
     let lines: Vec<&str> = masked.lines().collect();
     for place in found.iter_mut().filter(|one| one.file == document.name).filter_map(|one| one.place.as_mut()) {
