@@ -57,6 +57,12 @@ fn every_lint_is_shown_with_its_place_and_its_fix_and_refused_by_strict() {
 fn no_command_shows_a_secret_that_is_typed_beside_a_fault() {
     let folder = folder(&[
         ("outrigger.toml", "[admin]\ntoken = \"TOPSECRET\" x\n"),
+        ("webhooks/bare.toml", "auth.bearer = \"TOPSECRET\"\nheaders = \"authorization: TOPSECRET\"\n"),
+        ("webhooks/broken.toml", "[auth.bearer]\ntoken \"TOPSECRET\"\n"),
+        (
+            "webhooks/misspelt.toml",
+            "ulr = \"https://hooks.slack.com/services/T0/TOPSECRET\"\nauht.bearer.token = \"TOPSECRET\"\n",
+        ),
         ("webhooks/auth.toml", "auth = { bearer = { token = \"TOPSECRET\", tokn = 1 } }\n"),
         (
             "webhooks/header.toml",
@@ -68,6 +74,7 @@ fn no_command_shows_a_secret_that_is_typed_beside_a_fault() {
     let dir = folder.path().to_str().unwrap();
     for arguments in [
         vec!["check", dir],
+        vec!["run", "--config", dir],
         vec!["plan", dir, dir],
         vec!["render", "--config", dir, "--event", "config/events/request-granted.json"],
         vec!["test", "url", "--config", dir],
@@ -76,8 +83,10 @@ fn no_command_shows_a_secret_that_is_typed_beside_a_fault() {
         assert_eq!(run.code, Some(78), "{arguments:?}: {}", run.err);
         let said = run.out + &run.err;
         assert!(!said.contains(SECRET), "{arguments:?}: {said}");
-        for expected in [" | token = ***", "/services/***", " | authorization = ***"] {
-            assert!(said.contains(expected), "{arguments:?} has no {expected}: {said}");
+        // What nobody sits before has no lines.
+        let lines = ["token = ***", "authorization = ***", "ulr = ***"].iter().filter(|_| arguments[0] != "run");
+        for line in lines {
+            assert!(said.contains(line), "{arguments:?} has no {line}: {said}");
         }
     }
 }
@@ -143,4 +152,17 @@ fn faults_hide_no_allowed_warning_and_show_no_other_lint() {
     let run = outrigger(&["check", folder.path().to_str().unwrap()], &[], "").expect_code(78);
     assert!(run.out.contains("warning[unset-reference]: ") && run.out.contains(" --> webhooks/unsaid.toml:3:22\n"));
     assert!(run.out.ends_with("\n1 error, 1 warning\n"), "{}", run.out);
+}
+
+#[test]
+fn a_file_full_of_secrets_is_masked_in_one_pass() {
+    let headers: Vec<String> =
+        (0..25_000).map(|number| format!("x-token-{number} = \"{SECRET} {number}\"\n")).collect();
+    let hook = format!("url = \"https://hooks.example.com/in\"\nx\n[headers]\n{}", headers.concat());
+    let folder = folder(&[("webhooks/hook.toml", &hook)]);
+    let begun = std::time::Instant::now();
+    let run = outrigger(&["check", folder.path().to_str().unwrap()], &[], "").expect_code(78);
+    assert!(!run.out.contains(SECRET) && run.out.contains("1 error"), "{}", run.out);
+    // Asking every secret about every character took minutes.
+    assert!(begun.elapsed() < std::time::Duration::from_secs(20), "{:?}", begun.elapsed());
 }

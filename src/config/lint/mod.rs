@@ -84,10 +84,10 @@ fn look_into(
     copies: &mut equal::Copies,
     found: &mut Vec<Diagnostic>,
 ) -> BTreeSet<Lint> {
-    let (parsed, _) = DeTable::parse_recoverable(&document.text);
+    let (parsed, faults) = DeTable::parse_recoverable(&document.text);
     let root = Table::new(document, String::new(), At::new(document, 0..0), parsed.get_ref());
     let mut report = Report::default();
-    let secrets = secrets::of_webhook(&mut report, &root);
+    let secrets = secrets::typed(&mut report, document, &root, faults.is_empty());
     if let Some(webhook) = webhook {
         let subject = Subject { webhook, root: &root, source };
         paths::lint(&mut report, &subject);
@@ -104,14 +104,13 @@ fn look_into(
 pub fn hide_typed(source: &Source, diagnostics: &mut [Diagnostic]) {
     for found in diagnostics.chunk_by_mut(|one, next| one.file == next.file) {
         let Some(document) = found.first().and_then(|one| read_file(source, &one.file)) else { continue };
-        let (parsed, _) = DeTable::parse_recoverable(&document.text);
+        // A body's file is no table.
+        if !document.name.ends_with(EXTENSION) {
+            continue;
+        }
+        let (parsed, faults) = DeTable::parse_recoverable(&document.text);
         let root = Table::new(&document, String::new(), At::new(&document, 0..0), parsed.get_ref());
-        let mut report = Report::default();
-        let secrets = match &*document.name {
-            SIDECAR_FILE => secrets::of_sidecar(&mut report, &root),
-            file if file.ends_with(EXTENSION) => secrets::of_webhook(&mut report, &root),
-            _ => continue,
-        };
+        let secrets = secrets::typed(&mut Report::default(), &document, &root, faults.is_empty());
         mask(found, &document, &secrets);
     }
 }
@@ -125,10 +124,10 @@ fn is_meant(diagnostic: &Diagnostic, allowed: &BTreeSet<Lint>) -> bool {
 fn sidecar(source: &Source, looks: bool, found: &mut Vec<Diagnostic>) -> BTreeSet<Lint> {
     let nothing = || Document { name: SIDECAR_FILE.to_owned(), text: String::new(), shown: true };
     let document = read_file(source, SIDECAR_FILE).unwrap_or_else(nothing);
-    let (parsed, _) = DeTable::parse_recoverable(&document.text);
+    let (parsed, faults) = DeTable::parse_recoverable(&document.text);
     let root = Table::new(&document, String::new(), At::new(&document, 0..0), parsed.get_ref());
     let mut report = Report::default();
-    let secrets = secrets::of_sidecar(&mut report, &root);
+    let secrets = secrets::typed(&mut report, &document, &root, faults.is_empty());
     if looks {
         found.append(&mut report.diagnostics);
     }
@@ -168,11 +167,16 @@ fn mask(found: &mut [Diagnostic], document: &Document, secrets: &[Range<usize>])
     if secrets.is_empty() {
         return;
     }
-    let hidden = |at: usize| secrets.iter().any(|secret| secret.contains(&at));
+    let mut hidden = vec![false; document.text.len()];
+    for secret in secrets {
+        if let Some(part) = hidden.get_mut(secret.clone()) {
+            part.fill(true);
+        }
+    }
     let masked: String = document
         .text
         .char_indices()
-        .map(|(at, character)| if character != '\n' && hidden(at) { '*' } else { character })
+        .map(|(at, character)| if character != '\n' && hidden.get(at) == Some(&true) { '*' } else { character })
         .collect();
     let lines: Vec<&str> = masked.lines().collect();
     for place in found.iter_mut().filter(|one| one.file == document.name).filter_map(|one| one.place.as_mut()) {

@@ -2,10 +2,14 @@
 
 use std::ops::Range;
 
-use crate::config::document::{At, Report, Text};
+use toml::de::DeValue;
+
+use crate::config::document::{At, Document, Report, Text};
+use crate::config::load::SIDECAR_FILE;
+use crate::config::reference::{WEBHOOK, names};
 use crate::config::references::{Piece, pieces};
-use crate::config::table::Table;
-use crate::diagnostic::Lint;
+use crate::config::table::{Entry, Table, as_text};
+use crate::diagnostic::{Lint, nearest};
 
 /// What a header's name holds whose value is a secret.
 const SECRET_HEADERS: [&str; 12] = [
@@ -65,40 +69,27 @@ const SECRET_URLS: [&str; 7] = [
 const SECRET_FIELDS: [(&str, &str); 4] =
     [("bearer", "token"), ("basic", "password"), ("api_key", "value"), ("oauth2", "client_secret")];
 
-/// What `[auth]` holds that is none.
-const NO_SECRET_FIELDS: [&str; 4] = ["username", "header", "client_id", "token_url"];
+/// Keys of credentials that are none themselves.
+const PUBLIC_FIELDS: [&str; 8] =
+    ["username", "header", "token_url", "client_id", "scopes", "audience", "key_id", "server_name"];
 
-/// Reports what is typed in `outrigger.toml`, and gives back where.
-pub(super) fn of_sidecar(report: &mut Report, root: &Table<'_>) -> Vec<Range<usize>> {
-    let mut secrets = Secrets { report, found: Vec::new() };
-    for name in ["ingest", "admin"] {
-        if let Some(table) = quiet(root, name) {
-            secrets.field(&table, "token");
-        }
-    }
-    secrets.found
-}
+/// Tables of a webhook's file that hold secrets.
+const SECRET_TABLES: [&str; 4] = ["auth", "headers", "signing", "tls"];
 
-/// Reports what is typed in a webhook's file, and gives back where.
-pub(super) fn of_webhook(report: &mut Report, root: &Table<'_>) -> Vec<Range<usize>> {
+/// What a line speaks of that may hold a secret, beside the names of headers and parameters.
+const SECRET_WORDS: [&str; 3] = ["auth", "value", "signing"];
+
+/// Reports what is typed in a file, and gives back where. Of one that is no TOML (not `whole`) the table lacks a part, so its lines
+/// are asked as well.
+pub(super) fn typed(report: &mut Report, document: &Document, root: &Table<'_>, whole: bool) -> Vec<Range<usize>> {
     let mut secrets = Secrets { report, found: Vec::new() };
-    if let Some(url) = text(root, "url") {
-        secrets.url(&url);
+    if document.name == SIDECAR_FILE {
+        secrets.sidecar(root);
+    } else {
+        secrets.webhook(root);
     }
-    secrets.misplaced(root, "auth");
-    if let Some(auth) = quiet(root, "auth") {
-        for (way, key) in SECRET_FIELDS {
-            if let Some(table) = quiet(&auth, way) {
-                secrets.field(&table, key);
-            }
-        }
-    }
-    if let Some(headers) = quiet(root, "headers") {
-        for entry in &headers.entries {
-            if is_secret_header(entry.name) {
-                secrets.field(&headers, entry.name);
-            }
-        }
+    if !whole {
+        secrets.lines(&document.text);
     }
     secrets.found
 }
@@ -133,6 +124,80 @@ struct Secrets<'r> {
 }
 
 impl Secrets<'_> {
+    fn sidecar(&mut self, root: &Table<'_>) {
+        for name in ["ingest", "admin"] {
+            let Some(table) = quiet(root, name) else { continue };
+            self.field(&table, "token");
+            for entry in table.entries.iter().filter(|entry| nearest(entry.name, ["token"]).is_some()) {
+                self.below(entry);
+            }
+        }
+    }
+
+    fn webhook(&mut self, root: &Table<'_>) {
+        if let Some(url) = text(root, "url") {
+            self.url(&url);
+        }
+        if let Some(auth) = quiet(root, "auth") {
+            for (way, key) in SECRET_FIELDS {
+                if let Some(table) = quiet(&auth, way) {
+                    self.field(&table, key);
+                }
+            }
+        }
+        if let Some(headers) = quiet(root, "headers") {
+            for entry in &headers.entries {
+                if is_secret_header(entry.name) {
+                    self.field(&headers, entry.name);
+                }
+            }
+        }
+        let known = names(WEBHOOK, "");
+        // What is misspelt or has another shape is a fault; its line may hold a secret all the same.
+        for entry in &root.entries {
+            let misspelt = || !known.contains(&entry.name) && nearest(entry.name, SECRET_TABLES).is_some();
+            let bare = entry.name == "headers" && !matches!(entry.node.value, DeValue::Table(_));
+            let credentials = entry.name != "headers" && SECRET_TABLES.contains(&entry.name);
+            let url =
+                || entry.name != "url" && as_text(entry.node).is_some_and(|text| secret_url(text.value).is_some());
+            if credentials || bare || misspelt() || url() {
+                self.below(entry);
+            }
+        }
+    }
+
+    /// Hides every value at and below a key but references and what is public.
+    fn below(&mut self, entry: &Entry<'_>) {
+        match entry.node.value {
+            DeValue::Table(table) => {
+                for entry in Table::new(entry.node.at.document, String::new(), entry.node.at, table).entries {
+                    self.below(&entry);
+                }
+            }
+            _ if PUBLIC_FIELDS.contains(&entry.name) => {}
+            DeValue::String(text) if !text.is_empty() && !is_typed(text) && !has_typed_part(text) => {}
+            _ => self.hide(entry.node.at),
+        }
+    }
+
+    /// Hides what stands behind the key of every line that speaks of secrets.
+    fn lines(&mut self, text: &str) {
+        let mut start = 0;
+        for line in text.split_inclusive('\n') {
+            let lower = line.to_lowercase();
+            let words = SECRET_HEADERS.iter().chain(&SECRET_PARAMETERS).chain(&SECRET_URLS).chain(&SECRET_WORDS);
+            let key = line.trim_start();
+            if !key.starts_with(['[', '#']) && words.into_iter().any(|word| lower.contains(word)) {
+                let indent = line.len() - key.len();
+                let key = line.find('=').or_else(|| Some(indent + key.find(char::is_whitespace)?));
+                let value = key.and_then(|key| line.get(key + 1..)).unwrap_or_default().trim();
+                let from = start + line.rfind(value).unwrap_or_default();
+                self.found.push(from..from + value.len());
+            }
+            start += line.len();
+        }
+    }
+
     fn found(&mut self, at: At<'_>, what: &str) {
         let problem = format!("{what} is typed in clear");
         let fix = "write ${env:NAME} or ${file:PATH} instead, and replace the secret: whoever has read the file has it";
@@ -145,20 +210,6 @@ impl Secrets<'_> {
         let range = at.start..at.end;
         if !self.found.contains(&range) {
             self.found.push(range);
-        }
-    }
-
-    /// What stands in `[auth]` in places of its own: a credential is one below a misspelt key, or above the right one, too.
-    fn misplaced(&mut self, table: &Table<'_>, key: &str) {
-        if let Some(inner) = quiet(table, key) {
-            for entry in &inner.entries {
-                self.misplaced(&inner, entry.name);
-            }
-        } else if let Some(entry) = table.get(key)
-            && !NO_SECRET_FIELDS.contains(&key)
-            && text(table, key).is_none_or(|text| has_typed_part(text.value))
-        {
-            self.hide(entry.node.at);
         }
     }
 
@@ -182,8 +233,7 @@ impl Secrets<'_> {
         if let (Some((user, _)), Some(start)) = (authority.rsplit_once('@'), lower.find("://")) {
             self.hide(url.within(start + 3..start + 3 + user.len()));
         }
-        let ends = SECRET_URLS.iter().filter_map(|part| lower.find(part).map(|at| at + part.len()));
-        if let Some(start) = ends.min() {
+        if let Some(start) = secret_url(url.value) {
             let (path, at) = (url.value.get(start..).unwrap_or_default(), url.within(start..url.value.len()));
             match (is_typed(path), has_typed_part(path)) {
                 (true, _) => return self.found(at, "the URL's path, which is a secret,"),
@@ -208,6 +258,12 @@ impl Secrets<'_> {
             start = end + 1;
         }
     }
+}
+
+/// Where the secret of a URL begins that is one as a whole.
+fn secret_url(url: &str) -> Option<usize> {
+    let lower = url.to_ascii_lowercase();
+    SECRET_URLS.iter().filter_map(|part| lower.find(part).map(|at| at + part.len())).min()
 }
 
 /// Whether all of a text stands in the file: no reference and no event has a part in it.
@@ -242,17 +298,20 @@ mod tests {
     /// What is found in a webhook's file.
     fn found(text: &str) -> Vec<String> {
         let document = Document { name: "x".to_owned(), text: text.to_owned(), shown: true };
-        let table = DeTable::parse(&document.text).unwrap();
+        let (table, faults) = DeTable::parse_recoverable(&document.text);
         let root = Table::new(&document, String::new(), At::new(&document, 0..0), table.get_ref());
         let mut report = Report::default();
-        let found = of_webhook(&mut report, &root).into_iter().map(|at| text[at].to_owned()).collect();
+        let mut found: Vec<_> = typed(&mut report, &document, &root, faults.is_empty());
+        found.sort_by_key(|at| at.start);
+        found.dedup();
+        let found = found.into_iter().map(|at| text[at].to_owned()).collect();
         assert!(report.diagnostics.iter().all(|one| one.lint == Some(Lint::PlainSecret)));
         found
     }
 
     #[test]
     fn what_is_typed_is_found_and_what_is_referred_to_is_not() {
-        let cases: [(&str, &[&str]); 30] = [
+        let cases: &[(&str, &[&str])] = &[
             ("auth.bearer.token = 'abc'", &["'abc'"]),
             ("auth.bearer.token = '${env:T}'", &[]),
             ("auth.bearer.token = 'v1-${file:t}'", &[]),
@@ -286,9 +345,21 @@ mod tests {
             ("url = 'https://hooks.slack.com/services/T0/B0/X0{{bad'", &["T0/B0/X0{{bad"]),
             ("url = 'https://hooks.slack.com/services/{{data.id}}'", &[]),
             ("url = 'https://a.example/?token=abc{{bad'", &["abc{{bad"]),
+            ("auth.bearer = 'abc'", &["'abc'"]),
+            ("auth = { berer = { token = 'abc' }, bearer.tokn = '${env:T}' }", &["'abc'"]),
+            (
+                "auht.basic = { username = 'ana', pasword = 'p' }\nsigning.x = [1]\ntls.server_name = 'a'",
+                &["'p'", "[1]"],
+            ),
+            (
+                "headers = 'authorization: abc'\nulr = 'https://hooks.slack.com/services/T0'",
+                &["'authorization: abc'", "'https://hooks.slack.com/services/T0'"],
+            ),
+            ("auth.bearer.token 'abc'\ntitle = 'x'", &["'abc'"]),
+            ("[auth.basic]\npassword = 'a'\npassword = 'b'", &["'a'", "'b'"]),
         ];
         for (text, expected) in cases {
-            assert_eq!(found(text), expected, "{text}");
+            assert_eq!(found(text), *expected, "{text}");
         }
     }
 }
