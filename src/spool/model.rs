@@ -95,8 +95,8 @@ type Id = (u64, usize);
 struct Model {
     /// What is, once everything queued is written.
     is: BTreeMap<Id, State>,
-    /// What those were whose last settlement may not be written yet.
-    was: BTreeMap<Id, State>,
+    /// What those were, one after the other, whose last settlements may not be written yet.
+    was: BTreeMap<Id, Vec<State>>,
     keys: BTreeMap<u8, Bytes>,
     last: u64,
 }
@@ -123,7 +123,7 @@ impl Model {
 
     fn change(&mut self, id: Id, state: State) {
         let was = self.is.insert(id, state).unwrap();
-        self.was.entry(id).or_insert(was);
+        self.was.entry(id).or_default().push(was);
     }
 
     /// Everything that was queued is written.
@@ -363,8 +363,8 @@ impl World {
         }
         for (id, is) in &mut self.model.is {
             let found = found.remove(id).unwrap_or(State::Gone);
-            let was = self.model.was.get(id);
-            assert!(found == *is || Some(&found) == was, "{id:?} is {found:?}; it should be {is:?} or {was:?}");
+            let was = self.model.was.get(id).map(Vec::as_slice).unwrap_or_default();
+            assert!(found == *is || was.contains(&found), "{id:?} is {found:?}; it should be {is:?} or one of {was:?}");
             *is = found;
         }
         self.model.written();
