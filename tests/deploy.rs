@@ -193,7 +193,8 @@ fn systemd_takes_the_unit() {
     let folder = tempfile::tempdir().unwrap();
     let unit = fs::read_to_string(project().join("deploy/systemd/outrigger.service")).unwrap();
     // A start with `config.on_invalid_webhook = "quarantine"` runs the others, and one with a failed test runs all.
-    assert!(!unit.contains("ExecStartPre"), "what a start refuses is for `run` to say");
+    let before: Vec<&str> = unit.lines().filter_map(|line| line.strip_prefix("ExecStartPre=")).collect();
+    assert_eq!(before, ["-/usr/local/bin/outrigger check"], "it tells; what a start refuses is for `run` to say");
     // The program is where the test has it.
     let unit = unit.replace("/usr/local/bin/outrigger", env!("CARGO_BIN_EXE_outrigger"));
     let path = folder.path().join("outrigger.service");
