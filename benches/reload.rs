@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use outrigger::client::{Client, Routes};
+use outrigger::client::{Clients, Routes};
 use outrigger::config::{Loader, Source};
 use outrigger::live::Live;
 use outrigger::metrics::Metrics;
@@ -153,8 +153,8 @@ impl Published {
         let snapshot =
             loaded.snapshot.unwrap_or_else(|| panic!("the configuration has faults: {:?}", loaded.diagnostics.first()));
         let metrics = Metrics::new(snapshot.kinds.keys().map(AsRef::as_ref)).expect("metrics");
-        let client = Arc::new(Client::new(&snapshot.settings.egress, Routes::default()).expect("a client"));
-        let live = Arc::new(Live::new(snapshot, 1, client, &metrics));
+        let clients = Clients::new(&snapshot.settings.egress, Routes::default(), snapshot.webhooks.values());
+        let live = Arc::new(Live::new(snapshot, 1, clients.expect("clients"), &metrics));
         Self { loader, metrics, live }
     }
 
@@ -164,8 +164,8 @@ impl Published {
         if snapshot.is_same(&self.live.snapshot) {
             return false;
         }
-        let client = Arc::clone(&self.live.client);
-        self.live = Arc::new(Live::new(snapshot, self.live.generation + 1, client, &self.metrics));
+        let clients = self.live.clients.next(&snapshot.settings.egress, snapshot.webhooks.values()).expect("clients");
+        self.live = Arc::new(Live::new(snapshot, self.live.generation + 1, clients, &self.metrics));
         true
     }
 }

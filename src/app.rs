@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::Admin;
 use crate::admin::guard::Reach;
-use crate::client::{Client, ClientError, Routes};
+use crate::client::{ClientError, Clients, Routes};
 use crate::config::{Listen, Loaded, Loader};
 use crate::dispatch::Dispatch;
 use crate::gates::Gates;
@@ -124,7 +124,7 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
     let Start { loader, loaded, routes, hints, stop, abort } = start;
     let Loaded { snapshot: Some(snapshot), watched, quarantined, .. } = loaded else { return Err(StartError::Config) };
     let metrics = Arc::new(Metrics::new(snapshot.kinds.keys().map(AsRef::as_ref))?);
-    let client = Arc::new(Client::new(&snapshot.settings.egress, routes.clone())?);
+    let clients = Clients::new(&snapshot.settings.egress, routes, snapshot.webhooks.values())?;
     let spool: Arc<dyn Spool> = Arc::new(open_spool(&snapshot.settings.spool, &metrics)?);
     let ingest_listener = bind("ingest.listen", &snapshot.settings.ingest.listen).await?;
     let admin_listener = bind("admin.listen", &snapshot.settings.admin.listen).await?;
@@ -142,7 +142,7 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
             "faulty webhooks are left out; what they owe is held until they are mended or removed"
         );
     }
-    let live = Live { quarantined, ..Live::new(snapshot, 1, client, &metrics) };
+    let live = Live { quarantined, ..Live::new(snapshot, 1, clients, &metrics) };
     let (publisher, live) = watch::channel(Arc::new(live));
     metrics.reloaded(Reloaded::Published, Timestamp::now());
     let settled = Arc::new(Settled::default());
@@ -153,7 +153,7 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
 
     let tasks = TaskTracker::new();
     let asked = hints.0.clone();
-    let reload = Reload { loader, publisher, metrics: Arc::clone(&metrics), routes, watched, hints };
+    let reload = Reload { loader, publisher, metrics: Arc::clone(&metrics), watched, hints };
     // What is published once no attempt begins any more would be obeyed by nobody.
     tasks.spawn(reload.start().map_err(StartError::Reload)?.run(closing.clone()));
     let dispatch = Arc::new(Dispatch {

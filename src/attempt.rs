@@ -1,5 +1,6 @@
-//! One attempt: render under the Snapshot in force, send, read a bounded response, validate.
+//! One attempt: render under the Snapshot in force, authenticate, sign, send, read a bounded response, validate.
 
+use std::borrow::Cow;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -7,15 +8,17 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use http::StatusCode;
+use http::header::AUTHORIZATION;
 use http_body_util::Full;
 use jiff::Timestamp;
 
-use crate::client::{Client, Limits, Response};
+use crate::client::{Issued, Limits, Response, Way};
 use crate::delivery::{Failure, Outcome, Reason};
 use crate::event::Event;
 use crate::webhook::Webhook;
 use crate::webhook::judge::{Judgement, ResponseParts, judge};
-use crate::webhook::request::Request;
+use crate::webhook::request::{Request, WEBHOOK_ID};
 
 /// What an attempt came to, and what is known of it.
 pub struct Attempted {
@@ -29,22 +32,47 @@ pub struct Attempted {
     pub validators: Vec<(Arc<str>, bool)>,
     /// Template paths that the event lacked.
     pub missing: Vec<String>,
+    /// What the exchange met on its way.
+    pub met: Met,
 }
 
-/// Makes one attempt. It always ends: the webhook's `timeout` bounds it, and a panic on the way is a failure as others are.
-pub async fn attempt(client: &Client, webhook: &Webhook, event: &Event) -> Attempted {
+/// What an exchange met on its way, whatever it came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Met {
+    /// Tokens that the authorization server gave out.
+    pub tokens_issued: u64,
+    /// Requests for a token that failed.
+    pub tokens_failed: u64,
+    /// When the certificate expires that the target showed.
+    pub certificate_expires: Option<Timestamp>,
+}
+
+/// Makes one attempt. It always ends: the webhook's `timeout` bounds it, and a panic on the way is a failure as others are. What it
+/// says of a failure holds none of the webhook's secrets.
+pub async fn attempt(way: Option<&Way>, webhook: &Webhook, event: &Event) -> Attempted {
     let begun = Instant::now();
-    let exchange = async {
-        match webhook.render(event) {
-            Ok(request) => send(client, webhook, request, begun).await,
-            Err(failure) => failed(failure, begun, Vec::new()),
+    let attempted = caught(async {
+        match (webhook.render(event), way) {
+            (Ok(request), Some(way)) => send(way, webhook, request, begun).await,
+            (Err(failure), _) => failed(failure, begun, Vec::new(), Met::default()),
+            // Both are of one publication, so this is a fault of ours; nothing is sent by a way that is not the webhook's.
+            (Ok(_), None) => {
+                let detail = "there is no way to the target in this publication, which is a fault of Outrigger";
+                failed(Failure::new(Reason::NetworkError, detail), begun, Vec::new(), Met::default())
+            }
         }
-    };
-    caught(exchange).await.unwrap_or_else(|| {
+    });
+    let mut attempted = attempted.await.unwrap_or_else(|| {
         // Another version may do better: it is retried, with the backoff that a lease given back would not have.
         let detail = "the attempt panicked, which is a fault of Outrigger; standard error has the place";
-        failed(Failure::new(Reason::NetworkError, detail), begun, Vec::new())
-    })
+        failed(Failure::new(Reason::NetworkError, detail), begun, Vec::new(), Met::default())
+    });
+    if let Outcome::Failed(failure) = &mut attempted.outcome
+        && let Cow::Owned(masked) = webhook.mask.apply(&failure.detail)
+    {
+        failure.detail = masked;
+    }
+    attempted
 }
 
 /// What a future resolves to; `None` when it panics.
@@ -58,42 +86,107 @@ async fn caught<T>(future: impl Future<Output = T>) -> Option<T> {
     poll_fn(poll).await
 }
 
-async fn send(client: &Client, webhook: &Webhook, mut request: Request, begun: Instant) -> Attempted {
+async fn send(way: &Way, webhook: &Webhook, mut request: Request, begun: Instant) -> Attempted {
     let missing = std::mem::take(&mut request.missing);
-    match exchange(client, webhook, request).await {
-        Ok((response, judgement)) => Attempted {
+    let (exchanged, met) = exchange(way, webhook, request).await;
+    match exchanged {
+        Ok(Exchanged { response, judgement, .. }) => Attempted {
             outcome: judgement.outcome,
             status: Some(response.status.as_u16()),
             duration: begun.elapsed(),
             validators: judgement.verdicts.into_iter().map(|(name, verdict)| (name, verdict.passed)).collect(),
             missing,
+            met,
         },
-        Err(failure) => failed(failure, begun, missing),
+        Err(failure) => failed(failure, begun, missing, met),
     }
 }
 
-/// Sends a rendered request and judges the response. The error is that there was none.
-pub async fn exchange(client: &Client, webhook: &Webhook, request: Request) -> Result<(Response, Judgement), Failure> {
-    let Request { method, uri, headers, body, .. } = request;
+/// An exchange that came to a response.
+pub struct Exchanged {
+    /// The response.
+    pub response: Response,
+    /// What it is worth.
+    pub judgement: Judgement,
+    /// The token that was sent, to be masked in what the response says.
+    pub token: Option<Arc<Issued>>,
+}
+
+/// Authenticates, signs and sends a rendered request, and judges the response. The error is that there was none.
+///
+/// A token that the target answers with 401 is replaced once, and the request sent again with the new one: it may have been
+/// taken back before its time.
+pub async fn exchange(way: &Way, webhook: &Webhook, request: Request) -> (Result<Exchanged, Failure>, Met) {
+    let mut met = Met::default();
+    let exchanged = exchange_met(way, webhook, request, &mut met).await;
+    (exchanged, met)
+}
+
+async fn exchange_met(way: &Way, webhook: &Webhook, request: Request, met: &mut Met) -> Result<Exchanged, Failure> {
+    let mut token = token(way, None, met).await?;
+    let mut response = match &token {
+        Some(issued) => send_once(way, webhook, request.clone(), Some(issued), met).await?,
+        None => return Ok(judged(webhook, send_once(way, webhook, request, None, met).await?, None)),
+    };
+    if response.status == StatusCode::UNAUTHORIZED {
+        token = self::token(way, token.as_deref(), met).await?;
+        response = send_once(way, webhook, request, token.as_deref(), met).await?;
+    }
+    Ok(judged(webhook, response, token))
+}
+
+/// A token for the webhook's target, if it needs one.
+async fn token(way: &Way, refused: Option<&Issued>, met: &mut Met) -> Result<Option<Arc<Issued>>, Failure> {
+    let Some(fetched) = way.token(refused).await else { return Ok(None) };
+    match (&fetched.token, fetched.asked) {
+        (Ok(_), true) => met.tokens_issued += 1,
+        (Err(_), true) => met.tokens_failed += 1,
+        (_, false) => {}
+    }
+    fetched.token.map(Some)
+}
+
+async fn send_once(
+    way: &Way,
+    webhook: &Webhook,
+    request: Request,
+    token: Option<&Issued>,
+    met: &mut Met,
+) -> Result<Response, Failure> {
+    let Request { method, uri, mut headers, body, .. } = request;
+    if let Some(token) = token {
+        headers.insert(AUTHORIZATION, token.header.clone());
+    }
+    if let Some(signing) = &webhook.signing
+        && let Some(id) = headers.get(WEBHOOK_ID).cloned()
+    {
+        signing.sign(&mut headers, &id, Timestamp::now(), &body);
+    }
     let mut request = http::Request::new(Full::new(body));
     *request.method_mut() = method;
     *request.uri_mut() = uri;
     *request.headers_mut() = headers;
     let limits = Limits { timeout: webhook.timeout, response_bytes_max: webhook.response_bytes_max };
-    let response = client.send(request, limits).await?;
-    let Response { status, headers, body, truncated } = &response;
-    let parts = ResponseParts { status: *status, headers, body, truncated: *truncated };
-    let judgement = judge(webhook, parts, Timestamp::now());
-    Ok((response, judgement))
+    let response = way.client().send(request, limits).await?;
+    met.certificate_expires = response.certificate_expires;
+    Ok(response)
 }
 
-fn failed(failure: Failure, begun: Instant, missing: Vec<String>) -> Attempted {
+fn judged(webhook: &Webhook, response: Response, token: Option<Arc<Issued>>) -> Exchanged {
+    let Response { status, headers, body, truncated, .. } = &response;
+    let parts = ResponseParts { status: *status, headers, body, truncated: *truncated };
+    let judgement = judge(webhook, parts, Timestamp::now());
+    Exchanged { response, judgement, token }
+}
+
+fn failed(failure: Failure, begun: Instant, missing: Vec<String>, met: Met) -> Attempted {
     Attempted {
         outcome: Outcome::Failed(failure),
         status: None,
         duration: begun.elapsed(),
         validators: Vec::new(),
         missing,
+        met,
     }
 }
 

@@ -54,6 +54,10 @@ pub enum Reason {
     NetworkError,
     /// The egress guard refused the address.
     BlockedAddress,
+    /// The authorization server of `auth.oauth2` refused a token.
+    TokenRefused,
+    /// The authorization server of `auth.oauth2` did not answer, or not now.
+    TokenUnavailable,
     /// A 2xx that a response validator does not accept.
     ValidationFailed,
     /// The response is larger than `limits.response` and a validator needs all of it.
@@ -70,7 +74,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::ClientError,
         Self::AuthError,
         Self::NotFound,
@@ -85,6 +89,8 @@ impl Reason {
         Self::TlsError,
         Self::NetworkError,
         Self::BlockedAddress,
+        Self::TokenRefused,
+        Self::TokenUnavailable,
         Self::ValidationFailed,
         Self::ResponseTooLarge,
         Self::TemplateError,
@@ -111,6 +117,8 @@ impl Reason {
             Self::TlsError => "tls_error",
             Self::NetworkError => "network_error",
             Self::BlockedAddress => "blocked_address",
+            Self::TokenRefused => "token_refused",
+            Self::TokenUnavailable => "token_unavailable",
             Self::ValidationFailed => "validation_failed",
             Self::ResponseTooLarge => "response_too_large",
             Self::TemplateError => "template_error",
@@ -149,19 +157,22 @@ pub enum Cause {
     Redirect,
     /// The guard refuses the target's address.
     BlockedAddress,
+    /// The authorization server refuses a token.
+    TokenRefused,
     /// The target is gone for good: no probe is sent.
     Gone,
 }
 
 impl Cause {
     /// Every cause, in the order of the documentation.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Breaker,
         Self::RateLimited,
         Self::AuthError,
         Self::NotFound,
         Self::Redirect,
         Self::BlockedAddress,
+        Self::TokenRefused,
         Self::Gone,
     ];
 
@@ -175,6 +186,7 @@ impl Cause {
             Self::NotFound => Reason::NotFound.as_str(),
             Self::Redirect => Reason::Redirect.as_str(),
             Self::BlockedAddress => Reason::BlockedAddress.as_str(),
+            Self::TokenRefused => Reason::TokenRefused.as_str(),
             Self::Gone => Reason::Gone.as_str(),
         }
     }

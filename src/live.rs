@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::client::Client;
+use crate::client::Clients;
 use crate::config::Snapshot;
 use crate::metrics::{Metrics, WebhookMetrics};
 use crate::webhook::Status;
@@ -18,8 +18,8 @@ pub struct Live {
     pub quarantined: Vec<Arc<str>>,
     /// Counts publications from 1.
     pub generation: u64,
-    /// The client for this configuration's egress settings.
-    pub client: Arc<Client>,
+    /// The webhooks' ways to their targets.
+    pub clients: Clients,
     /// The metric handles of every webhook in the Snapshot.
     pub handles: BTreeMap<Arc<str>, Arc<WebhookMetrics>>,
 }
@@ -28,20 +28,25 @@ pub struct Live {
 pub type Reader = watch::Receiver<Arc<Live>>;
 
 impl Live {
-    /// Puts a publication together and starts its webhooks' series.
-    pub fn new(snapshot: Snapshot, generation: u64, client: Arc<Client>, metrics: &Metrics) -> Self {
+    /// Puts a publication together and starts its webhooks' series. The clients are those of the Snapshot's webhooks.
+    pub fn new(snapshot: Snapshot, generation: u64, clients: Clients, metrics: &Metrics) -> Self {
         metrics.start_kinds(snapshot.kinds.keys().map(AsRef::as_ref));
         let handles = snapshot
             .webhooks
             .values()
             .map(|webhook| {
                 let validators = webhook.validators.iter().map(|validator| &validator.name);
-                (Arc::clone(&webhook.name), metrics.webhook(&webhook.name, validators))
+                let handles = metrics.webhook(&webhook.name, validators);
+                if webhook.auth.as_ref().is_some_and(|auth| auth.grant().is_some()) {
+                    handles.start_tokens();
+                }
+                handles.set_client_certificate(webhook.tls.client.as_ref().map(|client| client.not_after));
+                (Arc::clone(&webhook.name), handles)
             })
             .collect();
         let count = |status| snapshot.webhooks.values().filter(|webhook| webhook.status == status).count();
         metrics.set_config_webhooks(count(Status::Active), count(Status::Inactive), count(Status::Shadow));
-        Self { snapshot, quarantined: Vec::new(), generation, client, handles }
+        Self { snapshot, quarantined: Vec::new(), generation, clients, handles }
     }
 
     /// Whether a file defines a webhook of this name, be it faulty.

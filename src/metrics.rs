@@ -4,6 +4,7 @@
 //! validator names come from the configuration, kinds from the Snapshot, reasons and outcomes from closed lists.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -23,6 +24,11 @@ const LATENCY_BUCKETS: [f64; 14] =
     [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 120.0, 600.0, 3600.0, 21600.0];
 /// Upper bounds of the buckets for commits of the spool, in seconds.
 const COMMIT_BUCKETS: [f64; 10] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.0];
+
+/// A request for a token that was answered with one, as the label `outcome` of `oauth_token_requests_total`.
+const ISSUED: &str = "issued";
+/// One that was not.
+const FAILED: &str = "failed";
 
 /// What an ingest request's event came to, as the label `result` of `events_received_total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +122,9 @@ families! {
     DEAD_LETTERS = "dead_letters" ["webhook"] "gauge" "Dead letters kept in the spool.";
     DEAD_LETTERS_TOTAL = "dead_letters_total" ["webhook", "reason"] "counter" "Deliveries given up on, by reason.";
     PAUSED = "webhook_paused" ["webhook", "cause"] "gauge" "1 while the webhook is paused for this cause, else 0.";
+    TOKEN_REQUESTS = "oauth_token_requests_total" ["webhook", "outcome"] "counter" "Requests for an OAuth 2.0 token: issued or failed. Webhooks that share a token share its requests.";
+    TARGET_CERTIFICATE = "target_certificate_expiry_timestamp_seconds" ["webhook"] "gauge" "Unix time at which the certificate expires that the target showed last.";
+    CLIENT_CERTIFICATE = "client_certificate_expiry_timestamp_seconds" ["webhook"] "gauge" "Unix time at which the client certificate in force expires.";
     LAST_SUCCESS = "last_success_timestamp_seconds" ["webhook"] "gauge" "Unix time of the last accepted attempt; 0 before the first.";
     SPOOL_BYTES = "spool_bytes" [] "gauge" "Bytes that the spool holds on disk.";
     SPOOL_COMMIT = "spool_commit_duration_seconds" [] "histogram" "Time of one durable commit of the spool.";
@@ -159,6 +168,17 @@ struct WebhookFamilies {
     dead_total: IntCounterVec,
     paused: IntGaugeVec,
     last_success: GaugeVec,
+    /// The families whose series do not begin with their webhook's.
+    sparse: Sparse,
+}
+
+/// Families that only some webhooks have series of, beginning when there is something to tell: a certificate that nobody has seen does
+/// not expire in 1970.
+#[derive(Clone)]
+struct Sparse {
+    token_requests: IntCounterVec,
+    target_certificate: GaugeVec,
+    client_certificate: GaugeVec,
 }
 
 /// The handles of one webhook, fetched once so that counting costs no look-up.
@@ -184,6 +204,10 @@ pub struct WebhookMetrics {
     dead_total: Vec<IntCounter>,
     paused: Vec<(Cause, IntGauge)>,
     last_success: Gauge,
+    name: Arc<str>,
+    sparse: Sparse,
+    /// What was told last of the target's certificate, in seconds.
+    target_certificate: AtomicI64,
 }
 
 impl Metrics {
@@ -336,16 +360,21 @@ impl WebhookFamilies {
             missing: counters(registry, &MISSING_FIELDS)?,
             shadow: counters(registry, &SHADOW_RENDERS)?,
             pending: register(registry, IntGaugeVec::new(opts(&PENDING), PENDING.labels)?)?,
-            oldest: register(registry, GaugeVec::new(opts(&OLDEST_PENDING), OLDEST_PENDING.labels)?)?,
+            oldest: gauges(registry, &OLDEST_PENDING)?,
             dead: register(registry, IntGaugeVec::new(opts(&DEAD_LETTERS), DEAD_LETTERS.labels)?)?,
             dead_total: counters(registry, &DEAD_LETTERS_TOTAL)?,
             paused: register(registry, IntGaugeVec::new(opts(&PAUSED), PAUSED.labels)?)?,
-            last_success: register(registry, GaugeVec::new(opts(&LAST_SUCCESS), LAST_SUCCESS.labels)?)?,
+            last_success: gauges(registry, &LAST_SUCCESS)?,
+            sparse: Sparse {
+                token_requests: counters(registry, &TOKEN_REQUESTS)?,
+                target_certificate: gauges(registry, &TARGET_CERTIFICATE)?,
+                client_certificate: gauges(registry, &CLIENT_CERTIFICATE)?,
+            },
         })
     }
 
-    fn handles<'v>(&self, name: &Arc<str>, validators: impl IntoIterator<Item = &'v Arc<str>>) -> WebhookMetrics {
-        let name = name.as_ref();
+    fn handles<'v>(&self, owned: &Arc<str>, validators: impl IntoIterator<Item = &'v Arc<str>>) -> WebhookMetrics {
+        let name = owned.as_ref();
         let by_reason = |family: &IntCounterVec| {
             Reason::ALL.iter().map(|reason| family.with_label_values(&[name, reason.as_str()])).collect()
         };
@@ -373,6 +402,9 @@ impl WebhookFamilies {
             dead_total: by_reason(&self.dead_total),
             paused: Cause::ALL.map(|cause| (cause, self.paused.with_label_values(&[name, cause.as_str()]))).into(),
             last_success: self.last_success.with_label_values(&[name]),
+            name: Arc::clone(owned),
+            sparse: self.sparse.clone(),
+            target_certificate: AtomicI64::new(0),
         }
     }
 
@@ -406,8 +438,12 @@ impl WebhookFamilies {
         for family in [&self.pending, &self.dead] {
             let _ = family.remove_label_values(&[name]);
         }
-        for family in [&self.oldest, &self.last_success] {
+        let Sparse { token_requests, target_certificate, client_certificate } = &self.sparse;
+        for family in [&self.oldest, &self.last_success, target_certificate, client_certificate] {
             let _ = family.remove_label_values(&[name]);
+        }
+        for outcome in [ISSUED, FAILED] {
+            let _ = token_requests.remove_label_values(&[name, outcome]);
         }
     }
 }
@@ -453,6 +489,40 @@ impl WebhookMetrics {
         }
     }
 
+    /// Starts the counts of requests for a token at zero.
+    pub fn start_tokens(&self) {
+        for outcome in [ISSUED, FAILED] {
+            self.sparse.token_requests.with_label_values(&[self.name.as_ref(), outcome]);
+        }
+    }
+
+    /// Counts requests for a token.
+    pub fn tokens(&self, issued: u64, failed: u64) {
+        for (outcome, count) in [(ISSUED, issued), (FAILED, failed)] {
+            if count > 0 {
+                self.sparse.token_requests.with_label_values(&[self.name.as_ref(), outcome]).inc_by(count);
+            }
+        }
+    }
+
+    /// When the certificate expires that the target showed.
+    pub fn set_target_certificate(&self, expires: Timestamp) {
+        // It is the same for months, and told after every attempt.
+        if self.target_certificate.swap(expires.as_second(), Ordering::Relaxed) != expires.as_second() {
+            self.sparse.target_certificate.with_label_values(&[self.name.as_ref()]).set(seconds(expires));
+        }
+    }
+
+    /// When the webhook's client certificate expires, if it has one.
+    pub fn set_client_certificate(&self, expires: Option<Timestamp>) {
+        match expires {
+            Some(expires) => {
+                self.sparse.client_certificate.with_label_values(&[self.name.as_ref()]).set(seconds(expires));
+            }
+            None => drop(self.sparse.client_certificate.remove_label_values(&[self.name.as_ref()])),
+        }
+    }
+
     /// Counts an event that a shadow webhook matched.
     pub fn shadowed(&self, rendered: bool) {
         if rendered { self.shadow_rendered.inc() } else { self.shadow_failed.inc() }
@@ -475,6 +545,10 @@ fn register<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -
 
 fn counters(registry: &Registry, family: &Description) -> Result<IntCounterVec, prometheus::Error> {
     register(registry, IntCounterVec::new(opts(family), family.labels)?)
+}
+
+fn gauges(registry: &Registry, family: &Description) -> Result<GaugeVec, prometheus::Error> {
+    register(registry, GaugeVec::new(opts(family), family.labels)?)
 }
 
 fn histograms(registry: &Registry, family: &Description, buckets: &[f64]) -> Result<HistogramVec, prometheus::Error> {
@@ -510,6 +584,24 @@ mod tests {
         assert!(
             page(&metrics).contains(&paused(Cause::Gone, 1)) && page(&metrics).contains(&paused(Cause::Breaker, 0))
         );
+        assert!(
+            !before.contains("certificate_expiry_timestamp_seconds{")
+                && !before.contains("oauth_token_requests_total{")
+        );
+        handles.start_tokens();
+        handles.tokens(2, 0);
+        handles.set_target_certificate(Timestamp::UNIX_EPOCH + Duration::from_secs(7));
+        handles.set_client_certificate(Some(Timestamp::UNIX_EPOCH));
+        for line in [
+            "outrigger_oauth_token_requests_total{outcome=\"issued\",webhook=\"slack\"} 2",
+            "outrigger_oauth_token_requests_total{outcome=\"failed\",webhook=\"slack\"} 0",
+            "outrigger_target_certificate_expiry_timestamp_seconds{webhook=\"slack\"} 7",
+            "outrigger_client_certificate_expiry_timestamp_seconds{webhook=\"slack\"} 0",
+        ] {
+            assert!(page(&metrics).contains(line), "{line}");
+        }
+        handles.set_client_certificate(None);
+        assert!(!page(&metrics).contains("outrigger_client_certificate_expiry_timestamp_seconds{"));
         handles.failed(Reason::Timeout, Duration::from_secs(1));
         assert!(page(&metrics).contains("outrigger_attempt_failures_total{reason=\"timeout\",webhook=\"slack\"} 1"));
         assert!(!metrics.remove_webhook("slack"), "they are in use");
@@ -535,7 +627,10 @@ mod tests {
     #[test]
     fn every_described_family_is_on_the_page() {
         let metrics = Metrics::new(["request"]).expect("metrics");
-        metrics.webhook(&"slack".into(), [&"ok".into()]);
+        let webhook = metrics.webhook(&"slack".into(), [&"ok".into()]);
+        webhook.start_tokens();
+        webhook.set_target_certificate(Timestamp::MAX);
+        webhook.set_client_certificate(Some(Timestamp::MAX));
         metrics.set_config_webhooks(1, 0, 0);
         let page = page(&metrics);
         for family in FAMILIES {

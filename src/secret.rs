@@ -1,7 +1,11 @@
-//! Text that must never be seen: it has no `Display`, no `Serialize`, a `Debug` that hides it, and is wiped on drop.
+//! Text that must never be seen: it has no `Display`, no `Serialize`, a `Debug` that hides it, and is wiped on drop. And the
+//! [`Mask`] that takes it out of texts that others wrote.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use zeroize::Zeroizing;
 
 /// A secret text. [`Secret::expose`] is the one way in, so that every use can be found by its name.
@@ -31,12 +35,138 @@ impl fmt::Debug for Secret {
 /// What stands in place of a secret wherever people look.
 pub const MASK: &str = "***";
 
+/// The shortest text that is masked, in bytes. What is shorter stands in many texts by chance, and is guessed as fast as read.
+pub const MASKED_BYTES_MIN: usize = 4;
+
+/// What URLs leave as it is.
+const URL_KEEPS: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Takes secrets out of texts that people see and others wrote: a response, an error, a rendered body.
+///
+/// A secret is found as it is, and as it stands in a JSON string, in a document inside one, and in a URL.
+#[derive(Clone, Default)]
+pub struct Mask {
+    /// What is looked for, each form once.
+    forms: Vec<Secret>,
+}
+
+impl Mask {
+    /// A mask for these secrets; those that are too short are left out.
+    #[must_use]
+    pub fn new<'s>(secrets: impl IntoIterator<Item = &'s Secret>) -> Self {
+        let mut mask = Self::default();
+        for secret in secrets {
+            mask.add(secret);
+        }
+        mask
+    }
+
+    /// The same mask with one more secret.
+    #[must_use]
+    pub fn with(&self, secret: &Secret) -> Self {
+        let mut mask = self.clone();
+        mask.add(secret);
+        mask
+    }
+
+    fn add(&mut self, secret: &Secret) {
+        if secret.expose().len() < MASKED_BYTES_MIN {
+            return;
+        }
+        let once = Secret::new(json_text(secret.expose()));
+        let twice = Secret::new(json_text(once.expose()));
+        let url = Secret::new(utf8_percent_encode(secret.expose(), URL_KEEPS).to_string());
+        for form in [secret.clone(), once, twice, url] {
+            if !self.forms.contains(&form) {
+                self.forms.push(form);
+            }
+        }
+    }
+
+    /// The text with [`MASK`] in place of every secret. Secrets that overlap are masked as one.
+    #[must_use]
+    pub fn apply<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let mut found: Vec<Range<usize>> = Vec::new();
+        for form in &self.forms {
+            let mut from = 0;
+            while let Some(at) = text.get(from..).and_then(|rest| rest.find(form.expose())) {
+                let start = from + at;
+                found.push(start..start + form.expose().len());
+                // The next one may overlap this one.
+                from = start + text.get(start..).and_then(|rest| rest.chars().next()).map_or(1, char::len_utf8);
+            }
+        }
+        if found.is_empty() {
+            return Cow::Borrowed(text);
+        }
+        found.sort_by_key(|range| range.start);
+        let mut masked = String::with_capacity(text.len());
+        let mut end = 0;
+        for range in found {
+            if range.start >= end {
+                masked.push_str(text.get(end..range.start).unwrap_or_default());
+                masked.push_str(MASK);
+            }
+            end = end.max(range.end);
+        }
+        masked.push_str(text.get(end..).unwrap_or_default());
+        Cow::Owned(masked)
+    }
+}
+
+impl fmt::Debug for Mask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mask").field("forms", &self.forms.len()).finish()
+    }
+}
+
+/// A text as it stands in a JSON string, without its quotes.
+fn json_text(text: &str) -> String {
+    let quoted = serde_json::Value::from(text).to_string();
+    quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default().to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn secret(text: &str) -> Secret {
+        Secret::new(text.to_owned())
+    }
+
     #[test]
     fn debug_output_hides_the_text() {
-        assert_eq!(format!("{:?}", Secret::new("hunter2".to_owned())), "<secret>");
+        assert_eq!(format!("{:?}", secret("hunter2")), "<secret>");
+        assert_eq!(format!("{:?}", Mask::new([&secret("hunter2")])), "Mask { forms: 1 }");
+    }
+
+    #[test]
+    fn a_secret_is_masked_in_every_form_in_which_it_comes_back() {
+        let mask = Mask::new([&secret("a\"b\\c/ü"), &secret("hunter2")]);
+        for (text, expected) in [
+            ("nothing here", "nothing here"),
+            ("it is hunter2, hunter2!", "it is ***, ***!"),
+            ("as it is: a\"b\\c/ü.", "as it is: ***."),
+            (r#"{"echo":"a\"b\\c/ü"}"#, r#"{"echo":"***"}"#),
+            (r#"{"text":"{\"echo\":\"a\\\"b\\\\c/ü\"}"}"#, r#"{"text":"{\"echo\":\"***\"}"}"#),
+            ("/x?echo=a%22b%5Cc%2F%C3%BC&y", "/x?echo=***&y"),
+            ("", ""),
+        ] {
+            assert_eq!(mask.apply(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn secrets_that_overlap_leave_nothing_of_each_other() {
+        let mask = Mask::new([&secret("abcdef"), &secret("defghi"), &secret("aaaa")]);
+        assert_eq!(mask.apply("x abcdefghi y"), "x *** y");
+        assert_eq!(mask.apply("aaaaaa"), "***");
+        assert_eq!(mask.apply("abcdefabcdef"), "******");
+        assert_eq!(mask.with(&secret("efg-more")).apply("efg-more abcdef"), "*** ***");
+    }
+
+    #[test]
+    fn what_is_too_short_is_no_secret_that_could_be_kept() {
+        assert_eq!(Mask::new([&secret("abc"), &secret("")]).apply("abc abcd"), "abc abcd");
     }
 }

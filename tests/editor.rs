@@ -243,7 +243,6 @@ fn misfit(shape: Shape) -> Option<&'static str> {
         Shape::Duration | Shape::Size | Shape::Truth | Shape::Whole(_) | Shape::Number => "\"a while\"",
         Shape::Wholes(_) | Shape::Texts | Shape::ManyWords(_) => "[false]",
         Shape::Values => "[[1]]",
-        Shape::Unsupported => "{}",
         Shape::Any => return None,
     })
 }

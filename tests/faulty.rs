@@ -14,6 +14,7 @@ use http_body_util::Full;
 use outrigger::client::{Client, Limits, Response, Routes};
 use outrigger::config::Egress;
 use outrigger::delivery::Failure;
+use outrigger::webhook::tls::Tls;
 
 use crate::support::PATIENCE;
 use crate::support::receiver::AUTHORITY;
@@ -35,7 +36,7 @@ fn client_trusting(other: &str) -> Client {
         ca_pem: Some(format!("{}{other}", AUTHORITY.ca_pem())),
         ..Egress::default()
     };
-    Client::new(&egress, Routes::default()).expect("a client")
+    Client::new(&egress, &Tls::default(), Routes::default()).expect("a client")
 }
 
 fn client() -> Client {

@@ -15,4 +15,5 @@ mod house;
 mod metrics;
 mod oracle;
 mod reload;
+mod security;
 mod support;

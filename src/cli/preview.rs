@@ -1,6 +1,7 @@
 //! What a webhook would make of an event, for people's eyes: configuration is loaded with masked references.
 
 use bytes::Bytes;
+use http::header::AUTHORIZATION;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -9,8 +10,9 @@ use crate::event::{Event, EventId};
 use crate::kind::Kind;
 use crate::kind::decode::{DecodeError, decode};
 use crate::secret::MASK;
-use crate::webhook::Webhook;
 use crate::webhook::request::{Request, WEBHOOK_ID};
+use crate::webhook::signing::WEBHOOK_SIGNATURE;
+use crate::webhook::{Auth, Webhook};
 
 /// A request as it would be sent, secrets masked, without the delivery's id, which every event gives anew.
 #[derive(Debug)]
@@ -54,13 +56,21 @@ pub(super) fn unmask(url: &str) -> String {
 /// A request's headers with what authenticates masked.
 fn headers(webhook: &Webhook, request: &Request) -> Vec<(String, String)> {
     let shown = request.headers.iter().filter(|(name, _)| *name != WEBHOOK_ID);
-    shown
+    let mut headers: Vec<_> = shown
         .map(|(name, value)| {
-            let is_auth = webhook.auth.as_ref().is_some_and(|(auth, _)| auth == name);
+            let is_auth = webhook.auth.as_ref().is_some_and(|auth| auth.header() == *name);
             let value = if is_auth { MASK.into() } else { String::from_utf8_lossy(value.as_bytes()) };
             (name.as_str().to_owned(), value.into_owned())
         })
-        .collect()
+        .collect();
+    // What the attempt adds: a token that is not fetched to be looked at, and signatures.
+    if let Some(Auth::OAuth2(_)) = webhook.auth {
+        headers.push((AUTHORIZATION.as_str().to_owned(), MASK.to_owned()));
+    }
+    if webhook.signing.is_some() {
+        headers.push((WEBHOOK_SIGNATURE.as_str().to_owned(), MASK.to_owned()));
+    }
+    headers
 }
 
 /// A request's headers as people may see them.

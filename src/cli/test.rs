@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -11,16 +12,17 @@ use jiff::Timestamp;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::attempt::exchange;
+use crate::attempt::{Exchanged, exchange};
 use crate::cli::run::block_on;
 use crate::cli::{BAD_CONFIG, Folder, NO, USAGE};
 use crate::cli::{preview, render};
-use crate::client::{Client, Response, Routes};
+use crate::client::{Clients, Response, Routes};
 use crate::config::{Snapshot, Source, load};
 use crate::delivery::{Failure, Outcome, Reason};
 use crate::event::{Event, EventId};
 use crate::kind::Kind;
 use crate::kind::decode::decode;
+use crate::secret::Mask;
 use crate::webhook::Webhook;
 use crate::webhook::judge::Judgement;
 use crate::webhook::request::Request;
@@ -109,7 +111,7 @@ fn test(source: &Source, name: &str, mock: Mock) -> ExitCode {
             ExitCode::SUCCESS
         }
         Ok(Err(failure)) => {
-            println!("\nTest failed: {}: {}", failure.reason, failure.detail);
+            println!("\nTest failed: {}: {}", failure.reason, webhook.mask.apply(&failure.detail));
             ExitCode::from(NO)
         }
         Err(error) => {
@@ -146,14 +148,17 @@ fn event_of(kind: &Kind, webhook: &Webhook, mock: Mock) -> Result<Event, String>
     Ok(Event::new(id, kind.name.clone(), sample.event_type.clone(), now, raw))
 }
 
-async fn send(snapshot: &Snapshot, webhook: &Webhook, event: &Event) -> Result<(), Failure> {
-    let client = Client::new(&snapshot.settings.egress, Routes::default())
-        .map_err(|error| Failure::new(Reason::TlsError, error.to_string()))?;
+async fn send(snapshot: &Snapshot, webhook: &Arc<Webhook>, event: &Event) -> Result<(), Failure> {
+    let fault = |problem: String| Failure::new(Reason::TlsError, problem);
+    let clients = Clients::new(&snapshot.settings.egress, Routes::default(), [webhook])
+        .map_err(|error| fault(error.to_string()))?;
+    let way = clients.way(&webhook.name).ok_or_else(|| fault("there is no way to the target".to_owned()))?;
     let mut request = webhook.render(event)?;
     request.headers.insert(TEST_HEADER, HeaderValue::from_static("true"));
     let begun = Instant::now();
-    let (response, judgement) = exchange(&client, webhook, request).await?;
-    show_response(&response, &judgement, begun.elapsed().as_millis());
+    let Exchanged { response, judgement, token } = exchange(way, webhook, request).await.0?;
+    let mask = token.as_ref().map_or_else(|| webhook.mask.clone(), |token| webhook.mask.with(&token.secret));
+    show_response(&response, &judgement, &mask, begun.elapsed().as_millis());
     match judgement.outcome {
         Outcome::Accepted => Ok(()),
         Outcome::Failed(failure) => Err(failure),
@@ -172,17 +177,18 @@ fn show_request(webhook: &Webhook, request: &Request) {
     }
 }
 
-fn show_response(response: &Response, judgement: &Judgement, milliseconds: u128) {
+/// What came back, without what is secret in it: receivers repeat what they were sent.
+fn show_response(response: &Response, judgement: &Judgement, mask: &Mask, milliseconds: u128) {
     println!("\n{} after {milliseconds} ms", response.status);
     for (name, value) in &response.headers {
         if name != http::header::SET_COOKIE {
-            println!("{name}: {}", String::from_utf8_lossy(value.as_bytes()));
+            println!("{name}: {}", mask.apply(&String::from_utf8_lossy(value.as_bytes())));
         }
     }
-    println!("\n{}", shown(&response.body));
+    println!("\n{}", mask.apply(&shown(&response.body)));
     for (name, verdict) in &judgement.verdicts {
         let mark = if verdict.passed { "passed" } else { "failed" };
-        println!("validator {name}: {mark}, found {}", verdict.found.as_deref().unwrap_or("nothing"));
+        println!("validator {name}: {mark}, found {}", mask.apply(verdict.found.as_deref().unwrap_or("nothing")));
     }
 }
 

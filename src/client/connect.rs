@@ -49,6 +49,8 @@ struct Ways {
     allowed_hosts: Vec<Glob>,
     routes: Routes,
     tls: TlsConnector,
+    /// The name that is asked for in place of the host's.
+    server_name: Option<ServerName<'static>>,
 }
 
 /// Why there is no connection. It passes through the pool as an error's source and is found again there by its type.
@@ -71,8 +73,14 @@ impl ConnectError {
 }
 
 impl Connector {
-    pub(super) fn new(guard: Guard, allowed_hosts: Vec<Glob>, routes: Routes, tls: Arc<rustls::ClientConfig>) -> Self {
-        Self(Arc::new(Ways { guard, allowed_hosts, routes, tls: TlsConnector::from(tls) }))
+    pub(super) fn new(
+        guard: Guard,
+        allowed_hosts: Vec<Glob>,
+        routes: Routes,
+        tls: Arc<rustls::ClientConfig>,
+        server_name: Option<ServerName<'static>>,
+    ) -> Self {
+        Self(Arc::new(Ways { guard, allowed_hosts, routes, tls: TlsConnector::from(tls), server_name }))
     }
 }
 
@@ -110,9 +118,12 @@ impl Ways {
             let detail = format!("{host} is not among egress.allowed_hosts");
             return Err(ConnectError::new(Reason::BlockedAddress, detail));
         }
-        let name = ServerName::try_from(host.to_owned()).map_err(|_| {
-            ConnectError::new(Reason::TlsError, format!("{host} is no name that a certificate can have"))
-        })?;
+        let name = match &self.server_name {
+            Some(name) => name.clone(),
+            None => ServerName::try_from(host.to_owned()).map_err(|_| {
+                ConnectError::new(Reason::TlsError, format!("{host} is no name that a certificate can have"))
+            })?,
+        };
         let tcp = match self.routes.0.get(host) {
             Some(address) => dial(host, &[*address]).await?,
             None => dial(host, &self.permitted(host, resolve(host, port).await?)?).await?,
@@ -219,6 +230,7 @@ fn handshake_error(host: &str, error: &io::Error) -> ConnectError {
 #[allow(clippy::unwrap_used, reason = "unwrap is for tests")]
 mod tests {
     use super::*;
+    use crate::webhook::tls::Tls;
 
     fn addresses(list: &[&str]) -> Vec<SocketAddr> {
         list.iter().map(|text| text.parse().unwrap()).collect()
@@ -235,16 +247,16 @@ mod tests {
 
     #[test]
     fn one_public_address_among_private_ones_is_the_only_one_dialled() {
-        let tls = tls::client_config(None).unwrap();
-        let connector = Connector::new(Guard::default(), Vec::new(), Routes::default(), tls);
+        let tls = tls::client_config(None, &Tls::default()).unwrap();
+        let connector = Connector::new(Guard::default(), Vec::new(), Routes::default(), tls, None);
         let given = addresses(&["10.0.0.1:443", "1.1.1.1:443", "[::1]:443"]);
         assert_eq!(connector.0.permitted("mixed.example", given).unwrap(), addresses(&["1.1.1.1:443"]));
     }
 
     #[test]
     fn a_refused_address_is_named_with_its_network_and_the_key_to_set() {
-        let tls = tls::client_config(None).unwrap();
-        let connector = Connector::new(Guard::default(), Vec::new(), Routes::default(), tls);
+        let tls = tls::client_config(None, &Tls::default()).unwrap();
+        let connector = Connector::new(Guard::default(), Vec::new(), Routes::default(), tls, None);
         let failure = connector.0.permitted("x.example", addresses(&["10.0.0.1:443"])).unwrap_err().to_failure();
         assert_eq!(failure.reason, Reason::BlockedAddress);
         assert_eq!(

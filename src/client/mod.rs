@@ -1,10 +1,12 @@
 //! The HTTPS client: pooled connections to guarded addresses, one bounded exchange at a time.
 
+mod clients;
 mod connect;
 mod failure;
 pub mod guard;
 mod socket;
 mod tls;
+mod tokens;
 
 use std::time::Duration;
 
@@ -15,11 +17,15 @@ use hyper::body::{Body, Incoming};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use jiff::Timestamp;
 
 use crate::config::Egress;
 use crate::delivery::{Failure, Reason};
+use crate::webhook::tls::Tls;
 
+pub use clients::{Clients, Way};
 pub use connect::Routes;
+pub use tokens::{Fetched, Issued};
 
 use connect::Connector;
 use failure::{Phase, classify, closed_early, is_connection_end};
@@ -46,17 +52,9 @@ const PING_TIMEOUT: Duration = Duration::from_secs(5);
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// A certificate of `egress.ca_file` is no good; counted from 1.
-    #[error("certificate {count} of egress.ca_file cannot be used: {why}")]
-    Ca {
-        /// Which one.
-        count: usize,
-        /// What the reader of certificates says.
-        why: String,
-    },
-    /// `egress.ca_file` holds no certificate.
-    #[error("egress.ca_file holds no PEM certificate")]
-    NoCa,
+    /// The certificates of `egress.ca_file` are no good.
+    #[error("egress.ca_file {0}")]
+    Ca(String),
     /// The TLS library refused its settings.
     #[error("TLS cannot be set up: {0}")]
     Tls(String),
@@ -82,6 +80,8 @@ pub struct Response {
     pub body: Bytes,
     /// Whether there was more of the body.
     pub truncated: bool,
+    /// When the certificate expires that the receiver showed.
+    pub certificate_expires: Option<Timestamp>,
 }
 
 /// The client: one pool of connections with one TLS identity.
@@ -93,11 +93,13 @@ pub struct Client {
 }
 
 impl Client {
-    /// Makes a client that reaches what `egress` allows, and its `routes` without asking. Needs no runtime yet.
-    pub fn new(egress: &Egress, routes: Routes) -> Result<Self, ClientError> {
-        let tls = tls::client_config(egress.ca_pem.as_deref())?;
+    /// Makes a client that reaches what `egress` allows, and its `routes` without asking, and speaks TLS as it is told. Needs no
+    /// runtime yet.
+    pub fn new(egress: &Egress, tls: &Tls, routes: Routes) -> Result<Self, ClientError> {
+        let config = tls::client_config(egress.ca_pem.as_deref(), tls)?;
         let guard = Guard::new(egress.allow_networks.clone());
-        let connector = Connector::new(guard, egress.allowed_hosts.clone(), routes, tls);
+        let (hosts, name) = (egress.allowed_hosts.clone(), tls.server_name.clone());
+        let connector = Connector::new(guard, hosts, routes, config, name);
         let mut builder = legacy::Client::builder(TokioExecutor::new());
         builder
             .pool_idle_timeout(IDLE_TIMEOUT)
@@ -152,10 +154,12 @@ impl Client {
         };
         let (head, body) = answered.map_err(|error| classify(host, Phase::Head, &error))?.into_parts();
         let (body, truncated) = read(host, head.version, body, bytes_max).await?;
-        if let Some(record) = head.extensions.get::<Record>() {
+        let record = head.extensions.get::<Record>();
+        if let Some(record) = record {
             record.complete();
         }
-        Ok(Response { status: head.status, headers: head.headers, body, truncated })
+        let certificate_expires = record.and_then(Record::certificate_expires);
+        Ok(Response { status: head.status, headers: head.headers, body, truncated, certificate_expires })
     }
 }
 

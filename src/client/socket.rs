@@ -10,21 +10,26 @@ use std::time::Duration;
 
 use http::Extensions;
 use hyper_util::client::legacy::connect::{Connected, Connection};
+use jiff::Timestamp;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 use tokio_rustls::client::TlsStream;
 
+use crate::webhook::tls::expiry;
+
 /// A receiver that takes no byte for so long is given up. An exchange has its own limit; this one ends what is left of a
 /// connection after its exchange was given up, which would otherwise wait for ever to say goodbye.
 const WRITE_STALL_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// What a connection has done so far. Its users find it in each response and each error of that connection.
+/// What a connection is and has done so far. Its users find it in each response and each error of that connection.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Record(Arc<Counts>);
 
 #[derive(Debug, Default)]
 struct Counts {
+    /// When the receiver's certificate expires, where that can be read.
+    certificate_expires: Option<Timestamp>,
     /// Bytes that came, without those of TLS itself.
     read: AtomicU64,
     /// How many of them had come when an exchange was last complete; 0 when none was.
@@ -37,6 +42,11 @@ impl Record {
         let mut extras = Extensions::new();
         connection.get_extras(&mut extras);
         extras.remove()
+    }
+
+    /// When the certificate expires that the receiver showed.
+    pub(super) fn certificate_expires(&self) -> Option<Timestamp> {
+        self.0.certificate_expires
     }
 
     /// An exchange is complete: all that came so far belonged to it or to earlier ones.
@@ -68,7 +78,10 @@ impl TlsSocket {
     }
 
     fn with_limit(stream: TlsStream<TcpStream>, limit: Duration) -> Self {
-        Self { stream, record: Record::default(), stall: Stall { limit, timer: None } }
+        let certificates = stream.get_ref().1.peer_certificates();
+        let certificate_expires = certificates.and_then(<[_]>::first).and_then(expiry);
+        let record = Record(Arc::new(Counts { certificate_expires, ..Counts::default() }));
+        Self { stream, record, stall: Stall { limit, timer: None } }
     }
 }
 
@@ -142,6 +155,7 @@ mod tests {
 
     use super::super::tls;
     use super::*;
+    use crate::webhook::tls::Tls;
 
     /// Far more than it takes.
     const PATIENCE: Duration = Duration::from_secs(20);
@@ -157,7 +171,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let dialled = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (accepted, _) = listener.accept().await.unwrap();
-        let client = TlsConnector::from(tls::client_config(Some(&made.cert.pem())).unwrap());
+        let client = TlsConnector::from(tls::client_config(Some(&made.cert.pem()), &Tls::default()).unwrap());
         let server = TlsAcceptor::from(Arc::new(server));
         let name = "deaf.example".try_into().unwrap();
         tokio::try_join!(client.connect(name, dialled), server.accept(accepted)).unwrap()

@@ -38,8 +38,6 @@ pub enum Shape {
     TextOrTable,
     /// Any value.
     Any,
-    /// Not supported in this version.
-    Unsupported,
 }
 
 /// One key of a file.
@@ -71,8 +69,8 @@ const fn key(table: &'static str, key: &'static str, shape: Shape, default: &'st
 }
 
 use Shape::{
-    Any, Duration, ManyWords, Number, Rate, Size, Text, TextOrTable, TextTable, Texts, Truth, Unsupported, Values,
-    Whole, Wholes, Words,
+    Any, Duration, ManyWords, Number, Rate, Size, Text, TextOrTable, TextTable, Texts, Truth, Values, Whole, Wholes,
+    Words,
 };
 
 /// Bounds of `max_attempts`.
@@ -172,6 +170,23 @@ pub const SIDECAR: &[Key] = &[
         "Before the first probe of a paused webhook; each next wait doubles, up to `max_interval`.",
     ),
     key(
+        "defaults.tls",
+        "ca_file",
+        Text,
+        "",
+        "A PEM file: certificates trusted beside `egress.ca_file`, by webhooks that name none.",
+    ),
+    key("defaults.tls", "public_roots", Truth, "true", "`false`: trust `ca_file` and `egress.ca_file` alone."),
+    key(
+        "defaults.tls",
+        "client_cert_file",
+        Text,
+        "",
+        "A PEM file: the certificate that says who we are to receivers that ask, and its chain.",
+    ),
+    key("defaults.tls", "client_key_file", Text, "", "A PEM file: its private key."),
+    key("defaults.tls", "min_version", Words(&["1.2", "1.3"]), "\"1.2\"", "The lowest version of TLS that is spoken."),
+    key(
         "config",
         "on_invalid_webhook",
         Words(&["refuse", "quarantine"]),
@@ -260,7 +275,35 @@ pub const WEBHOOK: &[Key] = &[
     key("auth.basic", "password", Text, "", "The password of `Authorization: Basic`.").required(),
     key("auth.api_key", "header", Text, "", "The header that carries the key.").required(),
     key("auth.api_key", "value", Text, "", "The key.").required(),
-    key("auth", "oauth2", Unsupported, "", "Not supported in this version."),
+    key(
+        "auth.oauth2",
+        "token_url",
+        Text,
+        "",
+        "The token endpoint of the authorization server, asked for client credentials (RFC 6749); https, under the same `[egress]`.",
+    )
+    .required(),
+    key("auth.oauth2", "client_id", Text, "", "Who asks.").required(),
+    key("auth.oauth2", "client_secret", Text, "", "Proves who asks; or `private_key_file` does."),
+    key(
+        "auth.oauth2",
+        "client_auth",
+        Words(&["basic", "post"]),
+        "\"basic\"",
+        "Where the secret goes: into the `Authorization` header, or with `post` into the form.",
+    ),
+    key(
+        "auth.oauth2",
+        "private_key_file",
+        Text,
+        "",
+        "A PEM file, from the configuration folder: the key that signs an assertion of who asks (`private_key_jwt`; RSA for RS256, P-256 for ES256).",
+    ),
+    key("auth.oauth2", "key_id", Text, "", "The key's name at the server, `kid` of the assertion."),
+    key("auth.oauth2", "assertion_audience", Text, "the token endpoint", "`aud` of the assertion."),
+    key("auth.oauth2", "scopes", Texts, "[]", "What the token is to be good for."),
+    key("auth.oauth2", "audience", Text, "", "Whom the token is for, where the server asks for the parameter `audience`."),
+    key("auth.oauth2", "parameters", TextTable, "", "Further parameters of the request for a token."),
     key("filters", "field", Text, "", "A named field of the kind."),
     key("filters", "path", Text, "", "A JSONPath into the event; instead of `field`."),
     key("filters", "any_of", Texts, "", "Globs: one value matches one of them."),
@@ -311,8 +354,20 @@ pub const WEBHOOK: &[Key] = &[
         "`defaults.breaker`",
         "Before the first probe of a pause; each next wait doubles, up to `max_interval`.",
     ),
-    key("", "signing", Unsupported, "", "Not supported in this version."),
-    key("", "tls", Unsupported, "", "Not supported in this version."),
+    key(
+        "signing.standard_webhooks",
+        "secrets",
+        Texts,
+        "",
+        "`whsec_…` secrets, one signature each (Standard Webhooks `v1`): the new one and the old one while receivers change.",
+    )
+    .required(),
+    key("tls", "ca_file", Text, "`defaults.tls`", "A PEM file, from the configuration folder: certificates trusted beside others."),
+    key("tls", "public_roots", Truth, "`defaults.tls`", "`false`: trust `ca_file` and `egress.ca_file` alone."),
+    key("tls", "client_cert_file", Text, "`defaults.tls`", "A PEM file: the certificate that says who we are, and its chain."),
+    key("tls", "client_key_file", Text, "`defaults.tls`", "A PEM file: its private key."),
+    key("tls", "server_name", Text, "the URL's host", "The name that is asked for, and expected in the receiver's certificate."),
+    key("tls", "min_version", Words(&["1.2", "1.3"]), "`defaults.tls`", "The lowest version of TLS that is spoken."),
     key("tests", "name", Text, "", "What the test shows.").required(),
     key(
         "tests",
@@ -392,7 +447,7 @@ mod tests {
 
     #[test]
     fn a_table_knows_its_keys_and_its_tables() {
-        assert_eq!(names(SIDECAR, "defaults"), ["timeout", "body_max", "retry", "limits", "breaker"]);
+        assert_eq!(names(SIDECAR, "defaults"), ["timeout", "body_max", "retry", "limits", "breaker", "tls"]);
         assert!(names(WEBHOOK, "").contains(&"response_validators"));
         assert_eq!(names(WEBHOOK, "auth"), ["bearer", "basic", "api_key", "oauth2"]);
     }

@@ -26,15 +26,33 @@ pub(super) struct Resolver<'r, 's> {
     unset: Vec<(String, String, String)>,
     /// Over all values: a changed secret is a changed webhook.
     pub(super) hasher: DefaultHasher,
+    /// The values that were found, to be masked in what others say.
+    pub(super) seen: Vec<Secret>,
 }
 
 impl<'r, 's> Resolver<'r, 's> {
     pub(super) fn new(inputs: &'r mut Inputs<'s>, lenient: bool) -> Self {
-        Self { inputs, lenient, unset: Vec::new(), hasher: DefaultHasher::new() }
+        Self { inputs, lenient, unset: Vec::new(), hasher: DefaultHasher::new(), seen: Vec::new() }
     }
 
     /// The value itself.
     pub(super) fn resolve(&mut self, name: &str) -> Looked {
+        let looked = self.look_up(name);
+        if let Ok(value) = &looked
+            && value.expose() != PLACEHOLDER
+            && !self.seen.contains(value)
+        {
+            self.seen.push(value.clone());
+        }
+        looked
+    }
+
+    /// What stands in a file of keys, by its path from the configuration folder: nothing that anybody could repeat.
+    pub(super) fn resolve_file(&mut self, path: &str) -> Looked {
+        self.look_up(&format!("file:{path}"))
+    }
+
+    fn look_up(&mut self, name: &str) -> Looked {
         let looked = self.inputs.look_up(name);
         let looked = match looked {
             Err((problem, fix)) if self.lenient && is_wellformed(name) => {
@@ -91,6 +109,11 @@ impl<'r, 's> Resolver<'r, 's> {
     /// Reads a file that decides what the configuration is, by its path from the configuration folder.
     pub(super) fn read(&mut self, path: &Path) -> Arc<TextFile> {
         self.inputs.read(path)
+    }
+
+    /// Whether what is not there is passed over.
+    pub(super) fn has_placeholders(&self) -> bool {
+        self.lenient || self.inputs.source.placeholders
     }
 
     /// Whether values are masked.

@@ -93,7 +93,7 @@ impl Known {
 fn table(keys: &[Key], path: &str, known: &Known) -> Value {
     let mut properties = Map::new();
     let mut required = Vec::new();
-    for key in keys.iter().filter(|key| key.table == path && key.shape != Shape::Unsupported) {
+    for key in keys.iter().filter(|key| key.table == path) {
         properties.insert(key.key.to_owned(), property(key, known));
         if key.required {
             required.push(key.key);
@@ -176,7 +176,7 @@ fn shape(shape: Shape) -> Value {
         Shape::Values => list(json!({ "type": ["string", "number", "boolean"] })),
         Shape::TextTable => json!({ "type": "object", "additionalProperties": text() }),
         Shape::TextOrTable => json!({ "type": ["string", "object"] }),
-        Shape::Any | Shape::Unsupported => json!({}),
+        Shape::Any => json!({}),
     }
 }
 
@@ -190,11 +190,8 @@ mod tests {
             let schema = file.schema();
             let mut found = BTreeSet::new();
             collect(&schema, "", &mut found);
-            let listed: BTreeSet<(String, String)> = keys
-                .iter()
-                .filter(|key| key.shape != Shape::Unsupported)
-                .map(|key| (key.table.to_owned(), key.key.to_owned()))
-                .collect();
+            let listed: BTreeSet<(String, String)> =
+                keys.iter().map(|key| (key.table.to_owned(), key.key.to_owned())).collect();
             assert_eq!(found, listed);
         }
     }

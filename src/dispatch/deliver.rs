@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::attempt::{Attempted, attempt};
+use crate::attempt::{Attempted, Met, attempt};
 use crate::delivery::{LastOutcome, Outcome, Reason, delivery_id};
 use crate::dispatch::{Dispatch, handles};
 use crate::gates::Turn;
@@ -19,7 +19,7 @@ impl Dispatch {
     /// back to the spool.
     pub(super) async fn deliver(&self, live: &Live, webhook: &Webhook, lease: Lease, turn: Option<Turn>) {
         let Some(turn) = turn else { return self.bury_expired(live, webhook, lease).await };
-        let attempted = attempt(&live.client, webhook, &lease.event).await;
+        let attempted = attempt(live.clients.way(&webhook.name).map(AsRef::as_ref), webhook, &lease.event).await;
         let now = Timestamp::now();
         let probe = turn.is_probe();
         let standing = Standing {
@@ -131,6 +131,11 @@ fn count(
         handles.validator_failed(validator);
     }
     handles.missing.inc_by(attempted.missing.len() as u64);
+    let Met { tokens_issued, tokens_failed, certificate_expires } = attempted.met;
+    handles.tokens(tokens_issued, tokens_failed);
+    if let Some(expires) = certificate_expires {
+        handles.set_target_certificate(expires);
+    }
     if let Settlement::Bury { reason, .. } = settlement {
         handles.buried(*reason, 1);
     }

@@ -28,7 +28,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::client::Client;
+use crate::client::Way;
 use crate::delivery::{Cause, Reason};
 use crate::gates::{Door, Gates, Opening};
 use crate::live::{Live, Reader};
@@ -327,8 +327,8 @@ impl Dispatch {
 /// What a webhook's task remembers from one round to the next.
 #[derive(Default)]
 struct Known {
-    /// The definition that the gate goes by, and the client beside it.
-    definition: Option<(u64, Arc<Client>)>,
+    /// The definition that the gate goes by, and the way to the target beside it.
+    definition: Option<(u64, Option<Arc<Way>>)>,
     /// The publication that was looked at last.
     generation: u64,
     /// The cause that `webhook_paused` tells of.
@@ -338,7 +338,7 @@ struct Known {
 }
 
 impl Known {
-    /// Brings the gate and its metric up to date. A changed definition, secret or client may have mended what the webhook is
+    /// Brings the gate and its metric up to date. A changed definition, secret or way may have mended what the webhook is
     /// paused for, and ends the pause.
     fn take_in(&mut self, live: &Live, webhook: &Webhook, door: &Door) {
         let fresh = self.generation != live.generation;
@@ -346,7 +346,7 @@ impl Known {
             self.generation = live.generation;
             self.expiry = None;
             let same = self.definition.is_none() || self.is_true(live, &webhook.name);
-            self.definition = Some((webhook.fingerprint, Arc::clone(&live.client)));
+            self.definition = Some((webhook.fingerprint, live.clients.way(&webhook.name).cloned()));
             door.redefine(webhook.terms(), same);
         }
         let cause = door.cause();
@@ -361,10 +361,15 @@ impl Known {
     /// Whether the webhook is in a publication just what it was when it was last taken in.
     fn is_true(&self, live: &Live, name: &str) -> bool {
         let webhook = live.snapshot.webhooks.get(name);
-        self.definition.as_ref().zip(webhook).is_some_and(|((fingerprint, client), webhook)| {
-            *fingerprint == webhook.fingerprint && Arc::ptr_eq(client, &live.client)
+        self.definition.as_ref().zip(webhook).is_some_and(|((fingerprint, way), webhook)| {
+            *fingerprint == webhook.fingerprint && is_same(way.as_ref(), live.clients.way(name))
         })
     }
+}
+
+/// Whether two are the very same way, or both are none.
+fn is_same(way: Option<&Arc<Way>>, other: Option<&Arc<Way>>) -> bool {
+    way.map(Arc::as_ptr) == other.map(Arc::as_ptr)
 }
 
 /// One attempt's place among those in flight; dropping it makes room, also after a panic.
@@ -382,11 +387,11 @@ fn tell_changes(running: &BTreeMap<Arc<str>, Task>, old: &Arc<Live>, new: &Arc<L
     if Arc::ptr_eq(old, new) {
         return;
     }
-    let other_client = !Arc::ptr_eq(&old.client, &new.client);
     for (name, task) in running {
         let fingerprint = |live: &Live| live.snapshot.webhooks.get(name).map(|webhook| webhook.fingerprint);
         let between = task.news.seen.load(Ordering::Acquire) > old.generation;
-        if between || other_client || fingerprint(old) != fingerprint(new) || old.names(name) != new.names(name) {
+        let other_way = || !is_same(old.clients.way(name), new.clients.way(name));
+        if between || fingerprint(old) != fingerprint(new) || old.names(name) != new.names(name) || other_way() {
             task.news.changed.notify_one();
         }
     }
@@ -401,7 +406,7 @@ fn handles<'l>(live: &'l Live, webhook: &Webhook) -> Option<&'l Arc<crate::metri
 #[allow(clippy::unwrap_used, reason = "unwrap is for tests")]
 mod tests {
     use super::*;
-    use crate::client::Routes;
+    use crate::client::{Clients, Routes};
     use crate::config::{Source, load};
 
     #[tokio::test]
@@ -413,13 +418,14 @@ mod tests {
             let text = format!("url = \"https://hooks.example.com/in\"\nstatus = \"{status}\"\n");
             std::fs::write(dir.path().join("webhooks/hook.toml"), text).unwrap();
             let snapshot = load(&Source { env: Arc::new(|_| None), ..Source::new(dir.path()) }).snapshot.unwrap();
-            let client = Arc::new(Client::new(&snapshot.settings.egress, Routes::default()).unwrap());
-            Arc::new(Live::new(snapshot, generation, client, &metrics))
+            let clients = Clients::new(&snapshot.settings.egress, Routes::default(), snapshot.webhooks.values());
+            Arc::new(Live::new(snapshot, generation, clients.unwrap(), &metrics))
         };
         let first = live(1, "active");
         let again = |generation: u64| {
             let Live { snapshot, .. } = Arc::into_inner(live(generation, "active")).unwrap();
-            Arc::new(Live::new(snapshot, generation, Arc::clone(&first.client), &metrics))
+            let clients = first.clients.next(&snapshot.settings.egress, first.snapshot.webhooks.values()).unwrap();
+            Arc::new(Live::new(snapshot, generation, clients, &metrics))
         };
         let woken = |seen: u64, new: &Arc<Live>| {
             let news = Arc::new(News { changed: Notify::new(), seen: AtomicU64::new(seen) });

@@ -25,7 +25,6 @@ use std::time::Duration;
 use tokio::sync::watch as tokio_watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::client::Routes;
 use crate::config::Loader;
 use crate::live::{Live, Reader};
 use crate::metrics::Metrics;
@@ -50,8 +49,6 @@ pub struct Reload {
     pub publisher: tokio_watch::Sender<Arc<Live>>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
-    /// Connections that are led elsewhere, for `demo`.
-    pub routes: Routes,
     /// The files and folders whose changes count.
     pub watched: BTreeSet<PathBuf>,
     /// What asks for looks.
@@ -68,7 +65,7 @@ pub struct Reloading {
 impl Reload {
     /// Starts the thread that looks. The error is the system's: it has no thread left.
     pub fn start(self) -> io::Result<Reloading> {
-        let Self { mut loader, publisher, metrics, routes, watched, hints: (hints, hinted) } = self;
+        let Self { mut loader, publisher, metrics, watched, hints: (hints, hinted) } = self;
         let load = move || {
             // One that panics is not used again.
             let anew = Loader::new(loader.source().clone());
@@ -77,7 +74,7 @@ impl Reload {
             loader = taken;
             loaded
         };
-        let (publisher, watch) = (Publisher::new(publisher, metrics, routes), Watch::new(hints));
+        let (publisher, watch) = (Publisher::new(publisher, metrics), Watch::new(hints));
         Reloading::start(Looker { load: Box::new(load), publisher, watch, watched, read: None }, hinted)
     }
 }
@@ -145,7 +142,7 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
-    use crate::client::Client;
+    use crate::client::{Clients, Routes};
     use crate::config::Source;
     use crate::metrics::Reloaded;
 
@@ -171,15 +168,15 @@ mod tests {
         let first = loader.load();
         let snapshot = first.snapshot.unwrap();
         let metrics = Arc::new(Metrics::new(snapshot.kinds.keys().map(AsRef::as_ref)).unwrap());
-        let client = Arc::new(Client::new(&snapshot.settings.egress, Routes::default()).unwrap());
-        let (publisher, _) = tokio_watch::channel(Arc::new(Live::new(snapshot, 1, client, &metrics)));
+        let clients = Clients::new(&snapshot.settings.egress, Routes::default(), snapshot.webhooks.values()).unwrap();
+        let (publisher, _) = tokio_watch::channel(Arc::new(Live::new(snapshot, 1, clients, &metrics)));
         let readings = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&readings);
         let load = Box::new(move || {
             reading(counted.fetch_add(1, Ordering::SeqCst) + 1);
             loader.load()
         });
-        let (hints, publisher) = (Hints::new(), Publisher::new(publisher, metrics, Routes::default()));
+        let (hints, publisher) = (Hints::new(), Publisher::new(publisher, metrics));
         let watch = Watch::new(hints.0.clone());
         (Looker { load, publisher, watch, watched: first.watched, read: None }, hints, readings)
     }

@@ -7,7 +7,6 @@ use std::time::Instant;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use crate::client::{Client, Routes};
 use crate::config::Loaded;
 use crate::diagnostic::{Diagnostic, Level};
 use crate::live::{Live, Reader};
@@ -19,7 +18,6 @@ use crate::reload::told::{Differences, Told};
 pub(super) struct Publisher {
     live: watch::Sender<Arc<Live>>,
     metrics: Arc<Metrics>,
-    routes: Routes,
     started: Started,
     hash: Arc<str>,
     /// Keys that wait for a restart, as they were last logged.
@@ -30,13 +28,13 @@ pub(super) struct Publisher {
 
 impl Publisher {
     /// The process has started with what is in force now.
-    pub(super) fn new(live: watch::Sender<Arc<Live>>, metrics: Arc<Metrics>, routes: Routes) -> Self {
+    pub(super) fn new(live: watch::Sender<Arc<Live>>, metrics: Arc<Metrics>) -> Self {
         let (started, hash) = {
             let live = live.borrow();
             (Started::with(&live.snapshot.settings), Arc::from(live.snapshot.hash.as_str()))
         };
         metrics.set_config_hash(&hash);
-        Self { live, metrics, routes, started, hash, restart: Vec::new(), faults: None }
+        Self { live, metrics, started, hash, restart: Vec::new(), faults: None }
     }
 
     /// Where readers find what is in force.
@@ -84,12 +82,12 @@ impl Publisher {
         let Some(mut snapshot) = snapshot else { return self.refuse(diagnostics) };
         let current = Arc::clone(&self.live.borrow());
         let restart = self.started.keep(&current.snapshot.settings, &mut snapshot.settings);
-        let egress = &snapshot.settings.egress;
-        let client = if *egress == current.snapshot.settings.egress {
-            Arc::clone(&current.client)
+        // The file of a webhook that was left out at the start may have gone.
+        let clients = if snapshot.is_same(&current.snapshot) && current.quarantined.is_empty() {
+            None
         } else {
-            match Client::new(egress, self.routes.clone()) {
-                Ok(client) => Arc::new(client),
+            match current.clients.next(&snapshot.settings.egress, snapshot.webhooks.values()) {
+                Ok(clients) => Some(clients),
                 Err(error) => return self.refuse(vec![fault(error.to_string(), "correct `[egress]`")]),
             }
         };
@@ -104,11 +102,8 @@ impl Publisher {
             restart,
             diagnostics,
         };
-        // The file of a webhook that was left out at the start may have gone.
-        if snapshot.is_same(&current.snapshot) && current.quarantined.is_empty() {
-            return told;
-        }
-        let live = Live::new(snapshot, current.generation + 1, client, &self.metrics);
+        let Some(clients) = clients else { return told };
+        let live = Live::new(snapshot, current.generation + 1, clients, &self.metrics);
         told.result = Reloaded::Published;
         told.generation = live.generation;
         told.differences = Differences::between(&current.snapshot, &live.snapshot);

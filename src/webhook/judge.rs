@@ -153,7 +153,7 @@ fn data(body: &[u8]) -> Value {
 }
 
 /// `Retry-After` as seconds or as an HTTP date; `None` for anything else. A date in the past is no wait at all.
-fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         // More than can be counted is for ever; how much of it is obeyed is for others to say.

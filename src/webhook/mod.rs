@@ -2,10 +2,13 @@
 
 pub mod filter;
 pub mod gate;
+pub mod grant;
 pub mod judge;
 pub mod ordering;
 pub mod request;
 pub mod retry;
+pub mod signing;
+pub mod tls;
 pub mod validator;
 
 use std::collections::BTreeSet;
@@ -13,16 +16,20 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::AUTHORIZATION;
 use http::{HeaderName, Method};
 
 use crate::kind::{Kind, MANUAL};
-use crate::secret::Secret;
+use crate::secret::{Mask, Secret};
 use crate::template::Template;
 
 use filter::Filter;
 use gate::{Breaker, Rate, Terms};
+use grant::Grant;
 use ordering::Ordering;
 use retry::Policy;
+use signing::Signing;
+use tls::Tls;
 use validator::Validator;
 
 /// One compiled definition.
@@ -44,8 +51,14 @@ pub struct Webhook {
     pub url: Url,
     /// Headers in the order of the file; the templates' format is text. `content-type` and auth are not among them.
     pub headers: Vec<(HeaderName, Arc<Template>)>,
-    /// The header that authenticates, already in its wire form (`Bearer …`, `Basic …`, or an API key).
-    pub auth: Option<(HeaderName, Secret)>,
+    /// What authenticates it to its target.
+    pub auth: Option<Auth>,
+    /// What its requests are signed with.
+    pub signing: Option<Signing>,
+    /// How its target is spoken to.
+    pub tls: Arc<Tls>,
+    /// Its secrets, to be taken out of what others say.
+    pub mask: Mask,
     /// What the request carries.
     pub body: Body,
     /// `content_type`, sent as it is written.
@@ -81,6 +94,35 @@ impl Webhook {
     #[must_use]
     pub const fn terms(&self) -> Terms {
         Terms { breaker: self.breaker, probe_max: self.retry.max_interval, rate: self.rate }
+    }
+}
+
+/// What authenticates a webhook to its target.
+#[derive(Debug)]
+pub enum Auth {
+    /// A header, already in its wire form (`Bearer …`, `Basic …`, or an API key).
+    Header(HeaderName, Secret),
+    /// A token that an authorization server gives out, sent as `Authorization: Bearer`.
+    OAuth2(Arc<Grant>),
+}
+
+impl Auth {
+    /// The header that carries it.
+    #[must_use]
+    pub fn header(&self) -> HeaderName {
+        match self {
+            Self::Header(name, _) => name.clone(),
+            Self::OAuth2(_) => AUTHORIZATION,
+        }
+    }
+
+    /// The grant, where a token has to be had first.
+    #[must_use]
+    pub const fn grant(&self) -> Option<&Arc<Grant>> {
+        match self {
+            Self::Header(..) => None,
+            Self::OAuth2(grant) => Some(grant),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::delivery::{Failure, Reason, delivery_id};
 use crate::event::Event;
-use crate::webhook::{Body, Webhook};
+use crate::webhook::{Auth, Body, Webhook};
 
 /// The header that carries the delivery's id on every attempt (Standard Webhooks 1.0.0).
 pub const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
@@ -26,7 +26,8 @@ pub struct Request {
     pub method: Method,
     /// `https`, the webhook's host and port, and the rendered path.
     pub uri: Uri,
-    /// All headers but `host` and `content-length`, which belong to the connection.
+    /// All headers but `host` and `content-length`, which belong to the connection, and those of a token and of signatures, which
+    /// belong to the attempt.
     pub headers: HeaderMap,
     /// The body, valid in its content type.
     pub body: Bytes,
@@ -77,7 +78,7 @@ impl Webhook {
             value.set_sensitive(true);
             headers.insert(name.clone(), value);
         }
-        if let Some((name, secret)) = &self.auth {
+        if let Some(Auth::Header(name, secret)) = &self.auth {
             let mut value = HeaderValue::from_str(secret.expose())
                 .map_err(|_| fault("auth", &"the value holds a character that no header may"))?;
             value.set_sensitive(true);

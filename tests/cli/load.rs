@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use outrigger::config::{Listen, Loaded, Snapshot, Source, load};
 use outrigger::diagnostic::Level;
+use outrigger::webhook::Auth;
 
 use super::folder;
 
@@ -148,7 +149,7 @@ fn a_literal_dollar_brace_is_no_reference() {
     let loaded = load(&source(folder.path(), &[("P", "${env:Q}")]));
     assert_eq!(loaded.diagnostics, []);
     let webhooks = loaded.snapshot.unwrap().webhooks;
-    let (_, auth) = webhooks["hook"].auth.as_ref().unwrap();
+    let Some(Auth::Header(_, auth)) = &webhooks["hook"].auth else { panic!("it authenticates") };
     // ana:a${b}${env:Q}
     assert_eq!(auth.expose(), "Basic YW5hOmEke2J9JHtlbnY6UX0=");
 }

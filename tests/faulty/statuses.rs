@@ -57,7 +57,7 @@ fn webhooks() -> BTreeMap<bool, Arc<Webhook>> {
 }
 
 fn judged(webhook: &Webhook, response: &Response, now: Timestamp) -> Outcome {
-    let Response { status, headers, body, truncated } = response;
+    let Response { status, headers, body, truncated, .. } = response;
     judge(webhook, ResponseParts { status: *status, headers, body, truncated: *truncated }, now).outcome
 }
 
@@ -83,6 +83,7 @@ fn every_status_that_there_can_be_is_judged_as_documented() {
             headers: HeaderMap::new(),
             body: bytes::Bytes::new(),
             truncated: false,
+            certificate_expires: None,
         };
         for (templated, webhook) in &webhooks {
             let outcome = judged(webhook, &response, Timestamp::UNIX_EPOCH);

@@ -110,6 +110,7 @@ fn a_script_is_played_in_order_and_then_the_default() {
     use http_body_util::Full;
     use outrigger::client::{Client, Limits, Routes};
     use outrigger::config::Egress;
+    use outrigger::webhook::tls::Tls;
 
     let target = receiver().respond(500).then(Answer::text("ok")).otherwise(404).start();
     let egress = Egress {
@@ -118,7 +119,7 @@ fn a_script_is_played_in_order_and_then_the_default() {
         ..Egress::default()
     };
     let limits = Limits { timeout: PATIENCE, response_bytes_max: 100 };
-    let client = Client::new(&egress, Routes::default()).expect("a client");
+    let client = Client::new(&egress, &Tls::default(), Routes::default()).expect("a client");
     let statuses: Vec<u16> = (0..4)
         .map(|_| {
             let request = http::Request::post(target.url("/x")).body(Full::new(Bytes::new())).expect("a request");

@@ -14,6 +14,7 @@ use crate::client::{Client, Limits, Response, Routes};
 use crate::config::Egress;
 use crate::delivery::{Failure, Reason};
 use crate::webhook::filter::Glob;
+use crate::webhook::tls::Tls;
 
 use super::answer::Answer;
 use super::authority::Authority;
@@ -26,7 +27,7 @@ const BOTH: &[&[&str]] = &[&["http/1.1"], &["h2"]];
 fn client(authority: &Authority, hosts: &[(&str, &Receiver)]) -> Client {
     let routes: BTreeMap<_, _> = hosts.iter().map(|(host, receiver)| ((*host).to_owned(), receiver.addr())).collect();
     let egress = Egress { ca_pem: Some(authority.ca_pem().to_owned()), ..Egress::default() };
-    Client::new(&egress, Routes(routes)).unwrap()
+    Client::new(&egress, &Tls::default(), Routes(routes)).unwrap()
 }
 
 async fn start(alpn: &[&str]) -> (Receiver, Client) {
@@ -185,7 +186,7 @@ async fn answered_with(bytes: &'static [u8]) -> Result<Response, Failure> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let routes = Routes(BTreeMap::from([(HOST.to_owned(), listener.local_addr().unwrap())]));
     let egress = Egress { ca_pem: Some(authority.ca_pem().to_owned()), ..Egress::default() };
-    let client = Client::new(&egress, routes).unwrap();
+    let client = Client::new(&egress, &Tls::default(), routes).unwrap();
     let server = tokio::spawn(async move {
         let (stream, _) = listener.accept().await.unwrap();
         let mut stream = tls.accept(stream).await.unwrap();
@@ -279,7 +280,7 @@ async fn a_port_that_speaks_no_tls_is_a_tls_error_and_one_that_hangs_up_a_reset(
     for (greeting, reason) in [(&b"220 mail.example ESMTP\r\n"[..], Reason::TlsError), (b"", Reason::ConnectionReset)] {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let routes = Routes(BTreeMap::from([(HOST.to_owned(), listener.local_addr().unwrap())]));
-        let client = Client::new(&Egress::default(), routes).unwrap();
+        let client = Client::new(&Egress::default(), &Tls::default(), routes).unwrap();
         let server = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut hello = [0; 16];
@@ -294,7 +295,7 @@ async fn a_port_that_speaks_no_tls_is_a_tls_error_and_one_that_hangs_up_a_reset(
 
 #[tokio::test]
 async fn addresses_beyond_the_public_internet_are_blocked_as_literals_and_by_name() {
-    let client = Client::new(&Egress::default(), Routes::default()).unwrap();
+    let client = Client::new(&Egress::default(), &Tls::default(), Routes::default()).unwrap();
     for (host, word) in [
         ("127.0.0.1", "loopback"),
         ("10.0.0.1", "private"),
@@ -318,7 +319,7 @@ async fn an_allowed_network_is_reached_by_its_literal_address() {
         ca_pem: Some(authority.ca_pem().to_owned()),
         ..Egress::default()
     };
-    let client = Client::new(&egress, Routes::default()).unwrap();
+    let client = Client::new(&egress, &Tls::default(), Routes::default()).unwrap();
     let url = format!("https://{}/x", receiver.addr());
     assert_eq!(client.send(post(&url), LIMITS).await.unwrap().status, 200);
 }
@@ -334,7 +335,7 @@ async fn a_host_that_is_not_allowed_is_blocked_before_anything_is_dialled() {
             ca_pem: Some(authority.ca_pem().to_owned()),
             ..Egress::default()
         };
-        let client = Client::new(&egress, routes.clone()).unwrap();
+        let client = Client::new(&egress, &Tls::default(), routes.clone()).unwrap();
         if allowed {
             assert!(send(&client).await.is_ok(), "{glob}");
         } else {
@@ -348,7 +349,7 @@ async fn a_host_that_is_not_allowed_is_blocked_before_anything_is_dialled() {
 
 #[tokio::test]
 async fn a_name_without_an_address_is_a_dns_error() {
-    let client = Client::new(&Egress::default(), Routes::default()).unwrap();
+    let client = Client::new(&Egress::default(), &Tls::default(), Routes::default()).unwrap();
     let limits = Limits { timeout: Duration::from_secs(30), ..LIMITS };
     let failure = client.send(post("https://no-such-host.invalid/secret"), limits).await.unwrap_err();
     assert!(matches!(failure.reason, Reason::DnsError | Reason::Timeout), "{failure:?}");

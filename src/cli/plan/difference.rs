@@ -49,7 +49,7 @@ fn headers(old: Made<'_>, new: Made<'_>, parts: &mut Vec<String>) {
 /// A header's value as people may see it.
 fn seen<'m>((webhook, request): Made<'m>, name: &HeaderName) -> Option<Cow<'m, str>> {
     let value = request.headers.get(name)?;
-    if webhook.auth.as_ref().is_some_and(|(auth, _)| auth == name) {
+    if webhook.auth.as_ref().is_some_and(|auth| auth.header() == *name) {
         return Some(MASK.into());
     }
     let value = String::from_utf8_lossy(value.as_bytes());

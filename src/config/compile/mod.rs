@@ -5,10 +5,13 @@ mod body;
 mod conditions;
 mod headers;
 mod kinds;
+mod oauth2;
 mod ordering;
 mod policy;
 mod settings;
+mod signing;
 mod testcases;
+mod tls;
 mod url;
 mod webhook;
 
@@ -22,10 +25,10 @@ use toml::de::{DeTable, DeValue};
 use super::document::{At, Document, Report};
 use super::overrides::Override;
 use super::snapshot::{Egress, Settings};
-use super::table::Table;
 use crate::kind::Kind;
 use crate::webhook::gate::Breaker;
 use crate::webhook::retry::Policy;
+use crate::webhook::tls::Tls;
 
 pub(super) use settings::sidecar;
 pub(super) use webhook::webhook;
@@ -66,6 +69,7 @@ pub(super) struct Defaults {
     retry: Policy,
     limits: Limits,
     breaker: Breaker,
+    tls: Arc<Tls>,
 }
 
 /// `[limits]`.
@@ -97,12 +101,4 @@ fn parse<'t>(document: &'t Document, report: &mut Report) -> Option<DeTable<'t>>
         report.error(at, format!("this is no TOML: {}", fault.message()), SYNTAX_FIX);
     }
     faults.is_empty().then(|| table.into_inner())
-}
-
-/// Reports a key that waits for a later version.
-fn refuse_unsupported(report: &mut Report, table: &Table<'_>, key: &str) {
-    if let Some(entry) = table.get(key) {
-        let problem = format!("`{}` is not supported in this version", table.name(key));
-        report.error(entry.key_at, problem, "remove it");
-    }
 }

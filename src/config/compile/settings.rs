@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::policy::{self, TIMEOUT};
-use super::{Compiled, Defaults, Shared, SidecarFile, kinds, parse};
+use super::{Compiled, Defaults, Shared, SidecarFile, kinds, parse, tls};
 use crate::config::document::{At, Report, Text};
 use crate::config::inputs::Inputs;
 use crate::config::lint;
@@ -46,7 +46,7 @@ pub(in crate::config) fn sidecar(file: &SidecarFile<'_>, inputs: &mut Inputs<'_>
     let before = report.diagnostics.len();
     let egress = sections.egress(report);
     let egress_known = complete && report.diagnostics.len() == before;
-    let defaults = sections.defaults(report);
+    let defaults = sections.defaults(report, egress.ca_pem.is_some());
     let settings = sections.settings(report, egress.clone());
     let egress = Some(Egress { allow_networks: Vec::new(), ..egress }).filter(|_| egress_known);
     let before = report.diagnostics.len();
@@ -171,7 +171,7 @@ impl<'f, 't: 'f> Sections<'f, 't, '_, '_> {
         }
     }
 
-    fn defaults(&self, report: &mut Report) -> Defaults {
+    fn defaults(&mut self, report: &mut Report, ca_known: bool) -> Defaults {
         let table = self.section(report, "defaults");
         Defaults {
             timeout: table.duration(report, "timeout", TIMEOUT).unwrap_or(Duration::from_secs(30)),
@@ -179,6 +179,7 @@ impl<'f, 't: 'f> Sections<'f, 't, '_, '_> {
             retry: policy::retry(report, &table, &policy::default_policy()),
             limits: policy::limits(report, &table, policy::default_limits()),
             breaker: policy::breaker(report, &table, policy::default_breaker()),
+            tls: tls::tls(report, &table, &mut self.resolver, &Arc::default(), ca_known),
         }
     }
 

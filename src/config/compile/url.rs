@@ -11,7 +11,7 @@ use crate::config::document::{Report, Text};
 use crate::config::references::{PLACEHOLDER, Piece, Resolver, pieces, unclosed};
 use crate::config::snapshot::Egress;
 use crate::diagnostic::Fault;
-use crate::secret::MASK;
+use crate::secret::{MASK, Secret};
 use crate::template::{Format, Template};
 use crate::webhook::Url;
 
@@ -20,6 +20,13 @@ const PLACEHOLDER_URL: &str = "https://placeholder.invalid/PLACEHOLDER";
 
 /// The port of https.
 const PORT: u16 = 443;
+
+/// The longest path that is rendered to know its secrets, in bytes.
+const PATH_BYTES_MAX: usize = 8 * 1024;
+/// The shortest path that is masked as a whole, in bytes: `/in` stands in many texts by chance.
+const SECRET_PATH_BYTES_MIN: usize = 8;
+/// The shortest part of a path or query that is masked by itself, in bytes.
+const SECRET_PART_BYTES_MIN: usize = 16;
 
 const HOST_BYTES_MAX: usize = 253;
 const LABEL_BYTES_MAX: usize = 63;
@@ -47,6 +54,18 @@ pub(super) fn url(
             None
         }
     }
+}
+
+/// What a URL holds beyond its host that must not be seen in what others say of it: the whole of it where no event is part of it, and
+/// its long parts, which are mostly ids and tokens. References in it are secrets by themselves.
+pub(super) fn secrets(url: &Url) -> Vec<Secret> {
+    if url.templated {
+        return Vec::new();
+    }
+    let path = url.path.render(&serde_json::Value::Null, false, PATH_BYTES_MAX).unwrap_or_default().text;
+    let parts = path.split(['/', '?', '&', '=']).filter(|part| part.len() >= SECRET_PART_BYTES_MIN);
+    let whole = Some(path.as_str()).filter(|path| path.len() >= SECRET_PATH_BYTES_MIN);
+    whole.into_iter().chain(parts).map(|part| Secret::new(part.to_owned())).collect()
 }
 
 /// The URL up to its path, references replaced.

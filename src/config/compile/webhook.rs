@@ -7,7 +7,8 @@ use std::sync::Arc;
 use http::Method;
 
 use super::body::Judged;
-use super::{Around, auth, body, conditions, headers, ordering, parse, policy, refuse_unsupported, testcases, url};
+use super::oauth2::Beside;
+use super::{Around, auth, body, conditions, headers, ordering, parse, policy, signing, testcases, tls, url};
 use crate::config::document::{At, Document, Report};
 use crate::config::inputs::Inputs;
 use crate::config::lint;
@@ -17,8 +18,9 @@ use crate::config::table::{Table, list};
 use crate::config::tests::TestCase;
 use crate::diagnostic::nearest;
 use crate::kind::Kind;
+use crate::secret::Mask;
 use crate::template::Format;
-use crate::webhook::{Status, Triggers, Webhook};
+use crate::webhook::{Auth, Status, Triggers, Webhook};
 
 /// The kind of a file that names none.
 const KIND_DEFAULT: &str = "request";
@@ -39,9 +41,6 @@ pub(in crate::config) fn webhook(
     let parsed = parse(document, report)?;
     let root = Table::new(document, String::new(), At::new(document, 0..0), &parsed);
     root.refuse_unknown(report, WEBHOOK, "");
-    for key in ["signing", "tls"] {
-        refuse_unsupported(report, &root, key);
-    }
 
     let shared = &*around.compiled.shared;
     let name: Arc<str> = Arc::from(stem);
@@ -60,8 +59,14 @@ pub(in crate::config) fn webhook(
         }
         None => None,
     };
-    let auth = auth::auth(report, &root, &mut resolver);
-    let headers = headers::headers(report, &root, auth.as_ref().map(|(name, _)| name), &mut resolver);
+    // Where `[egress]` is faulty, nobody knows who is trusted.
+    let ca_known = shared.egress.as_ref().is_none_or(|egress| egress.ca_pem.is_some());
+    let tls = tls::tls(report, &root, &mut resolver, &shared.defaults.tls, ca_known);
+    let mut secrets = url.as_ref().map(url::secrets).unwrap_or_default();
+    let beside = Beside { egress: shared.egress.as_ref(), tls: &tls };
+    let auth = auth::auth(report, &root, &mut resolver, &beside, &mut secrets);
+    let signing = signing::signing(report, &root, &mut resolver, &mut secrets);
+    let headers = headers::headers(report, &root, auth.as_ref().map(Auth::header).as_ref(), &mut resolver);
     let content_type = body::content_type(report, &root);
     let strict = root.boolean(report, "strict").unwrap_or(false);
     let defaults = &shared.defaults;
@@ -84,7 +89,9 @@ pub(in crate::config) fn webhook(
     (&document.text, format!("{defaults:?}"), kind.as_ref().map(|kind| kind.fingerprint)).hash(&mut resolver.hasher);
     let ca_pem = shared.egress.as_ref().and_then(|egress| egress.ca_pem.as_ref());
     ca_pem.hash(&mut resolver.hasher);
+    tls.identity().hash(&mut resolver.hasher);
     let fingerprint = resolver.hasher.finish();
+    let mask = Mask::new(secrets.iter().chain(&resolver.seen));
 
     Some(Webhook {
         name,
@@ -96,6 +103,9 @@ pub(in crate::config) fn webhook(
         url: url?,
         headers,
         auth,
+        signing,
+        tls,
+        mask,
         body: body?,
         content_type: content_type?.0,
         strict,

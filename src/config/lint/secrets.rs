@@ -8,7 +8,7 @@ use crate::config::document::{At, Document, Report, Text};
 use crate::config::load::SIDECAR_FILE;
 use crate::config::reference::{WEBHOOK, names};
 use crate::config::references::{Piece, pieces};
-use crate::config::table::{Entry, Table, as_text};
+use crate::config::table::{Entry, Node, Table, as_text};
 use crate::diagnostic::{Lint, nearest};
 
 /// What a header's name holds whose value is a secret.
@@ -70,8 +70,27 @@ const SECRET_FIELDS: [(&str, &str); 4] =
     [("bearer", "token"), ("basic", "password"), ("api_key", "value"), ("oauth2", "client_secret")];
 
 /// Keys of credentials that are none themselves.
-const PUBLIC_FIELDS: [&str; 8] =
-    ["username", "header", "token_url", "client_id", "scopes", "audience", "key_id", "server_name"];
+const PUBLIC_FIELDS: [&str; 16] = [
+    "username",
+    "header",
+    "token_url",
+    "client_id",
+    "client_auth",
+    "private_key_file",
+    "scopes",
+    "audience",
+    "assertion_audience",
+    "key_id",
+    "ca_file",
+    "public_roots",
+    "client_cert_file",
+    "client_key_file",
+    "server_name",
+    "min_version",
+];
+
+/// How a key begins that is pasted where its file belongs.
+const PASTED_KEY: &str = "-----BEGIN";
 
 /// Tables of a webhook's file that hold secrets.
 const SECRET_TABLES: [&str; 4] = ["auth", "headers", "signing", "tls"];
@@ -145,6 +164,12 @@ impl Secrets<'_> {
                 }
             }
         }
+        if let Some(standard) = quiet(root, "signing").and_then(|signing| quiet(&signing, "standard_webhooks")) {
+            let items = standard.list(&mut Report::default(), "secrets").unwrap_or_default();
+            for text in items.into_iter().filter_map(as_text).filter(|text| is_typed(text.value)) {
+                self.found(text.at, "a secret that requests are signed with");
+            }
+        }
         if let Some(headers) = quiet(root, "headers") {
             for entry in &headers.entries {
                 if is_secret_header(entry.name) {
@@ -168,15 +193,26 @@ impl Secrets<'_> {
 
     /// Hides every value at and below a key but references and what is public.
     fn below(&mut self, entry: &Entry<'_>) {
-        match entry.node.value {
+        self.value(entry.name, entry.node);
+    }
+
+    fn value(&mut self, name: &str, node: Node<'_>) {
+        let document = node.at.document;
+        match node.value {
             DeValue::Table(table) => {
-                for entry in Table::new(entry.node.at.document, String::new(), entry.node.at, table).entries {
+                for entry in Table::new(document, String::new(), node.at, table).entries {
                     self.below(&entry);
                 }
             }
-            _ if PUBLIC_FIELDS.contains(&entry.name) => {}
+            DeValue::Array(items) => {
+                for item in items {
+                    self.value(name, Node { value: item.get_ref(), at: At::new(document, item.span()) });
+                }
+            }
+            DeValue::String(text) if text.contains(PASTED_KEY) => self.hide(node.at),
+            _ if PUBLIC_FIELDS.contains(&name) => {}
             DeValue::String(text) if !text.is_empty() && !is_typed(text) && !has_typed_part(text) => {}
-            _ => self.hide(entry.node.at),
+            _ => self.hide(node.at),
         }
     }
 
@@ -333,7 +369,7 @@ mod tests {
             ("headers.x-api-key = 4711", &["4711"]),
             ("auth = 'a'", &["'a'"]),
             ("auth.bearer = 'a'", &["'a'"]),
-            ("auth.token = 'Bearer a'\nauth.beaerr.token = ['b']", &["'Bearer a'", "['b']"]),
+            ("auth.token = 'Bearer a'\nauth.beaerr.token = ['b']", &["'Bearer a'", "'b'"]),
             ("auth.api_key = { header = 'x-k', vale = 'v' }\nauth.bearer.tokn = '${env:T}'", &["'v'"]),
             ("headers.x-token-type = 'Bearer'\nheaders.x-api-key-id = '7'\nheaders.x-password-policy = 'strict'", &[]),
             ("headers.Cookie = 'session=abc'\nheaders.x-functions-key = 'k'", &["'session=abc'", "'k'"]),
@@ -345,12 +381,14 @@ mod tests {
             ("url = 'https://hooks.slack.com/services/T0/B0/X0{{bad'", &["T0/B0/X0{{bad"]),
             ("url = 'https://hooks.slack.com/services/{{data.id}}'", &[]),
             ("url = 'https://a.example/?token=abc{{bad'", &["abc{{bad"]),
+            ("signing.standard_webhooks.secrets = ['whsec_a', '${env:S}']", &["'whsec_a'"]),
+            ("signing.standard_webhooks.secrets = ['${env:S}']", &[]),
+            ("auth.oauth2 = { client_id = 'us', client_secret = 's', private_key_file = 'k.pem' }", &["'s'"]),
+            ("auth.oauth2.private_key_file = '-----BEGIN PRIVATE KEY-----'", &["'-----BEGIN PRIVATE KEY-----'"]),
+            ("tls = { ca_file = 'ca.pem', client_key_file = 'k.pem', min_version = '1.3' }", &[]),
             ("auth.bearer = 'abc'", &["'abc'"]),
             ("auth = { berer = { token = 'abc' }, bearer.tokn = '${env:T}' }", &["'abc'"]),
-            (
-                "auht.basic = { username = 'ana', pasword = 'p' }\nsigning.x = [1]\ntls.server_name = 'a'",
-                &["'p'", "[1]"],
-            ),
+            ("auht.basic = { username = 'ana', pasword = 'p' }\nsigning.x = [1]\ntls.server_name = 'a'", &["'p'", "1"]),
             (
                 "headers = 'authorization: abc'\nulr = 'https://hooks.slack.com/services/T0'",
                 &["'authorization: abc'", "'https://hooks.slack.com/services/T0'"],

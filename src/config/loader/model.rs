@@ -11,6 +11,7 @@ use super::tests::Folder;
 use super::*;
 use crate::config::load;
 use crate::event::{Event, EventId};
+use crate::webhook::Auth;
 
 /// One edit: a thing, and which of its states it takes; the first is the state at the beginning.
 #[derive(Clone, Debug)]
@@ -103,7 +104,10 @@ fn said(loaded: &Loaded) -> String {
     let id = EventId::from_bytes([1; 16]);
     let event = Event::new(id, "request".into(), "RequestCreated".into(), Timestamp::UNIX_EPOCH, raw);
     for (name, webhook) in webhooks {
-        let auth = webhook.auth.as_ref().map(|(name, secret)| (name, secret.expose()));
+        let auth = match &webhook.auth {
+            Some(Auth::Header(name, secret)) => Some((name, secret.expose())),
+            Some(Auth::OAuth2(_)) | None => None,
+        };
         let _ = writeln!(said, "{name} {:x} {:?} {auth:?}", webhook.fingerprint, webhook.timeout);
         match webhook.render(&event) {
             Ok(request) => {

@@ -66,13 +66,15 @@ pub const fn fate_of(reason: Reason) -> Fate {
         Reason::RateLimited => Fate::Target(Cause::RateLimited),
         Reason::Redirect => Fate::Target(Cause::Redirect),
         Reason::BlockedAddress => Fate::Target(Cause::BlockedAddress),
+        Reason::TokenRefused => Fate::Target(Cause::TokenRefused),
         Reason::ServerError
         | Reason::Timeout
         | Reason::DnsError
         | Reason::ConnectionRefused
         | Reason::ConnectionReset
         | Reason::TlsError
-        | Reason::NetworkError => Fate::Transient { breaks: true },
+        | Reason::NetworkError
+        | Reason::TokenUnavailable => Fate::Transient { breaks: true },
         Reason::Expired | Reason::AttemptsExhausted | Reason::WebhookRemoved => Fate::Ended,
     }
 }
