@@ -8,7 +8,6 @@ mod outcomes;
 mod pause;
 mod rate;
 mod retry;
-mod secrets;
 mod shutdown;
 mod wire;
 

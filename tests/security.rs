@@ -2,6 +2,7 @@
 //! certificates, and verifiers made elsewhere.
 
 mod authorization;
+mod canary;
 mod client_certificate;
 mod oauth;
 mod signing;
