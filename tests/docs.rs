@@ -345,6 +345,8 @@ fn every_piece_of_configuration_in_the_guides_is_good() {
             let hook = "url = \"https://hooks.example.com/in\"\n";
             let folder = if piece.contains("[kinds.") {
                 folder(&[("outrigger.toml", piece), ("webhooks/hook.toml", &format!("kind = \"deployment\"\n{hook}"))])
+            } else if piece.contains("[egress]") {
+                folder(&[("outrigger.toml", piece), ("webhooks/hook.toml", hook)])
             } else if piece.contains("url ") {
                 folder(&[("webhooks/hook.toml", piece)])
             } else {
@@ -356,7 +358,7 @@ fn every_piece_of_configuration_in_the_guides_is_good() {
             count += 1;
         }
     }
-    assert_eq!(count, 5);
+    assert_eq!(count, 6);
 }
 
 /// What `check --strict` finds in a piece of the guide to lints: their names.

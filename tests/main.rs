@@ -10,6 +10,7 @@ mod delivery;
 mod deploy;
 mod docs;
 mod editor;
+mod egress;
 mod faulty;
 mod house;
 mod metrics;

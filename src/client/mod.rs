@@ -19,7 +19,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use crate::config::Egress;
 use crate::delivery::{Failure, Reason};
 
-pub use connect::Routes;
+pub use connect::{Names, Routes};
 
 use connect::Connector;
 use failure::{Phase, classify, closed_early, is_connection_end};
@@ -96,7 +96,7 @@ impl Client {
     /// Makes a client that reaches what `egress` allows, and its `routes` without asking. Needs no runtime yet.
     pub fn new(egress: &Egress, routes: Routes) -> Result<Self, ClientError> {
         let tls = tls::client_config(egress.ca_pem.as_deref())?;
-        let guard = Guard::new(egress.allow_networks.clone());
+        let guard = Guard::new(egress.allow_networks.clone(), egress.allow_ports.clone());
         let connector = Connector::new(guard, egress.allowed_hosts.clone(), routes, tls);
         let mut builder = legacy::Client::builder(TokioExecutor::new());
         builder
