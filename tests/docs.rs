@@ -310,7 +310,14 @@ fn the_repair_of_the_operations_guide_goes_as_shown() {
 fn every_example_of_the_templates_guide_prints_what_it_says() {
     let event = json(blocks(TEMPLATES, "```json").first().unwrap());
     let mut count = 0;
-    for (head, format) in [("| body | becomes |", Format::Json), ("| template | prints |", Format::Text)] {
+    let tables = [
+        ("| body | becomes |", Format::Json),
+        ("| template | prints |", Format::Text),
+        ("| form | becomes |", Format::Form),
+        ("| header | becomes |", Format::Header),
+        ("| behind the host | becomes |", Format::Url),
+    ];
+    for (head, format) in tables {
         for row in rows(TEMPLATES, head) {
             let [source, shown] = row.as_slice() else { panic!("{row:?} has {} cells", row.len()) };
             let template = Template::compile(code(source), format, &mut |_| Err((String::new(), String::new())))

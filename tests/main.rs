@@ -13,6 +13,7 @@ mod editor;
 mod egress;
 mod faulty;
 mod house;
+mod injection;
 mod metrics;
 mod oracle;
 mod reload;

@@ -4,6 +4,7 @@ pub mod filter;
 pub mod gate;
 pub mod judge;
 pub mod ordering;
+mod path;
 pub mod request;
 pub mod retry;
 pub mod validator;
@@ -42,7 +43,7 @@ pub struct Webhook {
     pub method: Method,
     /// Where it goes.
     pub url: Url,
-    /// Headers in the order of the file; the templates' format is text. `content-type` and auth are not among them.
+    /// Headers in the order of the file; format [`crate::template::Format::Header`]. `content-type` and auth are not among them.
     pub headers: Vec<(HeaderName, Arc<Template>)>,
     /// The header that authenticates, already in its wire form (`Bearer …`, `Basic …`, or an API key).
     pub auth: Option<(HeaderName, Secret)>,
