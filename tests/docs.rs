@@ -309,7 +309,14 @@ fn the_repair_of_the_operations_guide_goes_as_shown() {
 fn every_example_of_the_templates_guide_prints_what_it_says() {
     let event = json(blocks(TEMPLATES, "```json").first().unwrap());
     let mut count = 0;
-    for (head, format) in [("| body | becomes |", Format::Json), ("| template | prints |", Format::Text)] {
+    let tables = [
+        ("| body | becomes |", Format::Json),
+        ("| template | prints |", Format::Text),
+        ("| form | becomes |", Format::Form),
+        ("| header | becomes |", Format::Header),
+        ("| behind the host | becomes |", Format::Url),
+    ];
+    for (head, format) in tables {
         for row in rows(TEMPLATES, head) {
             let [source, shown] = row.as_slice() else { panic!("{row:?} has {} cells", row.len()) };
             let template = Template::compile(code(source), format, &mut |_| Err((String::new(), String::new())))
@@ -344,6 +351,8 @@ fn every_piece_of_configuration_in_the_guides_is_good() {
             let hook = "url = \"https://hooks.example.com/in\"\n";
             let folder = if piece.contains("[kinds.") {
                 folder(&[("outrigger.toml", piece), ("webhooks/hook.toml", &format!("kind = \"deployment\"\n{hook}"))])
+            } else if piece.contains("[egress]") {
+                folder(&[("outrigger.toml", piece), ("webhooks/hook.toml", hook)])
             } else if piece.lines().any(|line| line.starts_with("url ")) {
                 folder(&[("webhooks/hook.toml", piece)])
             } else {
@@ -355,7 +364,7 @@ fn every_piece_of_configuration_in_the_guides_is_good() {
             count += 1;
         }
     }
-    assert_eq!(count, 8);
+    assert_eq!(count, 9);
 }
 
 /// What `check --strict` finds in a piece of the guide to lints: their names.

@@ -3,7 +3,7 @@
 mod exchanges;
 mod reports;
 mod sharing;
-mod stale;
+pub(crate) mod stale;
 mod statuses;
 
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::support::receiver::AUTHORITY;
 /// How much of a response's body is read.
 const RESPONSE_BYTES_MAX: usize = 64 * 1024;
 /// For exchanges that are to end by themselves.
-const AMPLE: Limits = Limits { timeout: PATIENCE, response_bytes_max: RESPONSE_BYTES_MAX };
+pub(crate) const AMPLE: Limits = Limits { timeout: PATIENCE, response_bytes_max: RESPONSE_BYTES_MAX };
 /// For exchanges that only their limit ends.
 const SHORT: Limits = Limits { timeout: Duration::from_millis(700), response_bytes_max: RESPONSE_BYTES_MAX };
 
@@ -32,6 +32,7 @@ const LONGER: Limits = Limits { timeout: Duration::from_secs(2), response_bytes_
 /// A client that may reach 127.0.0.1 and trusts the receivers' authority, and this one beside it.
 fn client_trusting(other: &str) -> Client {
     let egress = Egress {
+        allow_ports: (1..=u16::MAX).collect(),
         allow_networks: vec!["127.0.0.0/8".parse().expect("a network")],
         ca_pem: Some(format!("{}{other}", AUTHORITY.ca_pem())),
         ..Egress::default()

@@ -1,7 +1,8 @@
 //! The way to a target: name, guard, TCP, TLS.
 //!
 //! The addresses that come out of the name are judged right before they are dialled, and a literal address in a URL goes the
-//! same way, so there is no path to a socket around the guard.
+//! same way, so there is no path to a socket around the guard. A name is resolved once for a connection, and what was judged is
+//! what is dialled: an answer that changes meanwhile is never looked at.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -33,12 +34,21 @@ const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
 /// No more addresses of one name than these are dialled.
 const ADDRESSES_MAX: usize = 6;
 /// The port of a URL that names none.
-const HTTPS_PORT: u16 = 443;
+pub(super) const HTTPS_PORT: u16 = 443;
 
-/// Host names whose connections go to a socket of the caller's choice, past resolution and guard. Only code can fill it, never a
-/// configuration: it is for the demo and for tests.
-#[derive(Clone, Debug, Default)]
-pub struct Routes(pub BTreeMap<String, SocketAddr>);
+/// Stand-ins for the network outside. Only code can fill them, never a configuration: they are for the demo and for tests.
+#[derive(Clone, Default)]
+pub struct Routes {
+    /// Host names whose connections go to a socket of the caller's choice, past resolution and guard.
+    pub hosts: BTreeMap<String, SocketAddr>,
+    /// What names resolve to, asked for each connection in place of the system. The guard judges the answer.
+    pub names: Option<Arc<Names>>,
+    /// The sockets that are dialled in place of these addresses, once the guard has let them pass.
+    pub addresses: BTreeMap<IpAddr, SocketAddr>,
+}
+
+/// The addresses of a name; none when it cannot be resolved.
+pub type Names = dyn Fn(&str) -> Vec<IpAddr> + Send + Sync;
 
 /// What opens connections; cheap to clone.
 #[derive(Clone)]
@@ -96,7 +106,7 @@ impl tower_service::Service<Uri> for Connector {
     fn call(&mut self, uri: Uri) -> Self::Future {
         let ways = Arc::clone(&self.0);
         Box::pin(async move {
-            let host = bare_host(&uri).to_owned();
+            let host = bare_host(&uri).to_ascii_lowercase();
             let port = uri.port_u16().unwrap_or(HTTPS_PORT);
             match timeout(CONNECT_TIMEOUT, ways.connect(&uri, &host, port)).await {
                 Ok(result) => result.map(TokioIo::new),
@@ -118,37 +128,58 @@ impl Ways {
             let detail = format!("{host} is not among egress.allowed_hosts");
             return Err(ConnectError::new(Reason::BlockedAddress, detail));
         }
+        if !self.guard.allows_port(port) {
+            let detail = format!("{host} is asked for on port {port}; to reach it, add {port} to egress.allow_ports");
+            return Err(ConnectError::new(Reason::BlockedAddress, detail));
+        }
         let name = match &self.server_name {
             Some(name) => name.clone(),
             None => ServerName::try_from(host.to_owned()).map_err(|_| {
                 ConnectError::new(Reason::TlsError, format!("{host} is no name that a certificate can have"))
             })?,
         };
-        let tcp = match self.routes.0.get(host) {
-            Some(address) => dial(host, &[*address]).await?,
-            None => dial(host, &self.permitted(host, resolve(host, port).await?)?).await?,
+        let addresses = match self.routes.hosts.get(host) {
+            Some(address) => vec![*address],
+            None => self.permitted(host, self.resolve(host, port).await?)?,
         };
+        let tcp = dial(host, &addresses).await?;
         // Without it small requests wait for the acknowledgement of the one before; a socket that refuses it still works.
         let _ = tcp.set_nodelay(true);
         let stream = self.tls.connect(name, tcp).await.map_err(|error| handshake_error(host, &error))?;
         Ok(TlsSocket::new(stream))
     }
 
+    async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectError> {
+        if let Ok(literal) = host.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(literal, port)]);
+        }
+        if let Some(names) = &self.routes.names {
+            return Ok(names(host).into_iter().map(|address| SocketAddr::new(address, port)).collect());
+        }
+        match tokio::net::lookup_host((host, port)).await {
+            Ok(addresses) => Ok(addresses.collect()),
+            Err(_) => Err(ConnectError::new(Reason::DnsError, format!("the name {host} could not be resolved"))),
+        }
+    }
+
     /// The addresses that the guard lets pass, families taking turns; an error when there is none.
     fn permitted(&self, host: &str, addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, ConnectError> {
         let mut refused = None;
         let mut passed = Vec::with_capacity(addresses.len());
-        for address in addresses {
+        for mut address in addresses {
+            // IPv4 in the form of IPv6 is dialled as what it is judged as.
+            address.set_ip(address.ip().to_canonical());
             match self.guard.refusal(address.ip()) {
-                None => passed.push(address),
-                Some(word) => refused = refused.or(Some((address.ip(), word))),
+                None => passed.push(*self.routes.addresses.get(&address.ip()).unwrap_or(&address)),
+                Some(refusal) => refused = refused.or(Some(refusal)),
             }
         }
         match (passed.is_empty(), refused) {
-            (true, Some((address, word))) => Err(ConnectError::new(
-                Reason::BlockedAddress,
-                format!("{host} is {address}, a {word} address, and no network of egress.allow_networks contains it"),
-            )),
+            (true, Some(refusal)) => {
+                let literal = host.parse::<IpAddr>().is_ok();
+                let which = if literal { String::new() } else { format!("is {}, which ", refusal.address) };
+                Err(ConnectError::new(Reason::BlockedAddress, format!("{host} {which}{refusal}")))
+            }
             (true, None) => Err(ConnectError::new(Reason::DnsError, format!("{host} has no address"))),
             (false, _) => Ok(take_turns(passed)),
         }
@@ -159,16 +190,6 @@ impl Ways {
 fn bare_host(uri: &Uri) -> &str {
     let host = uri.host().unwrap_or_default();
     host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(host)
-}
-
-async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectError> {
-    if let Ok(literal) = host.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(literal, port)]);
-    }
-    match tokio::net::lookup_host((host, port)).await {
-        Ok(addresses) => Ok(addresses.collect()),
-        Err(_) => Err(ConnectError::new(Reason::DnsError, format!("the name {host} could not be resolved"))),
-    }
 }
 
 /// Keeps the resolver's order within a family and lets the families take turns, so that a broken one costs a single attempt.
@@ -259,10 +280,8 @@ mod tests {
         let connector = Connector::new(Guard::default(), Vec::new(), Routes::default(), tls, None);
         let failure = connector.0.permitted("x.example", addresses(&["10.0.0.1:443"])).unwrap_err().to_failure();
         assert_eq!(failure.reason, Reason::BlockedAddress);
-        assert_eq!(
-            failure.detail,
-            "x.example is 10.0.0.1, a private address, and no network of egress.allow_networks contains it"
-        );
+        let sentence = "x.example is 10.0.0.1, which is a private address; to reach it, add \"10.0.0.1/32\" to egress.allow_networks";
+        assert_eq!(failure.detail, sentence);
     }
 
     #[test]

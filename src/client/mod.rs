@@ -24,7 +24,7 @@ use crate::delivery::{Failure, Reason};
 use crate::webhook::tls::Tls;
 
 pub use clients::{Clients, Way};
-pub use connect::Routes;
+pub use connect::{Names, Routes};
 pub use tokens::{Fetched, Issued};
 
 use connect::Connector;
@@ -97,7 +97,7 @@ impl Client {
     /// runtime yet.
     pub fn new(egress: &Egress, tls: &Tls, routes: Routes) -> Result<Self, ClientError> {
         let config = tls::client_config(egress.ca_pem.as_deref(), tls)?;
-        let guard = Guard::new(egress.allow_networks.clone());
+        let guard = Guard::new(egress.allow_networks.clone(), egress.allow_ports.clone());
         let (hosts, name) = (egress.allowed_hosts.clone(), tls.server_name.clone());
         let connector = Connector::new(guard, hosts, routes, config, name);
         let mut builder = legacy::Client::builder(TokioExecutor::new());

@@ -50,7 +50,7 @@ pub(super) fn explain(error: &Error) -> String {
         }
         Error::AlertReceived(alert) => format!("refused the TLS handshake with the alert {alert:?}"),
         Error::PeerIncompatible(_) => {
-            "has no TLS version or cipher suite in common with us (tls.min_version and later are spoken)".to_owned()
+            "has no TLS version or cipher suite in common with us (TLS 1.2 or later is spoken, or what tls.min_version says)".to_owned()
         }
         Error::NoApplicationProtocol => "speaks neither HTTP/2 nor HTTP/1.1 over TLS".to_owned(),
         other => format!("failed the TLS handshake ({other})"),

@@ -115,13 +115,13 @@ pub const SIDECAR: &[Key] = &[
     key("spool", "path", Text, "\"/var/lib/outrigger\"", "The spool's directory; its volume is what a 202 relies on."),
     key("spool", "max_bytes", Size, "\"1GiB\"", "The spool's limit; beyond it ingest answers 503."),
     key("spool", "dead_letter_retention", Duration, "\"30d\"", "How long dead letters are kept."),
-    key("egress", "allow_ports", Wholes(&PORTS), "[443]", "The ports that a webhook's URL may name."),
+    key("egress", "allow_ports", Wholes(&PORTS), "[443]", "The ports that may be reached; 443 is always among them."),
     key(
         "egress",
         "allow_networks",
         Texts,
         "[]",
-        "Networks that are not public and may be reached all the same, as CIDRs.",
+        "Networks that are not public and may be reached all the same, as CIDRs; a cloud's metadata address only by its own `/32` or `/128`.",
     ),
     key(
         "egress",

@@ -19,10 +19,10 @@ const EXPECTED_BYTES: usize = 1024;
 
 /// Renders an event.
 pub(super) fn render(nodes: &[Node], payload: &Value, strict: bool, bytes_max: usize) -> Result<Rendered, RenderError> {
-    let mut renderer =
-        Renderer { output: Output::new(bytes_max, EXPECTED_BYTES), missing: Vec::new(), strict, steps: 0 };
+    let output = Output::new(bytes_max, EXPECTED_BYTES);
+    let mut renderer = Renderer { output, missing: Vec::new(), blanks: Vec::new(), strict, steps: 0 };
     renderer.nodes(nodes, &Scope { above: None, value: payload, turn: None })?;
-    Ok(Rendered { text: renderer.output.text, missing: renderer.missing })
+    Ok(Rendered { text: renderer.output.text, missing: renderer.missing, blanks: renderer.blanks })
 }
 
 /// What a path begins at.
@@ -43,6 +43,7 @@ struct Turn<'v> {
 struct Renderer {
     output: Output,
     missing: Vec<String>,
+    blanks: Vec<usize>,
     strict: bool,
     steps: usize,
 }
@@ -91,6 +92,7 @@ impl Renderer {
         scope: &Scope<'_>,
     ) -> Result<(), RenderError> {
         let found = self.find(expression, scope, false)?;
+        let from = self.output.text.len();
         match (found.as_deref(), style) {
             (Some(value), Style::Quoted(strings)) if json => self.output.json(value, strings),
             (Some(value), Style::Json(_)) => self.output.value(value, style),
@@ -99,7 +101,11 @@ impl Renderer {
             (None, Style::Json(_) | Style::RawJson) => self.output.push("null"),
             (None, _) if json => self.output.push("null"),
             (None, _) => Ok(()),
+        }?;
+        if style == Style::Url && self.output.text.len() == from && self.blanks.last() != Some(&from) {
+            self.blanks.push(from);
         }
+        Ok(())
     }
 
     fn each<'v>(

@@ -25,6 +25,9 @@
 //!
 //! Every branch of a block, the absent `else` too, ends in the place in which the block began, or it is refused.
 //!
+//! The other formats have one style for all places, and no raw values but in [`Format::Text`]: nothing is parsed afterwards that
+//! would notice a value which is more than its place.
+//!
 //! # What differs from handlebars-rust
 //!
 //! Output in text mode is the same, except: arrays and objects print as compact JSON; a named member of an array is
@@ -70,12 +73,14 @@ pub use pool::Pool;
 pub enum Format {
     /// JSON text.
     Json,
-    /// Plain text: values as they are. Header values too.
+    /// Plain text: values as they are.
     Text,
     /// `application/x-www-form-urlencoded`: values percent-encoded as form data.
     Form,
     /// The part of a URL behind its host: values percent-encoded as one path segment or query value.
     Url,
+    /// A header's value: all that is not ASCII is percent-encoded. Control characters are left to whoever makes the header.
+    Header,
 }
 
 /// Looks a reference (`env:NAME` or `file:PATH`, the text inside `${…}`) up; the error is a problem and its fix.
@@ -93,6 +98,8 @@ pub struct Rendered {
     pub text: String,
     /// The paths that the event lacked, each once, as they are written in the template.
     pub missing: Vec<String>,
+    /// Where a value of a URL wrote nothing, as bytes of the text.
+    pub blanks: Vec<usize>,
 }
 
 /// Why an event could not be rendered, in a sentence.

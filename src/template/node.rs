@@ -71,8 +71,15 @@ fn branch(source: &str, items: &mut Items<'_>, blocks: &mut [Option<Block>]) -> 
     let mut nodes = Vec::new();
     while let Some((item, style)) = items.next_if(|(item, _)| !matches!(item, Item::Else(_) | Item::Close(_))) {
         match item {
-            Item::Text(at) => text(&mut nodes, source.get(at).unwrap_or_default()),
-            Item::Reference(_, secret) => nodes.push(Node::Secret(written(&secret, style))),
+            Item::Text(at) => {
+                let literal = source.get(at).unwrap_or_default();
+                // What people write in a file is in place, but for letters that no header can have.
+                match style {
+                    Style::Header => text(&mut nodes, &written(literal, style)),
+                    _ => text(&mut nodes, literal),
+                }
+            }
+            Item::Reference(_, secret) => nodes.push(Node::Secret(Secret::new(written(secret.expose(), style)))),
             Item::Print(print) => {
                 nodes.push(Node::Print { expression: print.expression, style, json: print.json });
             }
@@ -111,11 +118,8 @@ fn text(nodes: &mut Vec<Node>, text: &str) {
     }
 }
 
-/// A reference's value as it has to be in its place.
-fn written(secret: &Secret, style: Style) -> Secret {
+/// A text as it has to be in its place.
+fn written(text: &str, style: Style) -> String {
     let mut output = Output::new(usize::MAX, 0);
-    match output.text(secret.expose(), style) {
-        Ok(()) => Secret::new(output.text),
-        Err(_) => Secret::new(String::new()),
-    }
+    output.text(text, style).map_or(String::new(), |()| output.text)
 }

@@ -25,14 +25,22 @@ const STEPS_MAX: usize = 32 * 1024 * 1024;
 
 /// The style for each item; items that write no value have any.
 pub(super) fn places(source: &str, flat: &Flat, format: Format) -> Result<Vec<Style>, Vec<Fault>> {
-    let style = match format {
-        Format::Text => Style::Plain,
-        Format::Form => Style::Form,
-        Format::Url => Style::Url,
+    let (style, whole) = match format {
+        Format::Text => return Ok(vec![Style::Plain; flat.items.len()]),
+        Format::Form => (Style::Form, "a form"),
+        Format::Url => (Style::Url, "a URL"),
+        Format::Header => (Style::Header, "a header"),
         Format::Json => return Reader::new(source, flat).read(),
     };
-    let raw = |item: &Item| matches!(item, Item::Print(print) if print.raw);
-    Ok(flat.items.iter().map(|item| if raw(item) { Style::Plain } else { style }).collect())
+    // Nothing is parsed behind these that would notice a value which is more than its place.
+    let raw = flat.items.iter().filter_map(|item| match item {
+        Item::Print(print) if print.raw => Some(print.at.clone()),
+        _ => None,
+    });
+    let problem = format!("as a raw value, what an event holds could leave its place in {whole}");
+    let fix = "write `{{…}}` with two braces: it is then written for its place";
+    let faults: Vec<_> = raw.map(|at| Fault::new(at, problem.clone(), fix)).collect();
+    if faults.is_empty() { Ok(vec![style; flat.items.len()]) } else { Err(faults) }
 }
 
 struct Reader<'s> {

@@ -238,7 +238,7 @@ impl<'s> Scanner<'s, '_> {
         let backslashes = before.bytes().rev().take_while(|byte| *byte == b'\\').count();
         let literal = match self.format {
             Format::Json => backslashes % 2 == 1,
-            Format::Text | Format::Form | Format::Url => backslashes == 1,
+            Format::Text | Format::Form | Format::Url | Format::Header => backslashes == 1,
         };
         if literal {
             self.drop_backslash();

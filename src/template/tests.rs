@@ -146,7 +146,12 @@ fn a_value_cannot_leave_its_place_in_text_forms_and_urls() {
     let event = json!({"v": "a&b=c d/ü\"", "l": [1, "x"]});
     check(Format::Text, &event, &[("{{v}} {{l}}", "a&b=c d/ü\" [1,\"x\"]")]);
     check(Format::Form, &event, &[("x={{v}}&y={{l}}", "x=a%26b%3Dc+d%2F%C3%BC%22&y=%5B1%2C%22x%22%5D")]);
-    check(Format::Url, &event, &[("/a/{{v}}?q={{{v}}}", "/a/a%26b%3Dc%20d%2F%C3%BC%22?q=a&b=c d/ü\"")]);
+    check(Format::Url, &event, &[("/a/{{v}}?q={{l}}", "/a/a%26b%3Dc%20d%2F%C3%BC%22?q=%5B1%2C%22x%22%5D")]);
+    check(
+        Format::Header,
+        &event,
+        &[("für {{v}} {{l}} {{json v}}", "f%C3%BCr a&b=c d/%C3%BC\" [1,\"x\"] \"a&b=c d/%C3%BC\\\"\"")],
+    );
 }
 
 #[test]
@@ -374,6 +379,31 @@ fn paths_that_a_schema_does_not_have_are_found() {
             assert!(fix.contains(says), "{source}: {fix}");
         }
     }
+}
+
+#[test]
+fn raw_values_are_refused_where_nothing_would_notice_that_they_left_their_place() {
+    for format in [Format::Url, Format::Form, Format::Header] {
+        for raw in ["{{{x}}}", "{{&x}}", "{{{upper x}}}"] {
+            let source = format!("a {{{{x}}}} {raw}{{{{#if x}}}}{raw}{{{{/if}}}}");
+            let faults = compile(&source, format).expect_err(&source);
+            let shown: Vec<_> = faults.iter().map(|fault| &source[fault.at.clone()]).collect();
+            assert_eq!(shown, [raw, raw], "{source} as {format:?}: {faults:?}");
+        }
+        assert!(compile("a {{x}} {{json x}}", format).is_ok());
+    }
+    for format in [Format::Json, Format::Text] {
+        assert!(compile("{{{x}}}", format).is_ok());
+    }
+}
+
+#[test]
+fn where_a_value_of_a_url_wrote_nothing_is_told() {
+    let event = json!({ "empty": "", "null": null, "list": ["", "", ""], "x": "y" });
+    let blanks = |source: &str, format: Format| rendered(source, format, &event).blanks;
+    assert_eq!(blanks("/{{empty}}/{{null}}/{{no}}/{{x}}/{{trim \"  \"}}", Format::Url), [1, 2, 3, 6]);
+    assert_eq!(blanks("/{{#each list}}{{this}}{{/each}}{{x}}", Format::Url), [1]);
+    assert_eq!(blanks("/{{empty}}", Format::Text), [0; 0]);
 }
 
 #[test]

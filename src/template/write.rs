@@ -18,6 +18,8 @@ pub(super) enum Style {
     Form,
     /// As a part of a URL.
     Url,
+    /// As a part of a header's value.
+    Header,
     /// As text, and `null` where there is none: raw, outside any string.
     RawJson,
 }
@@ -35,6 +37,16 @@ const BACKSLASHES: &str = match std::str::from_utf8(&[b'\\'; 1 << STRINGS_DEEP_M
 pub(super) const URL_KEPT: &[u8] = b"-_.~";
 /// What form data keep beside letters and digits.
 const FORM_KEPT: &[u8] = b"*-._";
+/// What a header's value keeps: all of ASCII, also control characters, which whoever makes the header refuses.
+const HEADER_KEPT: &[u8] = &{
+    let mut ascii = [0_u8; 128];
+    let mut byte = 0;
+    while byte < 128 {
+        ascii[byte as usize] = byte;
+        byte += 1;
+    }
+    ascii
+};
 
 /// The output of a rendering, which cannot grow over its limit.
 pub(super) struct Output {
@@ -76,6 +88,7 @@ impl Output {
             },
             Style::Form => percent_encode(&text_of(value), FORM_KEPT, true, |part| self.push(part)),
             Style::Url => percent_encode(&text_of(value), URL_KEPT, false, |part| self.push(part)),
+            Style::Header => percent_encode(&text_of(value), HEADER_KEPT, false, |part| self.push(part)),
         }
     }
 
@@ -87,6 +100,7 @@ impl Output {
             Style::Plain | Style::RawJson => self.push(text),
             Style::Form => percent_encode(text, FORM_KEPT, true, |part| self.push(part)),
             Style::Url => percent_encode(text, URL_KEPT, false, |part| self.push(part)),
+            Style::Header => percent_encode(text, HEADER_KEPT, false, |part| self.push(part)),
         }
     }
 

@@ -5,6 +5,7 @@ pub mod gate;
 pub mod grant;
 pub mod judge;
 pub mod ordering;
+mod path;
 pub mod request;
 pub mod retry;
 pub mod signing;
@@ -49,7 +50,7 @@ pub struct Webhook {
     pub method: Method,
     /// Where it goes.
     pub url: Url,
-    /// Headers in the order of the file; the templates' format is text. `content-type` and auth are not among them.
+    /// Headers in the order of the file; format [`crate::template::Format::Header`]. `content-type` and auth are not among them.
     pub headers: Vec<(HeaderName, Arc<Template>)>,
     /// What authenticates it to its target.
     pub auth: Option<Auth>,

@@ -124,7 +124,7 @@ fn a_template_error_can_be_expected() {
 
 #[test]
 fn the_json_document_says_all_that_the_text_says() {
-    let hook = "url = \"https://hooks.example.com/{{data.idd}}\"\nheaders.x-token = \"TOPSECRET\"\nbody = '{\"a\": 1}'\n\
+    let hook = "url = \"https://hook.example.com/x{{data.idd}}\"\nheaders.x-token = \"TOPSECRET\"\nbody = '{\"a\": 1}'\n\
                 [[tests]]\nname = \"wrong\"\nevent = { sample = \"Granted\" }\nexpect = { body = { a = 2 } }\n\
                 [[tests]]\nname = \"right\"\nevent = { sample = \"Granted\" }\nexpect = { body = { a = 1 } }\n";
     let folder = folder(&[("webhooks/hook.toml", hook)]);

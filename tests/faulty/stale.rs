@@ -13,20 +13,28 @@ use crate::support::raw::{Greeting, Raw, Seen, Step, well};
 const YIELDS: usize = 64;
 
 /// A client on a thread of its own: when a call is over, its connection is back in the pool or gone.
-struct Caller {
+pub(crate) struct Caller {
     runtime: Runtime,
     client: Client,
 }
 
 impl Caller {
     fn new() -> Self {
+        Self::with(client())
+    }
+
+    pub(crate) fn with(client: Client) -> Self {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime needs nothing");
-        Self { runtime, client: client() }
+        Self { runtime, client }
     }
 
     fn call(&self, raw: &Raw, limits: Limits) -> Result<Response, Failure> {
+        self.call_url(&raw.url("/"), limits)
+    }
+
+    pub(crate) fn call_url(&self, url: &str, limits: Limits) -> Result<Response, Failure> {
         self.runtime.block_on(async {
-            let result = post(&self.client, &raw.url("/"), limits).await;
+            let result = post(&self.client, url, limits).await;
             for _ in 0..YIELDS {
                 yield_now().await;
             }

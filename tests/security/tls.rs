@@ -89,7 +89,7 @@ impl Server {
 
     /// Sends one request to `hooks.example`, which is this server.
     fn send(&self, tls: &Tls, egress: &Egress) -> Result<u16, Failure> {
-        let routes = Routes([("hooks.example".to_owned(), self.addr)].into());
+        let routes = Routes { hosts: [("hooks.example".to_owned(), self.addr)].into(), ..Routes::default() };
         let client = Client::new(egress, tls, routes).expect("a client");
         let limits = Limits { timeout: PATIENCE, response_bytes_max: 1000 };
         let request = http::Request::post("https://hooks.example/x").body(Full::new(Bytes::new())).expect("a request");

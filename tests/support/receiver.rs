@@ -114,6 +114,7 @@ fn a_script_is_played_in_order_and_then_the_default() {
 
     let target = receiver().respond(500).then(Answer::text("ok")).otherwise(404).start();
     let egress = Egress {
+        allow_ports: (1..=u16::MAX).collect(),
         allow_networks: vec!["127.0.0.0/8".parse().expect("a network")],
         ca_pem: Some(AUTHORITY.ca_pem().to_owned()),
         ..Egress::default()

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "unwrap is for tests")]
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,9 +26,14 @@ const LIMITS: Limits = Limits { timeout: Duration::from_secs(10), response_bytes
 const BOTH: &[&[&str]] = &[&["http/1.1"], &["h2"]];
 
 fn client(authority: &Authority, hosts: &[(&str, &Receiver)]) -> Client {
-    let routes: BTreeMap<_, _> = hosts.iter().map(|(host, receiver)| ((*host).to_owned(), receiver.addr())).collect();
+    let hosts: BTreeMap<_, _> = hosts.iter().map(|(host, receiver)| ((*host).to_owned(), receiver.addr())).collect();
     let egress = Egress { ca_pem: Some(authority.ca_pem().to_owned()), ..Egress::default() };
-    Client::new(&egress, &Tls::default(), Routes(routes)).unwrap()
+    Client::new(&egress, &Tls::default(), Routes { hosts, ..Routes::default() }).unwrap()
+}
+
+/// Leads the one host to a socket.
+fn route(to: SocketAddr) -> Routes {
+    Routes { hosts: BTreeMap::from([(HOST.to_owned(), to)]), ..Routes::default() }
 }
 
 async fn start(alpn: &[&str]) -> (Receiver, Client) {
@@ -184,7 +190,7 @@ async fn answered_with(bytes: &'static [u8]) -> Result<Response, Failure> {
     let authority = Authority::new().unwrap();
     let tls = tokio_rustls::TlsAcceptor::from(Arc::new(authority.server_config(&[HOST], &["http/1.1"]).unwrap()));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let routes = Routes(BTreeMap::from([(HOST.to_owned(), listener.local_addr().unwrap())]));
+    let routes = route(listener.local_addr().unwrap());
     let egress = Egress { ca_pem: Some(authority.ca_pem().to_owned()), ..Egress::default() };
     let client = Client::new(&egress, &Tls::default(), routes).unwrap();
     let server = tokio::spawn(async move {
@@ -279,7 +285,7 @@ async fn every_fault_of_a_certificate_is_a_tls_error_that_says_which() {
 async fn a_port_that_speaks_no_tls_is_a_tls_error_and_one_that_hangs_up_a_reset() {
     for (greeting, reason) in [(&b"220 mail.example ESMTP\r\n"[..], Reason::TlsError), (b"", Reason::ConnectionReset)] {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let routes = Routes(BTreeMap::from([(HOST.to_owned(), listener.local_addr().unwrap())]));
+        let routes = route(listener.local_addr().unwrap());
         let client = Client::new(&Egress::default(), &Tls::default(), routes).unwrap();
         let server = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
@@ -304,7 +310,7 @@ async fn addresses_beyond_the_public_internet_are_blocked_as_literals_and_by_nam
         ("[::ffff:10.0.0.1]", "private"),
         ("localhost", "loopback"),
     ] {
-        let failure = client.send(post(&format!("https://{host}:9/secret")), LIMITS).await.unwrap_err();
+        let failure = client.send(post(&format!("https://{host}/secret")), LIMITS).await.unwrap_err();
         assert_eq!(failure.reason, Reason::BlockedAddress, "{host}: {failure:?}");
         assert!(failure.detail.contains(word) && failure.detail.contains("egress.allow_networks"), "{failure:?}");
     }
@@ -315,6 +321,7 @@ async fn an_allowed_network_is_reached_by_its_literal_address() {
     let authority = Authority::new().unwrap();
     let receiver = Receiver::start(&authority, &["127.0.0.1"]).await.unwrap();
     let egress = Egress {
+        allow_ports: vec![receiver.addr().port()],
         allow_networks: vec!["127.0.0.0/8".parse().unwrap()],
         ca_pem: Some(authority.ca_pem().to_owned()),
         ..Egress::default()
@@ -322,13 +329,23 @@ async fn an_allowed_network_is_reached_by_its_literal_address() {
     let client = Client::new(&egress, &Tls::default(), Routes::default()).unwrap();
     let url = format!("https://{}/x", receiver.addr());
     assert_eq!(client.send(post(&url), LIMITS).await.unwrap().status, 200);
+    let closed =
+        Client::new(&Egress { allow_ports: Vec::new(), ..egress }, &Tls::default(), Routes::default()).unwrap();
+    let failure = closed.send(post(&url), LIMITS).await.unwrap_err();
+    assert_eq!(failure.reason, Reason::BlockedAddress);
+    let port = receiver.addr().port();
+    assert_eq!(
+        failure.detail,
+        format!("127.0.0.1 is asked for on port {port}; to reach it, add {port} to egress.allow_ports")
+    );
+    assert_eq!(receiver.count(), 1);
 }
 
 #[tokio::test]
 async fn a_host_that_is_not_allowed_is_blocked_before_anything_is_dialled() {
     let authority = Authority::new().unwrap();
     let receiver = Receiver::start(&authority, &[HOST]).await.unwrap();
-    let routes = Routes(BTreeMap::from([(HOST.to_owned(), receiver.addr())]));
+    let routes = route(receiver.addr());
     for (glob, allowed) in [("*.example", true), ("hooks.example", true), ("*.other", false)] {
         let egress = Egress {
             allowed_hosts: vec![Glob::new(glob)],

@@ -96,7 +96,7 @@ async fn show(dir: &Path, work: &Path, keep: bool) -> anyhow::Result<ExitCode> {
     );
     introduce(snapshot);
     let targets = Targets::start(&authority, snapshot).await?;
-    let routes = Routes(targets.routes());
+    let routes = Routes { hosts: targets.routes(), ..Routes::default() };
     let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
     let running = start(Start { loader, loaded, routes, hints: Hints::new(), stop: stop.clone(), abort }).await?;
     let addresses = running.addresses.clone();

@@ -62,7 +62,7 @@ pub(super) fn headers(
             report.error(at, problem, "remove it: it would end the header");
             continue;
         }
-        match resolver.template(text.value, Format::Text, Resolver::resolve_header) {
+        match resolver.template(text.value, Format::Header, Resolver::resolve_header) {
             Ok(template) => headers.extend(name.map(|name| (name, template))),
             Err(faults) => {
                 for fault in faults {

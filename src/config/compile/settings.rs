@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::policy::{self, TIMEOUT};
 use super::{Compiled, Defaults, Shared, SidecarFile, kinds, parse, tls};
 use crate::config::document::{At, Report, Text};
@@ -196,6 +198,10 @@ impl<'f, 't: 'f> Sections<'f, 't, '_, '_> {
         }
         for text in table.texts(report, "allow_networks").unwrap_or_default() {
             match text.value.parse() {
+                Ok(IpNet::V6(network)) if network.addr().to_ipv4_mapped().is_some() => {
+                    let problem = "this is IPv4 in the form of IPv6, which counts as IPv4 alone";
+                    report.error(text.at, problem, "write it as IPv4, such as \"10.0.0.0/8\"");
+                }
                 Ok(network) => egress.allow_networks.push(network),
                 Err(_) => {
                     report.error(text.at, "this is no network", "write a CIDR such as \"10.0.0.0/8\" or \"fd00::/8\"");

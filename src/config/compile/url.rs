@@ -180,7 +180,7 @@ fn authority(head: &Head) -> Result<(String, u16), Fault> {
         Some(colon) => (&authority[..colon], Some(&authority[colon + 1..])),
         None => (authority, None),
     };
-    let host = host.to_lowercase();
+    let host = host.to_ascii_lowercase();
     if host.is_empty() {
         return Err(fault("the URL has no host", "write https:// and then the host"));
     }
@@ -190,7 +190,7 @@ fn authority(head: &Head) -> Result<(String, u16), Fault> {
     }
     let port = match port {
         None => PORT,
-        Some(port) => match port.parse().ok().filter(|port| *port != 0) {
+        Some(port) => match port.parse().ok().filter(|number| *number != 0 && !port.starts_with('+')) {
             Some(port) => port,
             None if head.placeholder => PORT,
             None => return Err(fault("the URL's port is no port", "leave it out, or write a number from 1 to 65535")),
@@ -351,6 +351,8 @@ mod tests {
             "bücher.example",
             "[1.2.3.4]",
             "a%00",
+            // Its first letter is the sign of the kelvin, whose lower case is a plain k.
+            "\u{212a}ubernetes",
         ] {
             assert!(!is_host(host), "{host}");
         }

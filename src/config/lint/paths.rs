@@ -20,7 +20,7 @@ pub(super) fn lint(report: &mut Report, subject: &Subject<'_>) {
     }
     if let Some(headers) = root.table(&mut quiet, "headers") {
         for value in headers.entries.iter().filter_map(|entry| headers.text(&mut quiet, entry.name)) {
-            template(report, subject, &value, Format::Text);
+            template(report, subject, &value, Format::Header);
         }
     }
     body(report, subject);
