@@ -200,6 +200,36 @@ fn systemd_takes_the_unit() {
     let path = folder.path().join("outrigger.service");
     fs::write(&path, unit).unwrap();
     let verified = Command::new("systemd-analyze").arg("verify").arg("--man=no").arg(&path).output().unwrap();
-    let said = said(&verified);
-    assert!(verified.status.success() && !said.contains("outrigger.service"), "{said}");
+    let told = said(&verified);
+    assert!(verified.status.success() && !told.contains("outrigger.service"), "{told}");
+    // 1.5 of 10 is what a service that must use the network comes to; 10 has no protection at all.
+    let exposure = |threshold: &str| {
+        let mut analyze = Command::new("systemd-analyze");
+        analyze.args(["security", "--offline=true", "--no-pager", threshold]).arg(&path).output().unwrap()
+    };
+    let rated = exposure("--threshold=16");
+    assert!(rated.status.success(), "{}", said(&rated));
+    assert!(!exposure("--threshold=1").status.success(), "the threshold decides");
+}
+
+#[test]
+fn the_container_of_the_manifest_has_no_rights_that_it_does_not_need() {
+    let text = fs::read_to_string(project().join("deploy/kubernetes/sidecar.yaml")).unwrap();
+    let (_, container) = text.split_once("        - name: outrigger\n").unwrap();
+    let (container, _) = container.split_once("      containers:\n").unwrap();
+    for line in [
+        "allowPrivilegeEscalation: false",
+        "readOnlyRootFilesystem: true",
+        "runAsNonRoot: true",
+        "runAsUser: 65532",
+        "seccompProfile: { type: RuntimeDefault }",
+        "capabilities: { drop: [\"ALL\"] }",
+        "mountPath: /run/secrets/outrigger, readOnly: true",
+        "mountPath: /etc/outrigger, readOnly: true",
+    ] {
+        assert!(container.contains(line), "the container has no `{line}`");
+    }
+    assert!(text.contains("automountServiceAccountToken: false"), "it never speaks to the cluster's API");
+    assert!(text.contains("defaultMode: 0440"), "secrets are for the group of the pod alone");
+    assert!(text.contains("kind: NetworkPolicy"), "nobody but a scraper comes in");
 }
