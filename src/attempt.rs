@@ -47,8 +47,9 @@ pub struct Met {
     pub certificate_expires: Option<Timestamp>,
 }
 
-/// Makes one attempt. It always ends: the webhook's `timeout` bounds it, and a panic on the way is a failure as others are. What it
-/// says of a failure holds none of the webhook's secrets.
+/// Makes one attempt. It always ends: the webhook's `timeout` bounds each exchange with the target, of which there are two at most, and
+/// the client's own limit each with an authorization server; a panic on the way is a failure as others are. What it says of a
+/// failure holds none of the webhook's secrets.
 pub async fn attempt(way: Option<&Way>, webhook: &Webhook, event: &Event) -> Attempted {
     let begun = Instant::now();
     let attempted = caught(async {

@@ -9,6 +9,15 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use zeroize::Zeroizing;
 
 /// A secret text. [`Secret::expose`] is the one way in, so that every use can be found by its name.
+///
+/// It cannot be printed:
+/// ```compile_fail
+/// println!("{}", outrigger::secret::Secret::new("hunter2".to_owned()));
+/// ```
+/// Nor written as JSON:
+/// ```compile_fail
+/// serde_json::to_string(&outrigger::secret::Secret::new("hunter2".to_owned()));
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<String>);
 
@@ -38,12 +47,16 @@ pub const MASK: &str = "***";
 /// The shortest text that is masked, in bytes. What is shorter stands in many texts by chance, and is guessed as fast as read.
 pub const MASKED_BYTES_MIN: usize = 4;
 
+/// Where a text was cut because it is long.
+const CUT: &str = "…";
+
 /// What URLs leave as it is.
 const URL_KEEPS: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Takes secrets out of texts that people see and others wrote: a response, an error, a rendered body.
 ///
-/// A secret is found as it is, and as it stands in a JSON string, in a document inside one, and in a URL.
+/// A secret is found as it is, and as it stands in a JSON string, in a document inside one, and in a URL; also where a text was cut
+/// (`…`) in the middle of it.
 #[derive(Clone, Default)]
 pub struct Mask {
     /// What is looked for, each form once.
@@ -87,7 +100,9 @@ impl Mask {
     #[must_use]
     pub fn apply<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let mut found: Vec<Range<usize>> = Vec::new();
+        let cuts: Vec<usize> = text.match_indices(CUT).map(|(at, _)| at).collect();
         for form in &self.forms {
+            found.extend(cuts.iter().filter_map(|cut| begun(text.get(..*cut)?, form.expose())));
             let mut from = 0;
             while let Some(at) = text.get(from..).and_then(|rest| rest.find(form.expose())) {
                 let start = from + at;
@@ -118,6 +133,15 @@ impl fmt::Debug for Mask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Mask").field("forms", &self.forms.len()).finish()
     }
+}
+
+/// Where a text ends in the beginning of a secret.
+fn begun(text: &str, secret: &str) -> Option<Range<usize>> {
+    let longest = (MASKED_BYTES_MIN..secret.len()).rev().find(|bytes| {
+        let beginning = secret.as_bytes().get(..*bytes).unwrap_or_default();
+        secret.is_char_boundary(*bytes) && text.as_bytes().ends_with(beginning)
+    })?;
+    Some(text.len() - longest..text.len())
 }
 
 /// A text as it stands in a JSON string, without its quotes.
@@ -163,6 +187,13 @@ mod tests {
         assert_eq!(mask.apply("aaaaaa"), "***");
         assert_eq!(mask.apply("abcdefabcdef"), "******");
         assert_eq!(mask.with(&secret("efg-more")).apply("efg-more abcdef"), "*** ***");
+    }
+
+    #[test]
+    fn the_beginning_of_a_secret_is_masked_where_the_text_was_cut() {
+        let mask = Mask::new([&secret("eyJhbGciOi.J9.sig")]);
+        assert_eq!(mask.apply("\"eyJhbGc…, \"eyJ…, eyJhbG"), "\"***…, \"eyJ…, eyJhbG");
+        assert_eq!(mask.apply("token eyJhbGciOi.J9.sig…"), "token ***…");
     }
 
     #[test]

@@ -171,7 +171,7 @@ fn show_request(webhook: &Webhook, request: &Request) {
         println!("{name}: {value}");
     }
     println!("{TEST_HEADER}: true");
-    println!("\n{}", shown(&request.body));
+    println!("\n{}", cut(pretty(&request.body)));
     if !request.missing.is_empty() {
         println!("\nthe event has no {}", request.missing.join(", "));
     }
@@ -185,18 +185,23 @@ fn show_response(response: &Response, judgement: &Judgement, mask: &Mask, millis
             println!("{name}: {}", mask.apply(&String::from_utf8_lossy(value.as_bytes())));
         }
     }
-    println!("\n{}", mask.apply(&shown(&response.body)));
+    println!("\n{}", cut(mask.apply(&pretty(&response.body)).into_owned()));
     for (name, verdict) in &judgement.verdicts {
         let mark = if verdict.passed { "passed" } else { "failed" };
         println!("validator {name}: {mark}, found {}", mask.apply(verdict.found.as_deref().unwrap_or("nothing")));
     }
 }
 
-/// A body for people, cut.
-fn shown(body: &[u8]) -> String {
-    let text = preview::pretty(&String::from_utf8_lossy(body));
-    match text.char_indices().nth(SHOWN_CHARS_MAX) {
-        Some((cut, _)) => format!("{}…", text.get(..cut).unwrap_or_default()),
-        None => text,
+/// A body for people.
+fn pretty(body: &[u8]) -> String {
+    preview::pretty(&String::from_utf8_lossy(body))
+}
+
+/// The beginning of a text. What is secret in it has been masked before: half a secret would not be known as one.
+fn cut(mut text: String) -> String {
+    if let Some((cut, _)) = text.char_indices().nth(SHOWN_CHARS_MAX) {
+        text.truncate(cut);
+        text.push('…');
     }
+    text
 }

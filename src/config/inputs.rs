@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, SHA256, digest};
+use zeroize::Zeroizing;
 
 use super::load::{FILE_BYTES_MAX, Source};
 use super::read;
@@ -172,7 +173,9 @@ impl<'s> Inputs<'s> {
         };
         match read {
             Ok(text) => {
-                let value = text.strip_suffix('\n').map_or(&*text, |text| text.strip_suffix('\r').unwrap_or(text));
+                let text = Zeroizing::new(text);
+                let value =
+                    text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
                 Ok(Secret::new(value.to_owned()))
             }
             Err(_) if self.source.placeholders => Ok(Secret::new(PLACEHOLDER.to_owned())),
