@@ -343,6 +343,18 @@ fn every_helper_has_an_example() {
 }
 
 #[test]
+fn every_threat_names_a_test_that_there_is() {
+    let text = std::fs::read_to_string(root().join("SECURITY.md")).unwrap();
+    let rows = rows(&text, "| threat | defence | test |");
+    assert!(rows.len() >= 20, "{} threats", rows.len());
+    for row in rows {
+        let (file, test) = code(row[2]).split_once("::").unwrap_or_else(|| panic!("{row:?} names no test"));
+        let source = std::fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+        assert!(source.contains(&format!("fn {test}(")), "{file} has no {test}");
+    }
+}
+
+#[test]
 fn every_piece_of_configuration_in_the_guides_is_good() {
     let mut count = 0;
     for guide in ["docs/configuration.md", "docs/templates.md"] {
