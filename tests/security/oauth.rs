@@ -209,6 +209,20 @@ fn an_authorization_server_that_refuses_pauses_and_one_that_is_down_is_asked_aga
 }
 
 #[test]
+fn what_a_fetch_comes_to_is_everybodys_who_waits_also_a_failure() {
+    let server = Authorization::start(Method::Basic, LONG);
+    server.fail(Some(Answer::status(503).after(Duration::from_millis(500))));
+    let file = hook(&server.target.url("/in"), &by_secret(&server, ""))
+        + "[limits]\nconcurrency = 100\n[breaker]\nfailures = 10000\n";
+    let sidecar = beside(&server).webhook("hook", &file).start();
+    post_many(&sidecar, 100);
+    let reason = [("webhook", "hook"), ("reason", "token_unavailable")];
+    sidecar.wait_metric_from("outrigger_attempt_failures_total", &reason, 200.0);
+    let asked = server.target.recorded().iter().filter(|seen| seen.target == "/token").count();
+    assert!((2..=20).contains(&asked), "the server was asked {asked} times for 200 failures");
+}
+
+#[test]
 fn a_token_outlives_reloads_and_another_secret_asks_for_another() {
     let server = Authorization::start(Method::Post, LONG);
     let file =
