@@ -18,7 +18,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::Admin;
-use crate::admin::guard::Reach;
 use crate::client::{Client, ClientError, Routes};
 use crate::config::{Listen, Loaded, Loader};
 use crate::dispatch::Dispatch;
@@ -27,6 +26,7 @@ use crate::ingest::Ingest;
 use crate::live::Live;
 use crate::metrics::{Metrics, Reloaded};
 use crate::reload::{Hinted, Hints, Reload};
+use crate::server::guard::{Guard, Reach};
 use crate::server::problem::Problem;
 use crate::server::{Answer, Listener};
 use crate::settled::Settled;
@@ -128,7 +128,8 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
     let spool: Arc<dyn Spool> = Arc::new(open_spool(&snapshot.settings.spool, &metrics)?);
     let ingest_listener = bind("ingest.listen", &snapshot.settings.ingest.listen).await?;
     let admin_listener = bind("admin.listen", &snapshot.settings.admin.listen).await?;
-    let reach = Reach::of(&snapshot.settings.admin.listen);
+    let ingest_guard = Guard::new("ingest", Reach::of(&snapshot.settings.ingest.listen));
+    let guard = Guard::new("admin", Reach::of(&snapshot.settings.admin.listen));
     let metrics_listener = bind("metrics.listen", &snapshot.settings.metrics).await?;
     let addresses = Addresses {
         ingest: ingest_listener.address().to_owned(),
@@ -165,7 +166,7 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
         stop: stop_dispatch.clone(),
     });
     let dispatch = tokio::spawn(dispatch.run());
-    let admin = Arc::new(Admin { live: live.clone(), spool: Arc::clone(&spool), gates, reach, hints: asked });
+    let admin = Arc::new(Admin { live: live.clone(), spool: Arc::clone(&spool), gates, guard, hints: asked });
     tasks.spawn(admin_listener.serve(move |request| Arc::clone(&admin).answer(request), stop_serving.clone()));
     let in_force = live.clone();
     let ingest = Arc::new(Ingest {
@@ -173,6 +174,7 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
         spool: Arc::clone(&spool),
         metrics: Arc::clone(&metrics),
         settled: Arc::clone(&settled),
+        guard: ingest_guard,
         closing: closing.clone(),
     });
     tasks.spawn(ingest_listener.serve(move |request| Arc::clone(&ingest).answer(request), stop_serving.clone()));
@@ -266,7 +268,8 @@ fn set_gauges(metrics: &Metrics, spool: &dyn Spool) {
     metrics.set_spool_bytes(spool.bytes());
 }
 
-/// The metrics listener: `/metrics`, `/livez`, `/readyz`. Read-only, holds no secret, needs no token.
+/// The metrics listener: `/metrics`, `/livez`, `/readyz`. Read-only and without secrets, so it needs no token, and asks for no
+/// `Host`: probes and Prometheus come from elsewhere and under any name.
 struct Page {
     metrics: Arc<Metrics>,
     spool: Arc<dyn Spool>,

@@ -12,6 +12,7 @@ mod docs;
 mod editor;
 mod faulty;
 mod house;
+mod listeners;
 mod metrics;
 mod oracle;
 mod reload;

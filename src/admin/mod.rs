@@ -32,12 +32,12 @@ use crate::diagnostic::nearest;
 use crate::gates::Gates;
 use crate::live::{Live, Reader};
 use crate::reload::Hints;
+use crate::server::guard::Guard;
 use crate::server::problem::Problem;
 use crate::server::{Answer, BodyError, json_answer, read_body};
 use crate::spool::Spool;
 
 use filter::Store;
-use guard::{Reach, guard};
 use repair::Action;
 
 /// The largest body of a request, in bytes.
@@ -51,8 +51,8 @@ pub struct Admin {
     pub spool: Arc<dyn Spool>,
     /// What webhooks wait for.
     pub gates: Arc<Gates>,
-    /// From where the listener that was bound can be reached.
-    pub reach: Reach,
+    /// Who is let in.
+    pub guard: Guard,
     /// Where looks at the configuration are asked for.
     pub hints: Hints,
 }
@@ -108,7 +108,8 @@ impl Admin {
 
     async fn take(&self, request: Request<Incoming>) -> Result<Value, Problem> {
         let live = Arc::clone(&self.live.borrow());
-        guard(request.method(), request.headers(), self.reach, live.snapshot.settings.admin.token.as_ref())?;
+        let token = live.snapshot.settings.admin.token.as_ref();
+        guard::admit(self.guard, request.method(), request.headers(), token)?;
         let (head, body) = request.into_parts();
         let route = Route::find(head.uri.path())?;
         let reads = matches!(head.method, Method::GET | Method::HEAD);

@@ -7,6 +7,11 @@
 //! | `POST /v1/webhooks/{name}/invoke` | one event for this webhook alone: the Manual trigger |
 //!
 //! A body is one JSON object, or one a line as `application/x-ndjson`: all of them are taken or none.
+//!
+//! The [`Guard`] keeps web pages out. Unlike admin, ingest asks for no header that pages cannot send: services post plain JSON,
+//! and it is not needed. All that ingest does is done by `POST`, with which browsers always say of which origin they ask, and no
+//! page is of an origin that the guard lets in: ingest serves none, and a name that was pointed to loopback is no loopback
+//! `Host`.
 
 mod answer;
 mod request;
@@ -27,7 +32,7 @@ use crate::kind::decode::{DecodeError, decode, decode_manual};
 use crate::live::{Live, Reader};
 use crate::metrics::{Metrics, Received};
 use crate::plan::plan;
-use crate::server::bearer::is_authorized;
+use crate::server::guard::Guard;
 use crate::server::problem::Problem;
 use crate::server::{Answer, BodyError, read_body};
 use crate::settled::Settled;
@@ -52,6 +57,8 @@ pub struct Ingest {
     pub metrics: Arc<Metrics>,
     /// Where `?wait=` hears of ends.
     pub settled: Arc<Settled>,
+    /// Who is let in.
+    pub guard: Guard,
     /// Cancelled when no more events are taken.
     pub closing: CancellationToken,
 }
@@ -74,10 +81,7 @@ impl Ingest {
 
     async fn take(&self, request: Request<Incoming>) -> Result<Answer, Problem> {
         let live = Arc::clone(&self.live.borrow());
-        let settings = &live.snapshot.settings.ingest;
-        if !is_authorized(request.headers(), settings.token.as_ref()) {
-            return Err(Problem::unauthorized());
-        }
+        self.guard.admit(request.headers(), live.snapshot.settings.ingest.token.as_ref())?;
         let route = Route::find(request.uri().path())?;
         if request.method() != Method::POST {
             return Err(Problem::method_not_allowed("POST"));

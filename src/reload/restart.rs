@@ -1,6 +1,7 @@
 //! The settings that take a restart: a running process obeys those that it started with, whatever the files say since.
 
 use crate::config::{Listen, Log, Settings, Spool};
+use crate::server::guard::Reach;
 
 /// What cannot change while the process runs, as it started with it.
 pub(super) struct Started {
@@ -28,7 +29,7 @@ impl Started {
         let mut waiting = Vec::new();
         // A listener that stays reachable from elsewhere must not lose its token because the next one will need none. The admin
         // listener refuses everybody then; events are worth more.
-        if fresh.ingest.token.is_none() && in_force.ingest.token.is_some() && is_beyond_loopback(&self.ingest) {
+        if fresh.ingest.token.is_none() && in_force.ingest.token.is_some() && Reach::of(&self.ingest) == Reach::Beyond {
             fresh.ingest.token.clone_from(&in_force.ingest.token);
             waiting.push("ingest.token");
         }
@@ -50,10 +51,6 @@ fn keep<T: PartialEq + Clone>(key: &'static str, started: &T, fresh: &mut T, wai
         fresh.clone_from(started);
         waiting.push(key);
     }
-}
-
-fn is_beyond_loopback(listen: &Listen) -> bool {
-    matches!(listen, Listen::Tcp(address) if !address.ip().is_loopback())
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Listeners: bind a socket, serve HTTP/1.1 on it within limits, and end without cutting an answer off.
 
 pub mod bearer;
+pub mod guard;
 pub mod problem;
 
 use std::convert::Infallible;
