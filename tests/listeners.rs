@@ -1,6 +1,8 @@
 //! The doors of the real program: who is let in, who is not, and what slow clients cost the others.
 
 mod pages;
+mod slow;
+mod sockets;
 
 use crate::support::http::HttpAnswer;
 

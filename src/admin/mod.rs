@@ -24,7 +24,6 @@ use std::sync::Arc;
 
 use http::{Method, StatusCode};
 use hyper::Request;
-use hyper::body::Incoming;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -34,7 +33,7 @@ use crate::live::{Live, Reader};
 use crate::reload::Hints;
 use crate::server::guard::Guard;
 use crate::server::problem::Problem;
-use crate::server::{Answer, BodyError, json_answer, read_body};
+use crate::server::{Answer, Body, BodyError, json_answer, read_body};
 use crate::spool::Spool;
 
 use filter::Store;
@@ -99,14 +98,14 @@ impl<'p> Route<'p> {
 
 impl Admin {
     /// Answers one request.
-    pub async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Answer {
+    pub async fn answer(self: Arc<Self>, request: Request<Body>) -> Answer {
         match self.take(request).await {
             Ok(value) => json_answer(StatusCode::OK, format!("{value}\n")),
             Err(problem) => problem.into(),
         }
     }
 
-    async fn take(&self, request: Request<Incoming>) -> Result<Value, Problem> {
+    async fn take(&self, request: Request<Body>) -> Result<Value, Problem> {
         let live = Arc::clone(&self.live.borrow());
         let token = live.snapshot.settings.admin.token.as_ref();
         guard::admit(self.guard, request.method(), request.headers(), token)?;

@@ -21,7 +21,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use hyper::Request;
-use hyper::body::Incoming;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -34,7 +33,7 @@ use crate::metrics::{Metrics, Received};
 use crate::plan::plan;
 use crate::server::guard::Guard;
 use crate::server::problem::Problem;
-use crate::server::{Answer, BodyError, read_body};
+use crate::server::{Answer, Body, BodyError, read_body};
 use crate::settled::Settled;
 use crate::spool::{Appended, Batch, Key, Owed, Spool, SpoolError};
 use crate::webhook::{Status, Webhook};
@@ -72,14 +71,14 @@ struct Planned {
 
 impl Ingest {
     /// Answers one request.
-    pub async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Answer {
+    pub async fn answer(self: Arc<Self>, request: Request<Body>) -> Answer {
         match self.take(request).await {
             Ok(answer) => answer,
             Err(problem) => problem.into(),
         }
     }
 
-    async fn take(&self, request: Request<Incoming>) -> Result<Answer, Problem> {
+    async fn take(&self, request: Request<Body>) -> Result<Answer, Problem> {
         let live = Arc::clone(&self.live.borrow());
         self.guard.admit(request.headers(), live.snapshot.settings.ingest.token.as_ref())?;
         let route = Route::find(request.uri().path())?;
@@ -101,7 +100,7 @@ impl Ingest {
         live: &Live,
         kind: &Arc<Kind>,
         invoked: Option<&Arc<Webhook>>,
-        request: Request<Incoming>,
+        request: Request<Body>,
     ) -> Result<Answer, Problem> {
         if self.closing.is_cancelled() {
             return Err(Problem::later(StatusCode::SERVICE_UNAVAILABLE, "the sidecar is closing", RETRY_AFTER_CLOSING));

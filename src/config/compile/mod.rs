@@ -5,6 +5,7 @@ mod body;
 mod conditions;
 mod headers;
 mod kinds;
+mod listener;
 mod ordering;
 mod policy;
 mod settings;
