@@ -47,7 +47,7 @@ pub struct Start {
     pub routes: Routes,
     /// What asks for looks at the configuration; SIGHUP does.
     pub hints: (Hints, Hinted),
-    /// Cancelled by the first SIGTERM or SIGINT: drain.
+    /// Cancelled by the first SIGTERM or SIGINT, or by `POST /-/quit`: drain.
     pub stop: CancellationToken,
     /// Cancelled by the second: end at once.
     pub abort: CancellationToken,
@@ -162,8 +162,9 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
         stop: stop_dispatch.clone(),
     });
     let dispatch = tokio::spawn(dispatch.run());
-    let guard = Guard::new("admin", admin_listener.reach());
-    let admin = Arc::new(Admin { live: live.clone(), spool: Arc::clone(&spool), gates, guard, hints: asked });
+    let (guard, stop_asked) = (Guard::new("admin", admin_listener.reach()), stop.clone());
+    let admin = Admin { live: live.clone(), spool: Arc::clone(&spool), gates, guard, hints: asked, stop: stop_asked };
+    let admin = Arc::new(admin);
     let users = peers(&live, "admin.allow_uids", |settings| &settings.admin.allow_uids);
     let admin_listener = admin_listener.admitting(users);
     tasks.spawn(admin_listener.serve(move |request| Arc::clone(&admin).answer(request), stop_serving.clone()));

@@ -1,6 +1,7 @@
 //! The doors of the real program: who is let in, who is not, and what slow clients cost the others.
 
 mod pages;
+mod quit;
 mod slow;
 mod sockets;
 
