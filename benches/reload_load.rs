@@ -120,7 +120,7 @@ fn post_until(ingest: &str, end: Instant) -> Vec<Duration> {
     let mut answers = BufReader::new(stream.try_clone().expect("a socket"));
     let mut stream = stream;
     let length = EVENT.len();
-    let request = format!("POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n{EVENT}");
+    let request = format!("POST /v1/events HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n{EVENT}");
     let mut times = Vec::new();
     let mut next = Instant::now();
     while next < end {

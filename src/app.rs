@@ -10,7 +10,6 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, StatusCode};
 use http_body_util::Full;
 use hyper::Request;
-use hyper::body::Incoming;
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
@@ -18,17 +17,18 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::Admin;
-use crate::admin::guard::Reach;
 use crate::client::{ClientError, Clients, Routes};
-use crate::config::{Listen, Loaded, Loader};
+use crate::config::{Listen, Loaded, Loader, SOCKET_MODE, Settings};
 use crate::dispatch::Dispatch;
 use crate::gates::Gates;
 use crate::ingest::Ingest;
-use crate::live::Live;
+use crate::live::{Live, Reader};
 use crate::metrics::{Metrics, Reloaded};
 use crate::reload::{Hinted, Hints, Reload};
+use crate::server::guard::Guard;
+use crate::server::peer::{Peers, is_allowed};
 use crate::server::problem::Problem;
-use crate::server::{Answer, Listener};
+use crate::server::{Answer, Body, Listener};
 use crate::settled::Settled;
 use crate::spool::{DiskSpool, Found, OpenError, Options, Spool};
 
@@ -47,7 +47,7 @@ pub struct Start {
     pub routes: Routes,
     /// What asks for looks at the configuration; SIGHUP does.
     pub hints: (Hints, Hinted),
-    /// Cancelled by the first SIGTERM or SIGINT: drain.
+    /// Cancelled by the first SIGTERM or SIGINT, or by `POST /-/quit`: drain.
     pub stop: CancellationToken,
     /// Cancelled by the second: end at once.
     pub abort: CancellationToken,
@@ -126,10 +126,7 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
     let metrics = Arc::new(Metrics::new(snapshot.kinds.keys().map(AsRef::as_ref))?);
     let clients = Clients::new(&snapshot.settings.egress, routes, snapshot.webhooks.values())?;
     let spool: Arc<dyn Spool> = Arc::new(open_spool(&snapshot.settings.spool, &metrics)?);
-    let ingest_listener = bind("ingest.listen", &snapshot.settings.ingest.listen).await?;
-    let admin_listener = bind("admin.listen", &snapshot.settings.admin.listen).await?;
-    let reach = Reach::of(&snapshot.settings.admin.listen);
-    let metrics_listener = bind("metrics.listen", &snapshot.settings.metrics).await?;
+    let [ingest_listener, admin_listener, metrics_listener] = bind_all(&snapshot.settings).await?;
     let addresses = Addresses {
         ingest: ingest_listener.address().to_owned(),
         admin: admin_listener.address().to_owned(),
@@ -165,16 +162,23 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
         stop: stop_dispatch.clone(),
     });
     let dispatch = tokio::spawn(dispatch.run());
-    let admin = Arc::new(Admin { live: live.clone(), spool: Arc::clone(&spool), gates, reach, hints: asked });
+    let (guard, stop_asked) = (Guard::new("admin", admin_listener.reach()), stop.clone());
+    let admin = Admin { live: live.clone(), spool: Arc::clone(&spool), gates, guard, hints: asked, stop: stop_asked };
+    let admin = Arc::new(admin);
+    let users = peers(&live, "admin.allow_uids", |settings| &settings.admin.allow_uids);
+    let admin_listener = admin_listener.admitting(users);
     tasks.spawn(admin_listener.serve(move |request| Arc::clone(&admin).answer(request), stop_serving.clone()));
+    let users = peers(&live, "ingest.allow_uids", |settings| &settings.ingest.allow_uids);
     let in_force = live.clone();
     let ingest = Arc::new(Ingest {
         live,
         spool: Arc::clone(&spool),
         metrics: Arc::clone(&metrics),
         settled: Arc::clone(&settled),
+        guard: Guard::new("ingest", ingest_listener.reach()),
         closing: closing.clone(),
     });
+    let ingest_listener = ingest_listener.admitting(users);
     tasks.spawn(ingest_listener.serve(move |request| Arc::clone(&ingest).answer(request), stop_serving.clone()));
     let page = Arc::new(Page { metrics: Arc::clone(&metrics), spool: Arc::clone(&spool), ready: Arc::clone(&ready) });
     tasks.spawn(metrics_listener.serve(move |request| std::future::ready(page.answer(&request)), stop_serving.clone()));
@@ -236,12 +240,28 @@ fn open_spool(settings: &crate::config::Spool, metrics: &Metrics) -> Result<Disk
     Ok(spool)
 }
 
-async fn bind(setting: &'static str, listen: &Listen) -> Result<Listener, StartError> {
+/// Binds ingest, admin and metrics.
+async fn bind_all(settings: &Settings) -> Result<[Listener; 3], StartError> {
+    let Settings { ingest, admin, metrics, .. } = settings;
+    Ok([
+        bind("ingest.listen", &ingest.listen, ingest.socket_mode).await?,
+        bind("admin.listen", &admin.listen, admin.socket_mode).await?,
+        bind("metrics.listen", metrics, SOCKET_MODE).await?,
+    ])
+}
+
+async fn bind(setting: &'static str, listen: &Listen, socket_mode: u32) -> Result<Listener, StartError> {
     let address = || match listen {
         Listen::Tcp(address) => address.to_string(),
         Listen::Unix(path) => format!("unix:{}", path.display()),
     };
-    Listener::bind(listen).await.map_err(|error| StartError::Bind { setting, address: address(), error })
+    Listener::bind(listen, socket_mode).await.map_err(|error| StartError::Bind { setting, address: address(), error })
+}
+
+/// Who may connect to a listener's Unix socket: those on the list that is in force.
+fn peers(live: &Reader, key: &'static str, list: fn(&Settings) -> &[u32]) -> Peers {
+    let live = live.clone();
+    Peers::allowed(key, move |own, uid| is_allowed(list(&live.borrow().snapshot.settings), own, uid))
 }
 
 /// Brings the spool's gauges up to date until `stop`.
@@ -266,7 +286,8 @@ fn set_gauges(metrics: &Metrics, spool: &dyn Spool) {
     metrics.set_spool_bytes(spool.bytes());
 }
 
-/// The metrics listener: `/metrics`, `/livez`, `/readyz`. Read-only, holds no secret, needs no token.
+/// The metrics listener: `/metrics`, `/livez`, `/readyz`. Read-only and without secrets, so it needs no token, and asks neither
+/// for a `Host` nor who is behind a socket: probes and Prometheus come from elsewhere and under any name.
 struct Page {
     metrics: Arc<Metrics>,
     spool: Arc<dyn Spool>,
@@ -274,7 +295,7 @@ struct Page {
 }
 
 impl Page {
-    fn answer(&self, request: &Request<Incoming>) -> Answer {
+    fn answer(&self, request: &Request<Body>) -> Answer {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return Problem::method_not_allowed("GET").into();
         }

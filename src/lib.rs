@@ -19,6 +19,7 @@ pub mod live;
 pub mod server;
 pub mod settled;
 pub mod spool;
+pub mod stall;
 
 pub mod attempt;
 pub mod dispatch;

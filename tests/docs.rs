@@ -357,13 +357,13 @@ fn every_threat_names_a_test_that_there_is() {
 #[test]
 fn every_piece_of_configuration_in_the_guides_is_good() {
     let mut count = 0;
-    for guide in ["docs/configuration.md", "docs/templates.md"] {
+    for guide in ["docs/configuration.md", "docs/templates.md", "docs/operations.md"] {
         let text = std::fs::read_to_string(root().join(guide)).unwrap();
         for piece in blocks(&text, "```toml") {
             let hook = "url = \"https://hooks.example.com/in\"\n";
             let folder = if piece.contains("[kinds.") {
                 folder(&[("outrigger.toml", piece), ("webhooks/hook.toml", &format!("kind = \"deployment\"\n{hook}"))])
-            } else if piece.contains("[egress]") {
+            } else if piece.contains("[egress]") || piece.starts_with("[ingest]") {
                 folder(&[("outrigger.toml", piece), ("webhooks/hook.toml", hook)])
             } else if piece.lines().any(|line| line.starts_with("url ")) {
                 folder(&[("webhooks/hook.toml", piece)])
@@ -376,7 +376,7 @@ fn every_piece_of_configuration_in_the_guides_is_good() {
             count += 1;
         }
     }
-    assert_eq!(count, 9);
+    assert_eq!(count, 10);
 }
 
 /// What `check --strict` finds in a piece of the guide to lints: their names.

@@ -9,16 +9,18 @@ const FLOORS: [&[&str]; 6] = [
     &["cli"],
     &["app", "admin"],
     &["ingest", "dispatch", "attempt", "reload"],
-    &["client", "server", "spool", "live", "settled", "gates"],
+    &["client", "server", "spool", "live", "settled", "gates", "stall"],
     &["plan", "config", "webhook", "template", "kind"],
     &["event", "delivery", "diagnostic", "metrics", "secret"],
 ];
 
 /// The arrows between modules of one floor: from, to.
-const ARROWS: [(&str, &str); 15] = [
+const ARROWS: [(&str, &str); 17] = [
     ("app", "admin"),
     ("dispatch", "attempt"),
     ("live", "client"),
+    ("client", "stall"),
+    ("server", "stall"),
     ("plan", "config"),
     ("plan", "webhook"),
     ("plan", "kind"),

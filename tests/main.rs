@@ -14,6 +14,7 @@ mod egress;
 mod faulty;
 mod house;
 mod injection;
+mod listeners;
 mod metrics;
 mod oracle;
 mod reload;

@@ -9,6 +9,7 @@
 //! | `POST /api/v1/dead-letters/replay` | one step of making dead letters pending again |
 //! | `POST /api/v1/dead-letters/drop` | one step of forgetting dead letters |
 //! | `POST /-/reload` | looks at the configuration's files at once |
+//! | `POST /-/quit` | ends the sidecar as SIGTERM does |
 //!
 //! [`guard`] decides who may ask. What a request for dead letters means is in [`filter`], [`letters`] and [`repair`], which
 //! the command line shares where no sidecar runs.
@@ -24,20 +25,20 @@ use std::sync::Arc;
 
 use http::{Method, StatusCode};
 use hyper::Request;
-use hyper::body::Incoming;
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use crate::diagnostic::nearest;
 use crate::gates::Gates;
 use crate::live::{Live, Reader};
 use crate::reload::Hints;
+use crate::server::guard::Guard;
 use crate::server::problem::Problem;
-use crate::server::{Answer, BodyError, json_answer, read_body};
+use crate::server::{Answer, Body, BodyError, json_answer, read_body};
 use crate::spool::Spool;
 
 use filter::Store;
-use guard::{Reach, guard};
 use repair::Action;
 
 /// The largest body of a request, in bytes.
@@ -51,10 +52,12 @@ pub struct Admin {
     pub spool: Arc<dyn Spool>,
     /// What webhooks wait for.
     pub gates: Arc<Gates>,
-    /// From where the listener that was bound can be reached.
-    pub reach: Reach,
+    /// Who is let in.
+    pub guard: Guard,
     /// Where looks at the configuration are asked for.
     pub hints: Hints,
+    /// Cancelled to end the sidecar.
+    pub stop: CancellationToken,
 }
 
 /// Where a request goes.
@@ -66,12 +69,15 @@ enum Route<'p> {
     DeadLetter(&'p str),
     Repair(Action),
     Reload,
+    Quit,
 }
 
 impl<'p> Route<'p> {
     fn find(path: &'p str) -> Result<Self, Problem> {
-        if path == "/-/reload" {
-            return Ok(Self::Reload);
+        match path {
+            "/-/reload" => return Ok(Self::Reload),
+            "/-/quit" => return Ok(Self::Quit),
+            _ => {}
         }
         let mut segments = path.strip_prefix("/api/v1/").unwrap_or_default().split('/');
         match (segments.next(), segments.next(), segments.next(), segments.next()) {
@@ -84,7 +90,7 @@ impl<'p> Route<'p> {
             _ => Err(Problem::new(
                 StatusCode::NOT_FOUND,
                 "there are GET /api/v1/webhooks, /api/v1/dead-letters and /api/v1/dead-letters/{id}, and POST \
-                 /api/v1/dead-letters/replay, /api/v1/dead-letters/drop, /api/v1/webhooks/{name}/resume and /-/reload",
+                 /api/v1/dead-letters/replay, /api/v1/dead-letters/drop, /api/v1/webhooks/{name}/resume, /-/reload and /-/quit",
             )),
         }
     }
@@ -92,23 +98,24 @@ impl<'p> Route<'p> {
     const fn allowed(self) -> &'static str {
         match self {
             Self::Webhooks | Self::DeadLetters | Self::DeadLetter(_) => "GET, HEAD",
-            Self::Resume(_) | Self::Repair(_) | Self::Reload => "POST",
+            Self::Resume(_) | Self::Repair(_) | Self::Reload | Self::Quit => "POST",
         }
     }
 }
 
 impl Admin {
     /// Answers one request.
-    pub async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Answer {
+    pub async fn answer(self: Arc<Self>, request: Request<Body>) -> Answer {
         match self.take(request).await {
             Ok(value) => json_answer(StatusCode::OK, format!("{value}\n")),
             Err(problem) => problem.into(),
         }
     }
 
-    async fn take(&self, request: Request<Incoming>) -> Result<Value, Problem> {
+    async fn take(&self, request: Request<Body>) -> Result<Value, Problem> {
         let live = Arc::clone(&self.live.borrow());
-        guard(request.method(), request.headers(), self.reach, live.snapshot.settings.admin.token.as_ref())?;
+        let token = live.snapshot.settings.admin.token.as_ref();
+        guard::admit(self.guard, request.method(), request.headers(), token)?;
         let (head, body) = request.into_parts();
         let route = Route::find(head.uri.path())?;
         let reads = matches!(head.method, Method::GET | Method::HEAD);
@@ -132,6 +139,7 @@ impl Admin {
             }
             Route::Resume(name) => self.resume(&live, name),
             Route::Reload => reload::reload(&self.hints).await,
+            Route::Quit => Ok(self.quit()),
             Route::DeadLetters => letters::list(&self.store(&live, now), query).await,
             Route::DeadLetter(id) => letters::show(&self.store(&live, now), id).await,
             Route::Repair(action) => {
@@ -160,6 +168,15 @@ impl Admin {
             return Err(Problem::new(StatusCode::NOT_FOUND, detail));
         }
         Ok(json!({ "resumed": self.gates.resume(name) }))
+    }
+
+    /// Begins the end, which leaves the time for this answer. Once it has begun, asking again changes nothing.
+    fn quit(&self) -> Value {
+        if !self.stop.is_cancelled() {
+            tracing::info!("shutdown.asked");
+            self.stop.cancel();
+        }
+        json!({ "closing": true })
     }
 }
 
@@ -196,6 +213,7 @@ mod tests {
             ("/api/v1/dead-letters/replay", Route::Repair(Action::Replay), "POST"),
             ("/api/v1/dead-letters/drop", Route::Repair(Action::Drop), "POST"),
             ("/-/reload", Route::Reload, "POST"),
+            ("/-/quit", Route::Quit, "POST"),
         ] {
             assert_eq!(Route::find(path).map(|route| (route, route.allowed())), Ok((route, allowed)), "{path}");
         }

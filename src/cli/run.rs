@@ -16,7 +16,7 @@ use crate::config::{Loaded, Loader, Log, Source, hide_typed};
 use crate::reload::Hints;
 use crate::spool::{self, OpenError, Recovered};
 
-/// Run the sidecar until SIGTERM
+/// Run the sidecar until SIGTERM, or POST /-/quit on the admin listener
 #[derive(Debug, Args)]
 #[command(after_help = "SIGHUP reloads. SIGTERM or SIGINT drains within shutdown.grace; a second one ends at once.\n\
     A key of a table of outrigger.toml is also a variable: OUTRIGGER_SPOOL_PATH=/data sets spool.path.")]
@@ -178,8 +178,10 @@ impl Signals {
         })
     }
 
-    /// SIGHUP reloads; the first SIGTERM or SIGINT drains, the second ends at once.
+    /// SIGHUP reloads; the first SIGTERM or SIGINT drains, the second ends at once. Signals alone count: where somebody asked
+    /// for the end by `POST /-/quit`, the first one lets the drain go on.
     async fn watch(mut self, hints: Hints, stop: CancellationToken, abort: CancellationToken) {
+        let mut signalled = false;
         loop {
             tokio::select! {
                 _ = self.hangup.recv() => {
@@ -190,10 +192,11 @@ impl Signals {
                 _ = self.terminate.recv() => {}
                 _ = self.interrupt.recv() => {}
             }
-            if stop.is_cancelled() {
+            if signalled {
                 abort.cancel();
                 return;
             }
+            signalled = true;
             stop.cancel();
         }
     }

@@ -1,6 +1,5 @@
 //! An encrypted connection as the pool wants it, with a record of what it has done.
 
-use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,9 +12,9 @@ use hyper_util::client::legacy::connect::{Connected, Connection};
 use jiff::Timestamp;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Sleep, sleep};
 use tokio_rustls::client::TlsStream;
 
+use crate::stall::Stall;
 use crate::webhook::tls::expiry;
 
 /// A receiver that takes no byte for so long is given up. An exchange has its own limit; this one ends what is left of a
@@ -81,7 +80,7 @@ impl TlsSocket {
         let certificates = stream.get_ref().1.peer_certificates();
         let certificate_expires = certificates.and_then(<[_]>::first).and_then(expiry);
         let record = Record(Arc::new(Counts { certificate_expires, ..Counts::default() }));
-        Self { stream, record, stall: Stall { limit, timer: None } }
+        Self { stream, record, stall: Stall::new(limit) }
     }
 }
 
@@ -120,31 +119,9 @@ impl AsyncWrite for TlsSocket {
     }
 }
 
-/// Measures how long the receiver has taken nothing.
-struct Stall {
-    limit: Duration,
-    /// Runs while something waits to be written.
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
-impl Stall {
-    /// Passes a write's result on, and ends the write when it has waited too long.
-    fn watch<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if polled.is_ready() {
-            self.timer = None;
-            return polled;
-        }
-        let limit = self.limit;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
-        timer.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "unwrap is for tests")]
 mod tests {
-    use std::future::poll_fn;
-
     use bytes::Bytes;
     use http_body_util::Full;
     use hyper_util::rt::TokioIo;
@@ -209,18 +186,5 @@ mod tests {
         record.complete();
         assert!(Record::of(&connected).unwrap().has_served());
         assert!(Record::of(&Connected::new()).is_none());
-    }
-
-    #[tokio::test]
-    async fn a_write_that_waits_too_long_ends_and_one_that_goes_on_starts_the_time_again() {
-        let limit = Duration::from_millis(20);
-        let mut stall = Stall { limit, timer: None };
-        let waits = || Poll::<io::Result<usize>>::Pending;
-        let begun = std::time::Instant::now();
-        let ended = poll_fn(|cx| stall.watch(cx, waits())).await;
-        assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::TimedOut);
-        assert!(begun.elapsed() >= limit);
-        poll_fn(|cx| stall.watch(cx, Poll::Ready(Ok(1)))).await.unwrap();
-        assert!(stall.timer.is_none());
     }
 }

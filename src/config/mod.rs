@@ -30,5 +30,7 @@ pub use read::text as read_text;
 pub use reference::{Key, SIDECAR, Shape, WEBHOOK, reference};
 pub use references::{PLACEHOLDER, REFERENCE_BYTES_MAX};
 pub use schema::ConfigFile;
-pub use snapshot::{Admin, Egress, Ingest, Listen, Log, OnInvalidWebhook, Settings, Shutdown, Snapshot, Spool};
+pub use snapshot::{
+    Admin, Egress, Ingest, Listen, Log, OnInvalidWebhook, SOCKET_MODE, Settings, Shutdown, Snapshot, Spool,
+};
 pub use tests::{Expect, TestCase, TestEvent, TestResponse};

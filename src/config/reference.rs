@@ -90,9 +90,26 @@ pub(super) const TEST_STATUSES: RangeInclusive<u64> = 200..=599;
 /// Bounds of a port.
 pub(super) const PORTS: RangeInclusive<u64> = 1..=65_535;
 
+/// Bounds of a user id; the one above means none (setuid(2)).
+pub(super) const UIDS: RangeInclusive<u64> = 0..=4_294_967_294;
+
 /// The keys of `outrigger.toml`.
 pub const SIDECAR: &[Key] = &[
     key("ingest", "listen", Text, "\"127.0.0.1:8460\"", "Where events are taken in: `ADDRESS:PORT` or `unix:PATH`."),
+    key(
+        "ingest",
+        "socket_mode",
+        Text,
+        "\"0660\"",
+        "The mode of its `unix:` socket, in octal digits; who may not write to the socket may not connect.",
+    ),
+    key(
+        "ingest",
+        "allow_uids",
+        Wholes(&UIDS),
+        "[]",
+        "The user ids that may connect to its `unix:` socket, and no others; `[]` means the sidecar's own and root.",
+    ),
     key("ingest", "token", Text, "", "The bearer token that senders must show; required beyond loopback."),
     key("ingest", "max_body", Size, "\"1MiB\"", "The largest request body."),
     key(
@@ -108,6 +125,20 @@ pub const SIDECAR: &[Key] = &[
         Text,
         "\"127.0.0.1:8461\"",
         "Where people and scripts operate the sidecar: `ADDRESS:PORT` or `unix:PATH`.",
+    ),
+    key(
+        "admin",
+        "socket_mode",
+        Text,
+        "\"0660\"",
+        "The mode of its `unix:` socket, in octal digits; who may not write to the socket may not connect.",
+    ),
+    key(
+        "admin",
+        "allow_uids",
+        Wholes(&UIDS),
+        "[]",
+        "The user ids that may connect to its `unix:` socket, and no others; `[]` means the sidecar's own and root.",
     ),
     key("admin", "token", Text, "", "The bearer token of the admin listener; required beyond loopback."),
     key("metrics", "listen", Text, "\"0.0.0.0:9460\"", "Where Prometheus scrapes; read-only and without secrets."),

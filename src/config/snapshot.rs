@@ -95,6 +95,10 @@ pub struct Settings {
 pub struct Ingest {
     /// Where it listens.
     pub listen: Listen,
+    /// The mode of its Unix socket.
+    pub socket_mode: u32,
+    /// The users who may connect to its Unix socket; nobody named means the process's own user and root.
+    pub allow_uids: Vec<u32>,
     /// The bearer token that callers must show.
     pub token: Option<Secret>,
     /// The largest request body.
@@ -108,6 +112,10 @@ pub struct Ingest {
 pub struct Admin {
     /// Where it listens.
     pub listen: Listen,
+    /// The mode of its Unix socket.
+    pub socket_mode: u32,
+    /// The users who may connect to its Unix socket; nobody named means the process's own user and root.
+    pub allow_uids: Vec<u32>,
     /// The bearer token that callers must show.
     pub token: Option<Secret>,
 }
@@ -162,6 +170,9 @@ pub struct Log {
     /// error, warn, info, debug or trace.
     pub level: tracing::Level,
 }
+
+/// The mode of a Unix socket of which nothing is said: its owner and group may connect.
+pub const SOCKET_MODE: u32 = 0o660;
 
 /// Where a listener listens.
 #[derive(Clone, Debug, PartialEq, Eq)]

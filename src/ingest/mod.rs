@@ -7,6 +7,11 @@
 //! | `POST /v1/webhooks/{name}/invoke` | one event for this webhook alone: the Manual trigger |
 //!
 //! A body is one JSON object, or one a line as `application/x-ndjson`: all of them are taken or none.
+//!
+//! The [`Guard`] keeps web pages out. Unlike admin, ingest asks for no header that pages cannot send: services post plain JSON,
+//! and it is not needed. All that ingest does is done by `POST`, with which browsers always say of which origin they ask, and no
+//! page is of an origin that the guard lets in: ingest serves none, and a name that was pointed to loopback is no loopback
+//! `Host`.
 
 mod answer;
 mod request;
@@ -16,7 +21,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use hyper::Request;
-use hyper::body::Incoming;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -27,9 +31,9 @@ use crate::kind::decode::{DecodeError, decode, decode_manual};
 use crate::live::{Live, Reader};
 use crate::metrics::{Metrics, Received};
 use crate::plan::plan;
-use crate::server::bearer::is_authorized;
+use crate::server::guard::Guard;
 use crate::server::problem::Problem;
-use crate::server::{Answer, BodyError, read_body};
+use crate::server::{Answer, Body, BodyError, read_body};
 use crate::settled::Settled;
 use crate::spool::{Appended, Batch, Key, Owed, Spool, SpoolError};
 use crate::webhook::{Status, Webhook};
@@ -52,6 +56,8 @@ pub struct Ingest {
     pub metrics: Arc<Metrics>,
     /// Where `?wait=` hears of ends.
     pub settled: Arc<Settled>,
+    /// Who is let in.
+    pub guard: Guard,
     /// Cancelled when no more events are taken.
     pub closing: CancellationToken,
 }
@@ -65,19 +71,16 @@ struct Planned {
 
 impl Ingest {
     /// Answers one request.
-    pub async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Answer {
+    pub async fn answer(self: Arc<Self>, request: Request<Body>) -> Answer {
         match self.take(request).await {
             Ok(answer) => answer,
             Err(problem) => problem.into(),
         }
     }
 
-    async fn take(&self, request: Request<Incoming>) -> Result<Answer, Problem> {
+    async fn take(&self, request: Request<Body>) -> Result<Answer, Problem> {
         let live = Arc::clone(&self.live.borrow());
-        let settings = &live.snapshot.settings.ingest;
-        if !is_authorized(request.headers(), settings.token.as_ref()) {
-            return Err(Problem::unauthorized());
-        }
+        self.guard.admit(request.headers(), live.snapshot.settings.ingest.token.as_ref())?;
         let route = Route::find(request.uri().path())?;
         if request.method() != Method::POST {
             return Err(Problem::method_not_allowed("POST"));
@@ -97,7 +100,7 @@ impl Ingest {
         live: &Live,
         kind: &Arc<Kind>,
         invoked: Option<&Arc<Webhook>>,
-        request: Request<Incoming>,
+        request: Request<Body>,
     ) -> Result<Answer, Problem> {
         if self.closing.is_cancelled() {
             return Err(Problem::later(StatusCode::SERVICE_UNAVAILABLE, "the sidecar is closing", RETRY_AFTER_CLOSING));

@@ -1,11 +1,14 @@
 //! The settings that take a restart: a running process obeys those that it started with, whatever the files say since.
 
 use crate::config::{Listen, Log, Settings, Spool};
+use crate::server::guard::Reach;
 
 /// What cannot change while the process runs, as it started with it.
 pub(super) struct Started {
     ingest: Listen,
+    ingest_mode: u32,
     admin: Listen,
+    admin_mode: u32,
     metrics: Listen,
     spool: Spool,
     log: Log,
@@ -16,7 +19,9 @@ impl Started {
     pub(super) fn with(settings: &Settings) -> Self {
         Self {
             ingest: settings.ingest.listen.clone(),
+            ingest_mode: settings.ingest.socket_mode,
             admin: settings.admin.listen.clone(),
+            admin_mode: settings.admin.socket_mode,
             metrics: settings.metrics.clone(),
             spool: settings.spool.clone(),
             log: settings.log.clone(),
@@ -28,12 +33,14 @@ impl Started {
         let mut waiting = Vec::new();
         // A listener that stays reachable from elsewhere must not lose its token because the next one will need none. The admin
         // listener refuses everybody then; events are worth more.
-        if fresh.ingest.token.is_none() && in_force.ingest.token.is_some() && is_beyond_loopback(&self.ingest) {
+        if fresh.ingest.token.is_none() && in_force.ingest.token.is_some() && Reach::of(&self.ingest) == Reach::Beyond {
             fresh.ingest.token.clone_from(&in_force.ingest.token);
             waiting.push("ingest.token");
         }
         keep("ingest.listen", &self.ingest, &mut fresh.ingest.listen, &mut waiting);
+        keep("ingest.socket_mode", &self.ingest_mode, &mut fresh.ingest.socket_mode, &mut waiting);
         keep("admin.listen", &self.admin, &mut fresh.admin.listen, &mut waiting);
+        keep("admin.socket_mode", &self.admin_mode, &mut fresh.admin.socket_mode, &mut waiting);
         keep("metrics.listen", &self.metrics, &mut fresh.metrics, &mut waiting);
         keep("spool.path", &self.spool.path, &mut fresh.spool.path, &mut waiting);
         keep("spool.max_bytes", &self.spool.bytes_max, &mut fresh.spool.bytes_max, &mut waiting);
@@ -50,10 +57,6 @@ fn keep<T: PartialEq + Clone>(key: &'static str, started: &T, fresh: &mut T, wai
         fresh.clone_from(started);
         waiting.push(key);
     }
-}
-
-fn is_beyond_loopback(listen: &Listen) -> bool {
-    matches!(listen, Listen::Tcp(address) if !address.ip().is_loopback())
 }
 
 #[cfg(test)]
@@ -75,7 +78,9 @@ mod tests {
         let started = Started::with(&first);
         let changes = [
             ("ingest.listen", "127.0.0.1:1"),
+            ("ingest.socket_mode", "0600"),
             ("admin.listen", "unix:/tmp/a"),
+            ("admin.socket_mode", "0666"),
             ("metrics.listen", "127.0.0.1:2"),
             ("spool.path", "/tmp/elsewhere"),
             ("spool.max_bytes", "2GiB"),
@@ -101,9 +106,11 @@ mod tests {
         let started = Started::with(&first);
         for change in [
             ("ingest.token", "new"),
+            ("ingest.allow_uids", "[1000]"),
             ("ingest.max_body", "2MiB"),
             ("ingest.idempotency_window", "1h"),
             ("admin.token", "new"),
+            ("admin.allow_uids", "[1000]"),
             ("egress.allow_ports", "[444]"),
             ("egress.allow_networks", "[\"10.0.0.0/8\"]"),
             ("config.removal_grace", "1s"),

@@ -1,47 +1,65 @@
 //! Listeners: bind a socket, serve HTTP/1.1 on it within limits, and end without cutting an answer off.
+//!
+//! | what a client may do | until | in |
+//! |---|---|---|
+//! | take one of [`CONNECTIONS_MAX`] seats | another needs it and it waits for its client longest | `seats` |
+//! | take its time with a head, or between two requests | [`HEAD_TIMEOUT`] | here |
+//! | take its time with a body | [`BODY_TIMEOUT`] | `body` |
+//! | read nothing of an answer | [`WRITE_STALL_TIMEOUT`] | `socket` |
+//! | connect to a Unix socket | its user is none of `allow_uids` | [`peer`] |
+//!
+//! Which requests are let in is for [`guard`] and [`bearer`] to say.
 
 pub mod bearer;
+mod body;
+pub mod guard;
+pub mod peer;
 pub mod problem;
+mod seats;
+mod socket;
+#[cfg(test)]
+mod tests;
 
 use std::convert::Infallible;
 use std::io;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Body, Incoming};
+use http_body_util::Full;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Listen;
 
+use guard::Reach;
+use peer::Peers;
+use seats::{Seat, Seats};
+use socket::{Connection, Socket};
+
+pub use body::{Body, BodyError, read_body};
+
 /// Connections that one listener serves at the same time; more wait in the kernel's queue.
 pub const CONNECTIONS_MAX: usize = 512;
+/// How long a connection has waited for its client before it makes room for another one, where all are taken.
+pub const QUIET_MIN: Duration = Duration::from_secs(1);
 /// How long a client may take to send a request's head; an idle connection is closed after it too.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a client may take to send a request's body.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client may take not a byte of an answer.
+pub const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Header fields of one request.
 pub const HEADERS_MAX: usize = 64;
-/// Bytes of one request's head.
+/// Bytes of one request's head; of one without an end no more are kept either.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
-/// How much of a body that is too large is read and thrown away, so that its sender gets to see the answer.
-const DISCARD_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// The mode of a Unix socket: its owner and group.
-const SOCKET_MODE: u32 = 0o660;
 /// How long to wait after the system had no room for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -56,33 +74,46 @@ pub fn json_answer(status: StatusCode, body: impl Into<Bytes>) -> Answer {
     answer
 }
 
+/// The limits that a listener's connections have. Tests have others, so that they need not wait.
+#[derive(Clone, Copy)]
+struct Limits {
+    connections: usize,
+    quiet_min: Duration,
+    head_timeout: Duration,
+    body_timeout: Duration,
+    write_stall_timeout: Duration,
+}
+
+const LIMITS: Limits = Limits {
+    connections: CONNECTIONS_MAX,
+    quiet_min: QUIET_MIN,
+    head_timeout: HEAD_TIMEOUT,
+    body_timeout: BODY_TIMEOUT,
+    write_stall_timeout: WRITE_STALL_TIMEOUT,
+};
+
 /// A bound listener.
 pub struct Listener {
     socket: Socket,
     address: String,
-}
-
-enum Socket {
-    Tcp(TcpListener),
-    Unix(UnixListener, PathBuf),
+    reach: Reach,
+    peers: Peers,
+    limits: Limits,
 }
 
 impl Listener {
-    /// Binds. A socket file that nobody listens on any more is replaced.
-    pub async fn bind(listen: &Listen) -> io::Result<Self> {
-        match listen {
-            Listen::Tcp(address) => {
-                let socket = TcpListener::bind(address).await?;
-                let address = format!("http://{}", socket.local_addr()?);
-                Ok(Self { socket: Socket::Tcp(socket), address })
-            }
-            Listen::Unix(path) => {
-                remove_stale_socket(path)?;
-                let socket = UnixListener::bind(path)?;
-                std::fs::set_permissions(path, std::fs::Permissions::from_mode(SOCKET_MODE))?;
-                Ok(Self { socket: Socket::Unix(socket, path.clone()), address: format!("unix:{}", path.display()) })
-            }
-        }
+    /// Binds. The file of a Unix socket gets this mode, and whoever may open it may connect; one that nobody listens on any
+    /// more is replaced.
+    pub async fn bind(listen: &Listen, socket_mode: u32) -> io::Result<Self> {
+        let socket = Socket::bind(listen, socket_mode).await?;
+        let (address, reach) = (socket.address()?, Reach::of(listen));
+        Ok(Self { socket, address, reach, peers: Peers::any(), limits: LIMITS })
+    }
+
+    /// Says who may connect to its Unix socket.
+    #[must_use]
+    pub fn admitting(self, peers: Peers) -> Self {
+        Self { peers, ..self }
     }
 
     /// `http://ADDRESS:PORT` with the port that was really bound, or `unix:PATH`.
@@ -91,83 +122,77 @@ impl Listener {
         &self.address
     }
 
+    /// From where it can be reached.
+    #[must_use]
+    pub const fn reach(&self) -> Reach {
+        self.reach
+    }
+
     /// Serves until `stop`, then lets every request that has begun have its answer.
     pub async fn serve<H, F>(self, handler: H, stop: CancellationToken)
     where
-        H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+        H: Fn(Request<Body>) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Answer> + Send + 'static,
     {
+        let Self { socket, address, mut peers, limits, .. } = self;
         let connections = TaskTracker::new();
-        let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let mut seats = Seats::new(limits.connections, limits.quiet_min);
         loop {
-            let slot = tokio::select! {
-                () = stop.cancelled() => break,
-                slot = Arc::clone(&slots).acquire_owned() => slot,
-            };
             let accepted = tokio::select! {
                 () = stop.cancelled() => break,
-                accepted = self.socket.accept() => accepted,
+                accepted = socket.accept(&address, &mut peers) => accepted,
             };
-            match accepted {
-                Ok(stream) => {
-                    let (handler, stop) = (handler.clone(), stop.clone());
-                    connections.spawn(async move {
-                        match stream {
-                            Stream::Tcp(stream) => serve_connection(stream, handler, stop).await,
-                            Stream::Unix(stream) => serve_connection(stream, handler, stop).await,
-                        }
-                        drop(slot);
-                    });
-                }
+            let stream = match accepted {
+                Ok(Some(stream)) => stream,
+                Ok(None) => continue,
                 Err(error) => {
-                    tracing::warn!(listener = %self.address, %error, "a connection could not be accepted");
+                    tracing::warn!(listener = %address, %error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
                 }
-            }
+            };
+            let free = tokio::select! {
+                () = stop.cancelled() => break,
+                free = seats.free(&address) => free,
+            };
+            let seat = seats.seat();
+            let connection = Connection::new(stream, limits.write_stall_timeout);
+            let (handler, stop, own_seat) = (handler.clone(), stop.clone(), Arc::clone(&seat));
+            let connection = connections.spawn(async move {
+                serve_connection(connection, handler, &own_seat, limits, stop).await;
+                drop(free);
+            });
+            seats.taken(seat, connection.abort_handle());
         }
-        if let Socket::Unix(_, path) = &self.socket {
-            let _ = std::fs::remove_file(path);
-        }
-        drop(self.socket);
+        socket.close();
         connections.close();
         connections.wait().await;
     }
 }
 
-enum Stream {
-    Tcp(tokio::net::TcpStream),
-    Unix(tokio::net::UnixStream),
-}
-
-impl Socket {
-    async fn accept(&self) -> io::Result<Stream> {
-        match self {
-            Self::Tcp(socket) => {
-                let (stream, _) = socket.accept().await?;
-                stream.set_nodelay(true)?;
-                Ok(Stream::Tcp(stream))
-            }
-            Self::Unix(socket, _) => Ok(Stream::Unix(socket.accept().await?.0)),
-        }
-    }
-}
-
-async fn serve_connection<S, H, F>(stream: S, handler: H, stop: CancellationToken)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    H: Fn(Request<Incoming>) -> F + Send,
+async fn serve_connection<H, F>(
+    connection: Connection,
+    handler: H,
+    seat: &Arc<Seat>,
+    limits: Limits,
+    stop: CancellationToken,
+) where
+    H: Fn(Request<Body>) -> F + Send + Sync,
     F: Future<Output = Answer> + Send,
 {
-    let service = service_fn(|request| {
-        let answer = handler(request);
-        async move { Ok::<_, Infallible>(answer.await) }
+    let handler = &handler;
+    let service = service_fn(|request: Request<_>| async move {
+        seat.works().await;
+        let answer = handler(request.map(|body| Body::new(body, Arc::clone(seat), limits.body_timeout))).await;
+        seat.waits();
+        Ok::<_, Infallible>(answer)
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(limits.head_timeout)
         .max_headers(HEADERS_MAX)
         .max_header_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(connection), service);
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -178,67 +203,5 @@ where
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended early");
-    }
-}
-
-fn remove_stale_socket(path: &Path) -> io::Result<()> {
-    match std::fs::symlink_metadata(path) {
-        Ok(file) if !file.file_type().is_socket() => {
-            Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file that is no socket is in the way"))
-        }
-        Ok(_) if std::os::unix::net::UnixStream::connect(path).is_ok() => {
-            Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens on it"))
-        }
-        Ok(_) => std::fs::remove_file(path),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
-/// Why a request's body could not be had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BodyError {
-    /// More than the limit.
-    TooLarge,
-    /// Not complete within [`BODY_TIMEOUT`].
-    TooSlow,
-    /// The connection broke.
-    Broken,
-}
-
-/// Reads a body of at most `bytes_max` bytes, cut while reading.
-pub async fn read_body(body: Incoming, bytes_max: usize) -> Result<Bytes, BodyError> {
-    tokio::time::timeout(BODY_TIMEOUT, collect(body, bytes_max)).await.unwrap_or(Err(BodyError::TooSlow))
-}
-
-async fn collect(mut body: Incoming, bytes_max: usize) -> Result<Bytes, BodyError> {
-    let mut first = Bytes::new();
-    let mut rest = BytesMut::new();
-    let mut seen = 0;
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| BodyError::Broken)?.into_data() else { continue };
-        seen += data.len();
-        if seen > DISCARD_BYTES_MAX {
-            return Err(BodyError::TooLarge);
-        }
-        if seen > bytes_max {
-            rest.clear();
-        } else if first.is_empty() && rest.is_empty() {
-            // Most bodies come in one frame, which needs no copy.
-            first = data;
-            if body.is_end_stream() {
-                break;
-            }
-        } else {
-            if rest.is_empty() {
-                rest.extend_from_slice(&first);
-            }
-            rest.extend_from_slice(&data);
-        }
-    }
-    match seen {
-        seen if seen > bytes_max => Err(BodyError::TooLarge),
-        _ if rest.is_empty() => Ok(first),
-        _ => Ok(rest.freeze()),
     }
 }

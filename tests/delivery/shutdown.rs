@@ -123,8 +123,10 @@ fn a_second_sigterm_does_not_wait_for_a_slow_sender_either() {
         .webhook("hook", &hook(&target.url("/"), ""))
         .start();
     let mut slow = TcpStream::connect(sidecar.address("ingest")).expect("a listener");
-    slow.write_all(b"POST /v1/events HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 50\r\n\r\n")
-        .expect("a head");
+    slow.write_all(
+        b"POST /v1/events HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-length: 50\r\n\r\n",
+    )
+    .expect("a head");
     slow.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     let mut asked = [0; 12];
     slow.read_exact(&mut asked).expect("100: the body is being read");

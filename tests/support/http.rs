@@ -35,7 +35,7 @@ pub(crate) fn exchange(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> Result<HttpAnswer, String> {
-    raw(address, &request(method, path, headers, body))
+    raw(address, &request(&address.to_string(), method, path, headers, body))
 }
 
 /// The same over a Unix socket.
@@ -49,14 +49,14 @@ pub(crate) fn exchange_unix(
     let stream = UnixStream::connect(socket).map_err(|error| format!("connect: {error}"))?;
     stream.set_read_timeout(Some(PATIENCE)).map_err(|error| error.to_string())?;
     stream.set_write_timeout(Some(PATIENCE)).map_err(|error| error.to_string())?;
-    converse(stream, &request(method, path, headers, body))
+    converse(stream, &request("localhost", method, path, headers, body))
 }
 
-fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+fn request(host: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let length = body.len();
     let mut head = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\ncontent-length: {length}\r\n");
     if !headers.iter().any(|(name, _)| *name == "host") {
-        head.push_str("host: outrigger\r\n");
+        head.extend(["host: ", host, "\r\n"]);
     }
     for (name, value) in headers {
         head.extend([name, ": ", value, "\r\n"]);

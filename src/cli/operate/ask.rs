@@ -16,6 +16,7 @@ use tokio::net::{TcpStream, UnixStream};
 
 use crate::admin::guard::REQUEST_HEADER;
 use crate::secret::Secret;
+use crate::server::peer::own_uid;
 
 /// How long a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -113,7 +114,7 @@ impl Server {
                 }
                 Address::Unix(path) => exchange(self.connected(UnixStream::connect(path)).await?, request).await,
             }
-            .map_err(|error| self.broken(format!("did not answer: {error}")))
+            .map_err(|error| self.unanswered(&error))
         };
         let answer = tokio::time::timeout(ANSWER_TIMEOUT, exchange).await;
         let late = |_| self.broken(format!("did not answer within {} s: look at its log", ANSWER_TIMEOUT.as_secs()));
@@ -165,13 +166,47 @@ impl Server {
             io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound | io::ErrorKind::AddrNotAvailable => {
                 AskError::Nobody(error)
             }
+            io::ErrorKind::PermissionDenied => {
+                let user = user();
+                self.broken(format!(
+                    "may not be opened by {user}: `admin.socket_mode` and the folders above the socket say who may; run this as the \
+                     sidecar's user or as root"
+                ))
+            }
             _ => self.broken(format!("cannot be reached: {error}")),
         })
+    }
+
+    /// A connection without an answer: a socket closes at once on a user that it does not speak to.
+    fn unanswered(&self, error: &anyhow::Error) -> AskError {
+        if matches!(self.address, Address::Tcp(_)) || !is_cut_off(error) {
+            return self.broken(format!("did not answer: {error}"));
+        }
+        let user = user();
+        self.broken(format!(
+            "closed the connection without an answer: it speaks to the users of `admin.allow_uids` alone, or to its own and root \
+             where none is named, and this is {user}; its log says whom it refused"
+        ))
     }
 
     fn broken(&self, problem: String) -> AskError {
         AskError::Broken { address: self.address.clone(), problem }
     }
+}
+
+/// The user that runs this command, as the other end of a socket sees it.
+fn user() -> String {
+    own_uid().map_or_else(|_| "another user".to_owned(), |uid| format!("user {uid}"))
+}
+
+/// Whether a connection was closed before an answer was complete.
+fn is_cut_off(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let hyper = cause.downcast_ref::<hyper::Error>();
+        let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        hyper.is_some_and(|error| error.is_incomplete_message() || error.is_canceled() || error.is_closed())
+            || matches!(kind, Some(io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset))
+    })
 }
 
 async fn exchange<S>(stream: S, request: Request<Full<bytes::Bytes>>) -> anyhow::Result<(StatusCode, bytes::Bytes)>

@@ -5,6 +5,7 @@ mod body;
 mod conditions;
 mod headers;
 mod kinds;
+mod listener;
 mod oauth2;
 mod ordering;
 mod policy;

@@ -1,6 +1,5 @@
 //! `outrigger.toml`.
 
-use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,6 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::listener::{allow_uids, listen, require_token, socket_mode, token};
 use super::policy::{self, TIMEOUT};
 use super::{Compiled, Defaults, Shared, SidecarFile, kinds, parse, tls};
 use crate::config::document::{At, Report, Text};
@@ -16,10 +16,9 @@ use crate::config::lint;
 use crate::config::overrides;
 use crate::config::reference::{HISTORY, PORTS, SIDECAR};
 use crate::config::references::Resolver;
-use crate::config::snapshot::{Admin, Egress, Ingest, Listen, Log, OnInvalidWebhook, Settings, Shutdown, Spool};
+use crate::config::snapshot::{Admin, Egress, Ingest, Log, OnInvalidWebhook, Settings, Shutdown, Spool};
 use crate::config::table::Table;
 use crate::diagnostic::Lint;
-use crate::secret::Secret;
 use crate::webhook::filter::Glob;
 
 const MAX_BODY: RangeInclusive<u64> = 1024..=64 * 1024 * 1024;
@@ -32,8 +31,6 @@ const POLL_DEFAULT: Duration = Duration::from_secs(10);
 const REMOVAL_GRACE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(7 * 24);
 const SHUTDOWN: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_mins(10);
 const HISTORY_DEFAULT: usize = 100;
-/// What the system allows for a socket's path, in bytes.
-const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 /// Compiles the sidecar's file with the overrides above it.
 pub(in crate::config) fn sidecar(file: &SidecarFile<'_>, inputs: &mut Inputs<'_>, report: &mut Report) -> Compiled {
@@ -119,20 +116,25 @@ impl<'f, 't: 'f> Sections<'f, 't, '_, '_> {
     fn ingest(&mut self, report: &mut Report) -> Ingest {
         let table = self.section(report, "ingest");
         let listen = listen(report, &table, "127.0.0.1:8460");
+        let socket_mode = socket_mode(report, &table, &listen);
+        let allow_uids = allow_uids(report, &table, &listen);
         let token = token(report, &table, &mut self.resolver);
         require_token(report, &table, &listen);
         let body_bytes_max = table.size(report, "max_body", MAX_BODY).unwrap_or(1024 * 1024);
         let idempotency_window =
             table.duration(report, "idempotency_window", IDEMPOTENCY_WINDOW).unwrap_or(IDEMPOTENCY_WINDOW_DEFAULT);
-        Ingest { listen, token, body_bytes_max: bytes(body_bytes_max), idempotency_window }
+        let body_bytes_max = bytes(body_bytes_max);
+        Ingest { listen, socket_mode, allow_uids, token, body_bytes_max, idempotency_window }
     }
 
     fn admin(&mut self, report: &mut Report) -> Admin {
         let table = self.section(report, "admin");
         let listen = listen(report, &table, "127.0.0.1:8461");
+        let socket_mode = socket_mode(report, &table, &listen);
+        let allow_uids = allow_uids(report, &table, &listen);
         let token = token(report, &table, &mut self.resolver);
         require_token(report, &table, &listen);
-        Admin { listen, token }
+        Admin { listen, socket_mode, allow_uids, token }
     }
 
     fn spool(&self, report: &mut Report) -> Spool {
@@ -250,52 +252,6 @@ fn warn_without_effect(report: &mut Report, table: &Table<'_>, key: &str, differ
 /// A bound that is far below what a pointer can count.
 fn bytes(size: u64) -> usize {
     usize::try_from(size).unwrap_or(usize::MAX)
-}
-
-fn listen(report: &mut Report, table: &Table<'_>, default: &str) -> Listen {
-    let text = table.text(report, "listen");
-    let written = text.as_ref().map_or(default, |text| text.value);
-    let fallback = Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)));
-    let refuse = |report: &mut Report, problem: &str, fix: &str| {
-        if let Some(text) = &text {
-            report.error(text.at, problem, fix);
-        }
-    };
-    if let Some(path) = written.strip_prefix("unix:") {
-        if path.is_empty() || path.len() > SOCKET_PATH_BYTES_MAX {
-            let problem = format!("a socket's path has 1 to {SOCKET_PATH_BYTES_MAX} bytes");
-            refuse(report, &problem, "write \"unix:/run/outrigger/ingest.sock\"");
-        }
-        return Listen::Unix(PathBuf::from(path));
-    }
-    if let Ok(address) = written.parse() {
-        return Listen::Tcp(address);
-    }
-    let problem = format!("`{}` is no address to listen on", table.name("listen"));
-    refuse(report, &problem, "write ADDRESS:PORT such as \"127.0.0.1:8460\", or \"unix:/path\"");
-    fallback
-}
-
-fn token(report: &mut Report, table: &Table<'_>, resolver: &mut Resolver<'_, '_>) -> Option<Secret> {
-    let text = table.text(report, "token")?;
-    let token = resolver.expand(report, &text)?;
-    let visible = !token.expose().is_empty() && token.expose().bytes().all(|byte| byte.is_ascii_graphic());
-    if !visible {
-        let problem = format!("`{}` is empty, or holds blanks or characters beyond ASCII", table.name("token"));
-        report.error(text.at, problem, "a bearer token has visible ASCII characters only");
-        return None;
-    }
-    Some(token)
-}
-
-/// Beyond loopback anybody in the cluster could speak to a listener.
-fn require_token(report: &mut Report, table: &Table<'_>, listen: &Listen) {
-    let Listen::Tcp(address) = listen else { return };
-    if !address.ip().is_loopback() && table.get("token").is_none() {
-        let at = table.get("listen").map_or(table.at, |entry| entry.node.at);
-        let problem = format!("`{}` is not loopback, and there is no `{}`", table.name("listen"), table.name("token"));
-        report.error(at, problem, "set the token, or listen on 127.0.0.1 or a Unix socket");
-    }
 }
 
 #[cfg(test)]
