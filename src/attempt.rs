@@ -116,7 +116,7 @@ pub struct Exchanged {
 /// Authenticates, signs and sends a rendered request, and judges the response. The error is that there was none.
 ///
 /// A token that the target answers with 401 is replaced once, and the request sent again with the new one: it may have been
-/// taken back before its time.
+/// taken back before its time. A target that refuses them all is not asked twice each time.
 pub async fn exchange(way: &Way, webhook: &Webhook, request: Request) -> (Result<Exchanged, Failure>, Met) {
     let mut met = Met::default();
     let exchanged = exchange_met(way, webhook, request, &mut met).await;
@@ -130,19 +130,23 @@ async fn exchange_met(way: &Way, webhook: &Webhook, request: Request, met: &mut 
         None => return Ok(judged(webhook, send_once(way, webhook, request, None, met).await?, None)),
     };
     if response.status == StatusCode::UNAUTHORIZED {
-        token = self::token(way, token.as_deref(), met).await?;
-        response = send_once(way, webhook, request, token.as_deref(), met).await?;
+        let other = self::token(way, token.as_ref(), met).await?;
+        let same = other.as_ref().zip(token.as_ref()).is_none_or(|(other, refused)| other.is_same(refused));
+        if !same {
+            response = send_once(way, webhook, request, other.as_deref(), met).await?;
+            token = other;
+        }
     }
     Ok(judged(webhook, response, token))
 }
 
 /// A token for the webhook's target, if it needs one.
-async fn token(way: &Way, refused: Option<&Issued>, met: &mut Met) -> Result<Option<Arc<Issued>>, Failure> {
+async fn token(way: &Way, refused: Option<&Arc<Issued>>, met: &mut Met) -> Result<Option<Arc<Issued>>, Failure> {
     let Some(fetched) = way.token(refused).await else { return Ok(None) };
-    match (&fetched.token, fetched.asked) {
-        (Ok(_), true) => met.tokens_issued += 1,
-        (Err(_), true) => met.tokens_failed += 1,
-        (_, false) => {}
+    match fetched.issued {
+        Some(true) => met.tokens_issued += 1,
+        Some(false) => met.tokens_failed += 1,
+        None => {}
     }
     fetched.token.map(Some)
 }

@@ -37,9 +37,9 @@ impl Live {
             .map(|webhook| {
                 let validators = webhook.validators.iter().map(|validator| &validator.name);
                 let handles = metrics.webhook(&webhook.name, validators);
-                if webhook.auth.as_ref().is_some_and(|auth| auth.grant().is_some()) {
-                    handles.start_tokens();
-                }
+                handles.count_tokens(webhook.auth.as_ref().is_some_and(|auth| auth.grant().is_some()));
+                let sends = webhook.status == Status::Active;
+                handles.set_target(sends.then(|| format!("{}:{}", webhook.url.host, webhook.url.port)).as_deref());
                 handles.set_client_certificate(webhook.tls.client.as_ref().map(|client| client.not_after));
                 (Arc::clone(&webhook.name), handles)
             })

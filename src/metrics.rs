@@ -206,8 +206,10 @@ pub struct WebhookMetrics {
     last_success: Gauge,
     name: Arc<str>,
     sparse: Sparse,
-    /// What was told last of the target's certificate, in seconds.
+    /// What was told last of the target's certificate, in seconds; 0 where nothing was.
     target_certificate: AtomicI64,
+    /// The target that it is of.
+    target: Mutex<Option<String>>,
 }
 
 impl Metrics {
@@ -405,6 +407,7 @@ impl WebhookFamilies {
             name: Arc::clone(owned),
             sparse: self.sparse.clone(),
             target_certificate: AtomicI64::new(0),
+            target: Mutex::default(),
         }
     }
 
@@ -489,10 +492,25 @@ impl WebhookMetrics {
         }
     }
 
-    /// Starts the counts of requests for a token at zero.
-    pub fn start_tokens(&self) {
+    /// Starts the counts of requests for a token at zero, or takes them away where none is needed.
+    pub fn count_tokens(&self, needed: bool) {
         for outcome in [ISSUED, FAILED] {
-            self.sparse.token_requests.with_label_values(&[self.name.as_ref(), outcome]);
+            let labels = [self.name.as_ref(), outcome];
+            if needed {
+                self.sparse.token_requests.with_label_values(&labels);
+            } else {
+                let _ = self.sparse.token_requests.remove_label_values(&labels);
+            }
+        }
+    }
+
+    /// Says which target the webhook sends to, if it does: of another one's certificate nothing is told any more.
+    pub fn set_target(&self, target: Option<&str>) {
+        let mut known = self.target.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.as_deref() != target {
+            *known = target.map(str::to_owned);
+            self.target_certificate.store(0, Ordering::Relaxed);
+            let _ = self.sparse.target_certificate.remove_label_values(&[self.name.as_ref()]);
         }
     }
 
@@ -588,7 +606,7 @@ mod tests {
             !before.contains("certificate_expiry_timestamp_seconds{")
                 && !before.contains("oauth_token_requests_total{")
         );
-        handles.start_tokens();
+        handles.count_tokens(true);
         handles.tokens(2, 0);
         handles.set_target_certificate(Timestamp::UNIX_EPOCH + Duration::from_secs(7));
         handles.set_client_certificate(Some(Timestamp::UNIX_EPOCH));
@@ -601,6 +619,13 @@ mod tests {
             assert!(page(&metrics).contains(line), "{line}");
         }
         handles.set_client_certificate(None);
+        handles.count_tokens(false);
+        handles.set_target(Some("other.example"));
+        let after = page(&metrics);
+        assert!(
+            !after.contains("target_certificate_expiry_timestamp_seconds{")
+                && !after.contains("oauth_token_requests_total{")
+        );
         assert!(!page(&metrics).contains("outrigger_client_certificate_expiry_timestamp_seconds{"));
         handles.failed(Reason::Timeout, Duration::from_secs(1));
         assert!(page(&metrics).contains("outrigger_attempt_failures_total{reason=\"timeout\",webhook=\"slack\"} 1"));
@@ -628,7 +653,7 @@ mod tests {
     fn every_described_family_is_on_the_page() {
         let metrics = Metrics::new(["request"]).expect("metrics");
         let webhook = metrics.webhook(&"slack".into(), [&"ok".into()]);
-        webhook.start_tokens();
+        webhook.count_tokens(true);
         webhook.set_target_certificate(Timestamp::MAX);
         webhook.set_client_certificate(Some(Timestamp::MAX));
         metrics.set_config_webhooks(1, 0, 0);

@@ -2,10 +2,10 @@
 //! [`Mask`] that takes it out of texts that others wrote.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::ops::Range;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 use zeroize::Zeroizing;
 
 /// A secret text. [`Secret::expose`] is the one way in, so that every use can be found by its name.
@@ -50,6 +50,11 @@ pub const MASKED_BYTES_MIN: usize = 4;
 /// Where a text was cut because it is long.
 const CUT: &str = "…";
 
+/// In how many strings, one in the other, a secret is looked for.
+const STRINGS_DEEP: usize = 3;
+
+/// What forms leave as it is.
+const FORM_KEEPS: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'*');
 /// What URLs leave as it is.
 const URL_KEEPS: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -83,13 +88,26 @@ impl Mask {
     }
 
     fn add(&mut self, secret: &Secret) {
-        if secret.expose().len() < MASKED_BYTES_MIN {
+        let plain = secret.expose();
+        if plain.trim().len() < MASKED_BYTES_MIN {
             return;
         }
-        let once = Secret::new(json_text(secret.expose()));
-        let twice = Secret::new(json_text(once.expose()));
-        let url = Secret::new(utf8_percent_encode(secret.expose(), URL_KEEPS).to_string());
-        for form in [secret.clone(), once, twice, url] {
+        // HTTP drops blanks around a header's value, and ours are ASCII.
+        let header = utf8_percent_encode(plain.trim(), CONTROLS).to_string();
+        let mut forms = vec![plain.to_owned(), plain.trim().to_owned(), header];
+        // In JSON, as some write it (`/` and what is beyond ASCII escaped) and others do, in documents inside strings too.
+        for (slashes, ascii) in [(false, false), (true, false), (false, true), (true, true)] {
+            let mut text = plain.to_owned();
+            for _ in 0..STRINGS_DEEP {
+                text = json_text(&text, slashes, ascii);
+                forms.push(text.clone());
+            }
+        }
+        for set in [URL_KEEPS, FORM_KEEPS] {
+            let encoded = utf8_percent_encode(plain, set).to_string();
+            forms.extend([encoded.replace("%20", "+"), lower_escapes(&encoded), encoded]);
+        }
+        for form in forms.into_iter().map(Secret::new) {
             if !self.forms.contains(&form) {
                 self.forms.push(form);
             }
@@ -144,10 +162,34 @@ fn begun(text: &str, secret: &str) -> Option<Range<usize>> {
     Some(text.len() - longest..text.len())
 }
 
-/// A text as it stands in a JSON string, without its quotes.
-fn json_text(text: &str) -> String {
+/// A text as it stands in a JSON string, without its quotes; with `\/` for slashes, and with `\u` for what is beyond ASCII, if so asked.
+fn json_text(text: &str, slashes: bool, ascii: bool) -> String {
     let quoted = serde_json::Value::from(text).to_string();
-    quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default().to_owned()
+    let inner = quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default();
+    let mut written = String::with_capacity(inner.len());
+    for character in inner.chars() {
+        match character {
+            '/' if slashes => written.push_str("\\/"),
+            character if ascii && !character.is_ascii() => {
+                for unit in character.encode_utf16(&mut [0; 2]) {
+                    let _ = write!(written, "\\u{unit:04x}");
+                }
+            }
+            character => written.push(character),
+        }
+    }
+    written
+}
+
+/// Percent-escapes with lower-case digits.
+fn lower_escapes(encoded: &str) -> String {
+    let mut lower = String::with_capacity(encoded.len());
+    let mut digits = 0;
+    for character in encoded.chars() {
+        lower.push(if digits > 0 { character.to_ascii_lowercase() } else { character });
+        digits = if character == '%' { 2 } else { usize::saturating_sub(digits, 1) };
+    }
+    lower
 }
 
 #[cfg(test)]
@@ -161,7 +203,7 @@ mod tests {
     #[test]
     fn debug_output_hides_the_text() {
         assert_eq!(format!("{:?}", secret("hunter2")), "<secret>");
-        assert_eq!(format!("{:?}", Mask::new([&secret("hunter2")])), "Mask { forms: 1 }");
+        assert_eq!(format!("{:?}", Mask::new([&secret("hunter2")])), "Mask { forms: 1 }", "most secrets have one form");
     }
 
     #[test]
@@ -174,9 +216,21 @@ mod tests {
             (r#"{"echo":"a\"b\\c/ü"}"#, r#"{"echo":"***"}"#),
             (r#"{"text":"{\"echo\":\"a\\\"b\\\\c/ü\"}"}"#, r#"{"text":"{\"echo\":\"***\"}"}"#),
             ("/x?echo=a%22b%5Cc%2F%C3%BC&y", "/x?echo=***&y"),
+            ("/x?echo=a%22b%5cc%2f%c3%bc&y", "/x?echo=***&y"),
+            (r#"{"echo":"a\"b\\c\/\u00fc"}"#, r#"{"echo":"***"}"#),
+            (r#"x-echo: a"b\c/%C3%BC"#, "x-echo: ***"),
             ("", ""),
         ] {
             assert_eq!(mask.apply(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn blanks_are_masked_as_forms_write_them_and_without_those_that_http_drops() {
+        let mask = Mask::new([&secret(" pass word~* ")]);
+        for text in ["x=+pass+word%7E*+", "x=%20pass%20word~%2A%20", "x-secret: pass word~*"] {
+            let masked = mask.apply(text);
+            assert!(masked.ends_with("***") && !masked.contains("pass"), "{masked}");
         }
     }
 

@@ -115,18 +115,20 @@ impl Way {
     }
 
     /// A token for the webhook's target; `None` where it needs none. `refused` is one that the target did not accept.
-    pub async fn token(&self, refused: Option<&Issued>) -> Option<Fetched> {
+    pub async fn token(&self, refused: Option<&Arc<Issued>>) -> Option<Fetched> {
         let (grant, line, tokens) = self.tokens.as_ref()?;
         Some(tokens.get(&line.client, grant, refused).await)
     }
 
-    /// Whether a webhook goes this very way.
+    /// Whether a webhook goes this way.
     fn is_of(&self, webhook: &Webhook) -> bool {
         let grant = webhook.auth.as_ref().and_then(Auth::grant);
         let same_grant = match (&self.tokens, grant) {
-            (Some((known, ..)), Some(grant)) => Arc::ptr_eq(known, grant),
+            (Some((known, ..)), Some(grant)) => Arc::ptr_eq(known, grant) || known.identity == grant.identity,
             (known, grant) => known.is_none() && grant.is_none(),
         };
-        Arc::ptr_eq(&self.line.tls, &webhook.tls) && same_grant
+        // What was compiled again may mean the same.
+        let same_tls = Arc::ptr_eq(&self.line.tls, &webhook.tls) || self.line.identity == webhook.tls.identity();
+        same_tls && same_grant
     }
 }

@@ -4,7 +4,7 @@
 //! dropped in the middle is begun anew by the next who waits.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Method, Request};
@@ -24,6 +24,10 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// A token is fetched anew so long before it expires, but not before three quarters of its life are over.
 const EXPIRY_MARGIN: Duration = Duration::from_secs(30);
+/// A token that could not be renewed is used on for so long before the next try, while it lives.
+const RENEWAL_PAUSE: Duration = Duration::from_secs(5);
+/// Targets that refuse every token cause a fetch no more often than this.
+const REPLACEMENT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A token that was given out.
 pub struct Issued {
@@ -32,16 +36,25 @@ pub struct Issued {
     /// The token alone, to be masked.
     pub secret: Secret,
     renew_at: Instant,
+    expires_at: Instant,
     /// Which fetch it came from.
     number: u64,
+}
+
+impl Issued {
+    /// Whether it is the same token: asking for another one gave none.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.number == other.number
+    }
 }
 
 /// What asking for a token came to.
 pub struct Fetched {
     /// The token, or why there is none.
     pub token: Result<Arc<Issued>, Failure>,
-    /// Whether the server was asked for it.
-    pub asked: bool,
+    /// Whether the server gave one out, if it was asked.
+    pub issued: Option<bool>,
 }
 
 /// The token of one grant, with what outlives reloads.
@@ -50,39 +63,78 @@ pub(super) struct Tokens {
     kept: Mutex<Option<Arc<Issued>>>,
     /// How many fetches have ended.
     ended: AtomicU64,
-    /// Held while a fetch runs; what the last one came to.
-    fetch: tokio::sync::Mutex<Option<Result<Arc<Issued>, Failure>>>,
+    /// Held while a fetch runs.
+    fetch: tokio::sync::Mutex<Last>,
+}
+
+#[derive(Default)]
+struct Last {
+    /// What the last fetch came to.
+    token: Option<Result<Arc<Issued>, Failure>>,
+    /// When a token was last replaced that a target had refused.
+    replaced: Option<Instant>,
 }
 
 impl Tokens {
-    /// A token that is good for a while. `refused` is one that the target did not accept: another one is wanted.
-    pub(super) async fn get(&self, client: &Client, grant: &Grant, refused: Option<&Issued>) -> Fetched {
+    /// A token that is good for a while. `refused` is one that the target did not accept: another one is wanted, and the same one is
+    /// the answer where one was replaced just before.
+    pub(super) async fn get(&self, client: &Client, grant: &Grant, refused: Option<&Arc<Issued>>) -> Fetched {
+        let kept = |token| Fetched { token: Ok(token), issued: None };
         if let Some(token) = self.good(refused) {
-            return Fetched { token: Ok(token), asked: false };
+            return kept(token);
         }
         let seen = self.ended.load(Ordering::Acquire);
         let mut last = self.fetch.lock().await;
         if let Some(token) = self.good(refused) {
-            return Fetched { token: Ok(token), asked: false };
+            return kept(token);
         }
         // What ended while this one waited is as fresh as what it would fetch itself.
-        let shared = last.as_ref().filter(|_| self.ended.load(Ordering::Acquire) > seen);
+        let shared = last.token.as_ref().filter(|_| self.ended.load(Ordering::Acquire) > seen);
         if let Some(token) = shared {
-            return Fetched { token: token.clone(), asked: false };
+            return Fetched { token: token.clone(), issued: None };
+        }
+        if let Some(refused) = refused
+            && last.replaced.is_some_and(|replaced| replaced.elapsed() < REPLACEMENT_INTERVAL)
+        {
+            return kept(Arc::clone(refused));
         }
         let number = seen + 1;
-        let token = fetch(client, grant, number).await;
-        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = token.as_ref().ok().cloned();
-        *last = Some(token.clone());
+        let mut token = fetch(client, grant, number).await;
+        let issued = Some(token.is_ok());
+        match &token {
+            Ok(token) => {
+                *self.kept() = Some(Arc::clone(token));
+                last.replaced = refused.map(|_| Instant::now()).or(last.replaced);
+            }
+            // A server that is away for a moment takes nothing from those whose token still lives.
+            Err(_) if refused.is_none() => token = self.postponed().map_or(token, Ok),
+            Err(_) => {}
+        }
+        last.token = Some(token.clone());
         self.ended.store(number, Ordering::Release);
-        Fetched { token, asked: true }
+        Fetched { token, issued }
     }
 
     /// The token that is kept, where it is good and not the one that was refused.
-    fn good(&self, refused: Option<&Issued>) -> Option<Arc<Issued>> {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
-        let other = refused.is_none_or(|refused| refused.number != kept.number);
+    fn good(&self, refused: Option<&Arc<Issued>>) -> Option<Arc<Issued>> {
+        let kept = self.kept().clone()?;
+        let other = refused.is_none_or(|refused| !refused.is_same(&kept));
         (other && Instant::now() < kept.renew_at).then_some(kept)
+    }
+
+    /// The token that is kept, where it lives: its renewal is tried again in a while.
+    fn postponed(&self) -> Option<Arc<Issued>> {
+        let mut kept = self.kept();
+        let now = Instant::now();
+        let Issued { header, secret, expires_at, number, .. } = kept.as_deref().filter(|kept| now < kept.expires_at)?;
+        let renew_at = (now + RENEWAL_PAUSE).min(*expires_at);
+        let (header, secret, expires_at, number) = (header.clone(), secret.clone(), *expires_at, *number);
+        *kept = Some(Arc::new(Issued { header, secret, renew_at, expires_at, number }));
+        kept.clone()
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Option<Arc<Issued>>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -103,5 +155,5 @@ async fn fetch(client: &Client, grant: &Grant, number: u64) -> Result<Arc<Issued
         grant.read(answer.status, &answer.headers, &answer.body, answer.truncated, Timestamp::now())?;
     let good_for = lifetime.saturating_sub(EXPIRY_MARGIN.min(lifetime / 4));
     // It was given out after the request was sent: counted from there it is never thought to live too long.
-    Ok(Arc::new(Issued { header, secret, renew_at: begun + good_for, number }))
+    Ok(Arc::new(Issued { header, secret, renew_at: begun + good_for, expires_at: begun + lifetime, number }))
 }

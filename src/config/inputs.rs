@@ -14,6 +14,8 @@ use super::read;
 use super::references::{PLACEHOLDER, REFERENCE_BYTES_MAX};
 use crate::secret::Secret;
 use crate::template::Pool;
+use crate::webhook::grant::{AssertionKey, KeyError};
+use crate::webhook::tls::{Authorities, ClientCertificate, ClientCertificateError};
 
 /// A value that a reference came to; the error is a problem and its fix.
 pub(super) type Looked = Result<Secret, (String, String)>;
@@ -26,6 +28,15 @@ const HASH_DIGITS: usize = 12;
 
 /// A text file: what stands in it; the error completes a sentence that begins with the file's name.
 pub(super) type TextFile = Result<(String, Digest), String>;
+
+/// Why there are no certificates of a file; it completes a sentence that begins with the file.
+#[derive(Clone)]
+pub(super) enum Unread {
+    /// It is not there to be read.
+    Absent(String),
+    /// It is there and no good.
+    Bad(String),
+}
 
 /// Something outside its own file that a webhook was compiled with.
 pub(super) enum Input {
@@ -44,6 +55,10 @@ pub(super) struct Inputs<'s> {
     pub(super) templates: &'s mut Pool,
     values: BTreeMap<String, Arc<Looked>>,
     shared: BTreeMap<PathBuf, Arc<TextFile>>,
+    /// Parsed certificates and keys, by the paths of their files: thousands of webhooks may name the same.
+    authorities: BTreeMap<PathBuf, Result<Arc<Authorities>, Unread>>,
+    client_certificates: BTreeMap<(String, String), Result<Arc<ClientCertificate>, ClientCertificateError>>,
+    assertion_keys: BTreeMap<String, Result<Arc<AssertionKey>, KeyError>>,
     /// The files that decide the configuration, by their paths from its folder.
     digests: Vec<(OsString, Digest)>,
     record: Vec<Input>,
@@ -57,6 +72,9 @@ impl<'s> Inputs<'s> {
             templates,
             values: BTreeMap::new(),
             shared: BTreeMap::new(),
+            authorities: BTreeMap::new(),
+            client_certificates: BTreeMap::new(),
+            assertion_keys: BTreeMap::new(),
             digests: Vec::new(),
             record: Vec::new(),
         }
@@ -87,6 +105,33 @@ impl<'s> Inputs<'s> {
         let file = self.file(path);
         self.record.push(Input::File(path.to_owned(), state(&file)));
         file
+    }
+
+    /// The certificates of a file, by its path from the configuration folder.
+    pub(super) fn authorities(&mut self, path: &Path) -> Result<Arc<Authorities>, Unread> {
+        let file = self.read(path);
+        let parsed = self.authorities.entry(path.to_owned()).or_insert_with(|| match &*file {
+            Ok((pem, _)) => Authorities::parse(pem).map(Arc::new).map_err(|error| Unread::Bad(error.to_string())),
+            Err(problem) => Err(Unread::Absent(problem.clone())),
+        });
+        parsed.clone()
+    }
+
+    /// The client certificate of two files, each with its path and what stands in it.
+    pub(super) fn client_certificate(
+        &mut self,
+        chain: (&str, &Secret),
+        key: (&str, &Secret),
+    ) -> Result<Arc<ClientCertificate>, ClientCertificateError> {
+        let paths = (chain.0.to_owned(), key.0.to_owned());
+        let parse = || ClientCertificate::parse(chain.1.expose(), key.1).map(Arc::new);
+        self.client_certificates.entry(paths).or_insert_with(parse).clone()
+    }
+
+    /// The key of a file that signs assertions, with its path and what stands in it.
+    pub(super) fn assertion_key(&mut self, path: &str, pem: &Secret) -> Result<Arc<AssertionKey>, KeyError> {
+        let parse = || AssertionKey::parse(pem).map(Arc::new);
+        self.assertion_keys.entry(path.to_owned()).or_insert_with(parse).clone()
     }
 
     /// Reads a file that nobody else uses, by its path from the configuration folder; its text is not kept.

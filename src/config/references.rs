@@ -6,10 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::document::{At, Report, Text};
-use super::inputs::{Inputs, Looked, TextFile};
+use super::inputs::{Inputs, Looked, TextFile, Unread};
 use crate::diagnostic::{Fault, Lint};
 use crate::secret::{MASK, Secret};
 use crate::template::{Format, Template};
+use crate::webhook::grant::{AssertionKey, KeyError};
+use crate::webhook::tls::{Authorities, ClientCertificate, ClientCertificateError};
 
 /// What stands for a reference that has no value, where that is allowed: harmless in URLs, headers and bodies.
 pub const PLACEHOLDER: &str = "PLACEHOLDER";
@@ -37,7 +39,7 @@ impl<'r, 's> Resolver<'r, 's> {
 
     /// The value itself.
     pub(super) fn resolve(&mut self, name: &str) -> Looked {
-        let looked = self.look_up(name);
+        let looked = self.look_up(name, &format!("${{{name}}}"));
         if let Ok(value) = &looked
             && value.expose() != PLACEHOLDER
             && !self.seen.contains(value)
@@ -49,14 +51,41 @@ impl<'r, 's> Resolver<'r, 's> {
 
     /// What stands in a file of keys, by its path from the configuration folder: nothing that anybody could repeat.
     pub(super) fn resolve_file(&mut self, path: &str) -> Looked {
-        self.look_up(&format!("file:{path}"))
+        self.look_up(&format!("file:{path}"), path)
     }
 
-    fn look_up(&mut self, name: &str) -> Looked {
+    /// The certificates of a file, by its path from the configuration folder.
+    pub(super) fn authorities(&mut self, path: &Path) -> Result<Arc<Authorities>, Unread> {
+        self.inputs.authorities(path)
+    }
+
+    /// A client certificate, from two files with their paths.
+    pub(super) fn client_certificate(
+        &mut self,
+        chain: (&str, &Secret),
+        key: (&str, &Secret),
+    ) -> Result<Arc<ClientCertificate>, ClientCertificateError> {
+        self.inputs.client_certificate(chain, key)
+    }
+
+    /// A key that signs assertions, from a file with its path.
+    pub(super) fn assertion_key(&mut self, path: &str, pem: &Secret) -> Result<Arc<AssertionKey>, KeyError> {
+        self.inputs.assertion_key(path, pem)
+    }
+
+    /// Remembers what an inactive webhook may lack, by how it is written.
+    pub(super) fn pass_over(&mut self, written: &str, problem: String, fix: &str) {
+        if self.lenient {
+            self.unset.push((written.to_owned(), problem, fix.to_owned()));
+        }
+    }
+
+    /// `written` is how the reference stands in the file.
+    fn look_up(&mut self, name: &str, written: &str) -> Looked {
         let looked = self.inputs.look_up(name);
         let looked = match looked {
             Err((problem, fix)) if self.lenient && is_wellformed(name) => {
-                self.unset.push((format!("${{{name}}}"), problem, fix));
+                self.unset.push((written.to_owned(), problem, fix));
                 Ok(Secret::new(PLACEHOLDER.to_owned()))
             }
             other => other,

@@ -130,6 +130,15 @@ impl Template {
         survey::survey(&self.nodes, schema)
     }
 
+    /// What stands in it whatever the event is, outside of blocks: a piece a text or reference.
+    pub fn literals(&self) -> impl Iterator<Item = &str> {
+        self.nodes.iter().filter_map(|node| match node {
+            Node::Text(text) => Some(&**text),
+            Node::Secret(secret) => Some(secret.expose()),
+            _ => None,
+        })
+    }
+
     /// Whether nothing in it depends on the event.
     pub fn is_fixed(&self) -> bool {
         self.nodes.iter().all(|node| matches!(node, Node::Text(_) | Node::Secret(_)))

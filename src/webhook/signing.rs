@@ -51,6 +51,10 @@ impl Signing {
     /// Signs a request: sets the two headers. `id` is the delivery's, `now` the time of this attempt, `body` the very bytes that are
     /// sent.
     pub fn sign(&self, headers: &mut HeaderMap, id: &HeaderValue, now: Timestamp, body: &[u8]) {
+        // Only where secrets are made up or masked is there none: what is then made is looked at and not sent.
+        if self.keys.is_empty() {
+            return;
+        }
         let timestamp = HeaderValue::from(now.as_second());
         let mut signatures = String::new();
         for key in &self.keys {

@@ -60,23 +60,17 @@ impl Tls {
         let mut context = Context::new(&SHA256);
         context.update(&[u8::from(self.public_roots), u8::from(self.min_version == TlsVersion::V1_3)]);
         let name = self.server_name.as_ref().map(ServerName::to_str).unwrap_or_default();
-        let authorities = self.authorities.as_ref().map_or(&[][..], |authorities| &authorities.certificates);
-        let client = self.client.as_ref().map_or(&[][..], |client| &client.key.cert);
+        let authorities = self.authorities.as_ref().map_or(&[][..], |authorities| &authorities.digest);
+        let client = self.client.as_ref().map_or(&[][..], |client| &client.digest);
         // Each part after its length, so that what is hashed can be read in one way only.
         let mut part = |bytes: &[u8]| {
             context.update(&bytes.len().to_be_bytes());
             context.update(bytes);
         };
-        part(name.as_bytes());
-        for list in [authorities, client] {
-            part(&list.len().to_be_bytes());
-            for certificate in list {
-                part(certificate);
-            }
+        for bytes in [name.as_bytes(), authorities, client] {
+            part(bytes);
         }
-        let mut identity = Identity::default();
-        identity.iter_mut().zip(context.finish().as_ref()).for_each(|(to, from)| *to = *from);
-        identity
+        finished(context)
     }
 
     /// The same towards another host, whose certificate has its own name.
@@ -90,6 +84,7 @@ impl Tls {
 pub struct Authorities {
     /// As they stand in the file.
     pub certificates: Vec<CertificateDer<'static>>,
+    digest: Identity,
 }
 
 /// Why certificates cannot be trusted.
@@ -118,13 +113,14 @@ impl Authorities {
             RootCertStore::empty().add(certificate.clone()).map_err(|error| bad(error.to_string()))?;
             certificates.push(certificate);
         }
-        if certificates.is_empty() { Err(AuthoritiesError::None) } else { Ok(Self { certificates }) }
+        let digest = digest(&certificates);
+        if certificates.is_empty() { Err(AuthoritiesError::None) } else { Ok(Self { certificates, digest }) }
     }
 }
 
 impl fmt::Debug for Authorities {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Authorities").field("certificates", &self.certificates.len()).finish()
+        f.debug_struct("Authorities").field("certificates", &self.certificates.len()).finish_non_exhaustive()
     }
 }
 
@@ -134,6 +130,7 @@ pub struct ClientCertificate {
     pub key: Arc<CertifiedKey>,
     /// When the certificate expires.
     pub not_after: Timestamp,
+    digest: Identity,
 }
 
 /// Why a certificate and a key cannot be shown to receivers. No word of the key is in it.
@@ -177,7 +174,8 @@ impl ClientCertificate {
         let key = provider.key_provider.load_private_key(key).map_err(|_| BadKey)?;
         let key = CertifiedKey::new(chain, key);
         key.keys_match().map_err(|_| Mismatch)?;
-        Ok(Self { key: Arc::new(key), not_after })
+        let digest = digest(&key.cert);
+        Ok(Self { key: Arc::new(key), not_after, digest })
     }
 }
 
@@ -185,6 +183,22 @@ impl fmt::Debug for ClientCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientCertificate").field("not_after", &self.not_after).finish_non_exhaustive()
     }
+}
+
+/// A SHA-256 over certificates, each after its length, so that what is hashed can be read in one way only.
+fn digest(certificates: &[CertificateDer<'_>]) -> Identity {
+    let mut context = Context::new(&SHA256);
+    for certificate in certificates {
+        context.update(&certificate.len().to_be_bytes());
+        context.update(certificate);
+    }
+    finished(context)
+}
+
+fn finished(context: Context) -> Identity {
+    let mut identity = Identity::default();
+    identity.iter_mut().zip(context.finish().as_ref()).for_each(|(to, from)| *to = *from);
+    identity
 }
 
 /// When a certificate expires; `None` when it cannot be read.

@@ -7,6 +7,7 @@ use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,6 +15,7 @@ use outrigger::cli::demo::answer::Answer;
 use outrigger::cli::demo::receiver::Recorded;
 use outrigger::delivery::Reason;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use rcgen::KeyPair;
 use serde_json::Value;
 
 use super::created;
@@ -25,6 +27,7 @@ use crate::support::{PATIENCE, eventually, http, receiver, sidecar};
 const CANARIES: &[(&str, &str)] = &[
     ("CANARY_PATH", "canary-path-4b1f"),
     ("CANARY_QUERY", "canary-query-9a3c"),
+    ("CANARY_TAIL", "/200/canary-tail-88e1/x"),
     ("CANARY_HEADER", "canary-header-77d2"),
     ("CANARY_BEARER", "canary-bearer-c0de"),
     ("CANARY_KEY", "canary-key-51ee"),
@@ -52,14 +55,20 @@ const IN_URL: &str = "canary-in-url";
 /// What stands in the event: no secret, and nobody's business but the receiver's, the spool's and that of who asks for it.
 const PAYLOAD: &str = "canary-payload-3e9d";
 
+/// A private key that is used, and one that was pasted where its file belongs.
+static KEYS: LazyLock<[String; 2]> =
+    LazyLock::new(|| [(); 2].map(|()| KeyPair::generate().expect("a key").serialize_pem()));
+
 /// Everything that must not be seen, in every form in which it could be.
 fn forbidden() -> Vec<String> {
     let mut forbidden: Vec<String> = CANARIES.iter().map(|(_, canary)| (*canary).to_owned()).collect();
     forbidden.extend(IN_FILES.map(str::to_owned));
+    forbidden.push("canary-tail-88e1".to_owned());
     forbidden.extend([TOKEN.to_owned(), TYPED.to_owned(), IN_URL.to_owned(), "canary-signing-f00d-a5c3".to_owned()]);
     forbidden.push(STANDARD.encode("canary-user-13f7:canary-password-8f0a"));
     forbidden.push(STANDARD.encode("canary-client-0c44:canary-secret-e9b2"));
     forbidden.push("canary-\\\"body\\\"".to_owned());
+    forbidden.extend(KEYS.iter().flat_map(|pem| pem.lines().filter(|line| !line.starts_with('-')).map(str::to_owned)));
     forbidden.push(utf8_percent_encode("canary-\"body\"-2d6b", NON_ALPHANUMERIC).to_string());
     forbidden
 }
@@ -82,6 +91,13 @@ fn oauth2(port: u16, path: &str) -> String {
 fn laden(authority: &str, path: &str, auth: &str, rest: &str) -> String {
     format!(
         "url = \"https://{authority}/{path}/{TYPED}/${{env:CANARY_PATH}}?token=${{env:CANARY_QUERY}}\"\nbody = '{{\"secret\": \"${{env:CANARY_BODY}}\", \"id\": \"{{{{data.id}}}}\"}}'\nordering = \"none\"\nretry.initial = \"1ms\"\nretry.max_interval = \"20ms\"\n{rest}\n[headers]\nx-secret = \"${{env:CANARY_HEADER}}\"\n[auth]\n{auth}\n[signing]\nstandard_webhooks = {{ secrets = [\"${{env:CANARY_SIGNING}}\"] }}\n"
+    )
+}
+
+/// A webhook whose URL is a reference, with a template behind it.
+fn whole(port: u16) -> String {
+    format!(
+        "url = \"https://127.0.0.1:{port}${{env:CANARY_TAIL}}?id={{{{data.id}}}}\"\n[[response_validators]]\npath = \"$.data.echo\"\nrejected = [\"never\"]\n"
     )
 }
 
@@ -132,6 +148,16 @@ fn webhooks(port: u16, old: u16, closed: u16, no_tls: u16) -> Vec<(&'static str,
         ("taken-basic", None, by("200", basic, "")),
         ("taken-key", None, by("200", key, "")),
         ("taken-token", None, by("200", &granted, "")),
+        (
+            "taken-assertion",
+            None,
+            by(
+                "200",
+                &granted.replace("client_secret = \"${env:CANARY_SECRET}\"", "private_key_file = \"key.pem\""),
+                "",
+            ),
+        ),
+        ("whole", None, whole(port)),
         ("shadow", None, by("200", bearer, "status = \"shadow\"")),
         ("client-error", Some(Reason::ClientError), by("400", &granted, "")),
         ("auth-error", Some(Reason::AuthError), by("401", &granted, "")),
@@ -204,7 +230,10 @@ impl Written {
 
 /// A sidecar with every canary in its environment.
 fn laden_sidecar() -> Builder {
-    let builder = sidecar()
+    let builder = sidecar();
+    fs::create_dir_all(builder.dir().join("config")).expect("it is writable");
+    fs::write(builder.dir().join("config/key.pem"), &KEYS[0]).expect("it is writable");
+    let builder = builder
         .setting("log.level = \"trace\"")
         .setting("ingest.token = \"${env:CANARY_INGEST}\"")
         .setting("admin.token = \"${env:CANARY_ADMIN}\"")
@@ -249,11 +278,15 @@ fn no_secret_is_in_anything_that_is_written_whatever_goes_wrong_and_whoever_asks
     fs::remove_file(sidecar.written().config().join("webhooks/removed.toml")).expect("it is there");
     let come_up = |sidecar: &Sidecar, reason: &str| {
         let page = sidecar.metrics();
+        let unheard = format!("reason=\"{}\",webhook=\"dns-error\"", Reason::Timeout);
         page.lines().any(|line| {
-            line.contains(&format!("reason=\"{reason}\"")) && !line.ends_with(" 0") && !line.starts_with('#')
+            let named = line.contains(&format!("reason=\"{reason}\""));
+            let unresolved = reason == Reason::DnsError.as_str() && line.contains(&unheard);
+            (named || unresolved) && !line.ends_with(" 0") && !line.starts_with('#')
         }) || sidecar.log().contains(&format!("\"reason\":\"{reason}\""))
     };
     let seen = eventually(PATIENCE, || reasons.iter().all(|reason| come_up(&sidecar, reason)).then_some(()));
+    // A resolver that does not answer takes its time, and is a timeout.
     let missing: Vec<&&str> = reasons.iter().filter(|reason| !come_up(&sidecar, reason)).collect();
     assert!(seen.is_some(), "these did not come up: {missing:?}\n{}", sidecar.metrics());
     let sent = target.recorded();
@@ -275,6 +308,13 @@ fn no_secret_is_in_anything_that_is_written_whatever_goes_wrong_and_whoever_asks
         ("url = \"http://target.test/canary-in-url\"", "the URL is http"),
         ("url = \"https://target.test/\"\nauth.bearer.token = \"canary in auth\"", "the bearer token is empty, or"),
         ("url = \"https://target.test/\"\nauth.bearer.token = 7716253411", "`auth.bearer.token` is a number"),
+        (
+            &format!(
+                "url = \"https://target.test/\"\n[tls]\nclient_cert_file = \"key.pem\"\nclient_key_file = \"\"\"{}\"\"\"",
+                KEYS[1]
+            ),
+            "what stands here is no path",
+        ),
         (
             "url = \"https://target.test/\"\n[signing]\nstandard_webhooks = { secrets = [\"${env:CANARY_KEY}\"] }",
             "the secret is no base64",
@@ -354,6 +394,8 @@ fn commands(sidecar: &Sidecar, written: &mut Written) {
         "invalid",
         "strict",
         "blocked",
+        "taken-assertion",
+        "whole",
     ] {
         run(&["test", name], &[0, 1]);
     }

@@ -122,13 +122,13 @@ fn a_thousand_deliveries_at_the_same_time_ask_for_one_token() {
 
 #[test]
 fn a_short_token_is_fetched_once_in_its_life_and_never_sent_after_it() {
-    const LIFE: Duration = Duration::from_secs(8);
+    const LIFE: Duration = Duration::from_secs(12);
     let (server, pem) = with_key(Algorithm::ES256, LIFE);
     let file = hook(&server.target.url("/in"), &format!("limits.concurrency = 1000\n{}", by_key(&server)));
     let sidecar = beside_with_key(&server, &pem).webhook("hook", &file).start();
     let begun = Instant::now();
     let mut posted = 0_u32;
-    while server.given() < 3 {
+    while server.given() < 2 {
         assert!(begun.elapsed() < 3 * LIFE, "{} tokens in {:?}", server.given(), begun.elapsed());
         post_many(&sidecar, 1000);
         posted += 1000;
@@ -143,7 +143,7 @@ fn a_short_token_is_fetched_once_in_its_life_and_never_sent_after_it() {
     let (good, late) = server.uses();
     assert!(u32::try_from(good).is_ok_and(|good| good >= posted), "{good} of {posted}");
     // On a machine that stands still a request may arrive after its token's end: it is sent again with a new one.
-    assert!(late <= good / 100, "{late} requests came with a token that had expired");
+    assert!(late <= good / 20, "{late} requests came with a token that had expired");
 }
 
 #[test]
@@ -168,6 +168,17 @@ fn a_target_that_takes_no_token_pauses_its_webhook_after_one_refresh() {
     assert_eq!(sidecar.post("/v1/events", &created("r-1")).status, 202);
     sidecar.wait_metric("outrigger_webhook_paused", &[("webhook", "hook"), ("cause", "auth_error")], 1.0);
     assert_eq!((deaf.count(), server.given()), (2, 2), "once with the first token, once with the second");
+    assert_eq!(
+        sidecar
+            .written()
+            .run(&["resume", "hook", "--admin", &format!("http://{}", sidecar.address("admin"))])
+            .status
+            .code(),
+        Some(0)
+    );
+    deaf.wait(3);
+    sidecar.wait_metric("outrigger_webhook_paused", &[("webhook", "hook"), ("cause", "auth_error")], 1.0);
+    assert_eq!((deaf.count(), server.given()), (3, 2), "a target that refuses them all is not asked twice each time");
 }
 
 #[test]
@@ -206,6 +217,25 @@ fn an_authorization_server_that_refuses_pauses_and_one_that_is_down_is_asked_aga
         Some(0)
     );
     sidecar.wait_metric("outrigger_deliveries_total", &[("webhook", "hook"), ("outcome", "delivered")], 2.0);
+}
+
+#[test]
+fn a_server_that_is_away_takes_nothing_from_those_whose_token_lives() {
+    let server = Authorization::start(Method::Basic, Duration::from_secs(4));
+    let file = hook(&server.target.url("/in"), &by_secret(&server, ""));
+    let sidecar = beside(&server).webhook("hook", &file).start();
+    assert_eq!(settle(&sidecar, "r-0")["outcome"], "delivered");
+    let issued = server.times()[0];
+    server.fail(Some(Answer::status(503)));
+    let mut number = 0;
+    // From three quarters of its life on a renewal is tried, and fails.
+    while issued.elapsed() < Duration::from_millis(3500) {
+        number += 1;
+        assert_eq!(settle(&sidecar, &format!("r-{number}"))["outcome"], "delivered", "{:?}", issued.elapsed());
+    }
+    sidecar.wait_metric("outrigger_oauth_token_requests_total", &[("webhook", "hook"), ("outcome", "failed")], 1.0);
+    let asked = server.target.recorded().iter().filter(|seen| seen.target == "/token").count();
+    assert_eq!(asked, 2, "the first, and one try to renew it");
 }
 
 #[test]

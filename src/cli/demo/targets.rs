@@ -1,6 +1,7 @@
-//! The demo's receivers: one for each host that the configuration names, each answering as the real one is documented to.
+//! The demo's receivers: one for each host that the configuration names, each answering as the real one is documented to, and token
+//! endpoints with tokens.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -10,6 +11,7 @@ use crate::cli::demo::answer::Answer;
 use crate::cli::demo::authority::Authority;
 use crate::cli::demo::receiver::{Receiver, ReceiverError, Recorded};
 use crate::config::Snapshot;
+use crate::webhook::grant::Grant;
 
 /// All receivers, by host name.
 pub(super) struct Targets(BTreeMap<String, Receiver>);
@@ -18,19 +20,28 @@ impl Targets {
     /// Starts a receiver for each host.
     pub(super) async fn start(authority: &Authority, snapshot: &Snapshot) -> Result<Self, ReceiverError> {
         let mut receivers = BTreeMap::new();
-        for webhook in snapshot.webhooks.values() {
-            let host = webhook.url.host.clone();
+        let grants = || snapshot.webhooks.values().filter_map(|webhook| webhook.auth.as_ref()?.grant());
+        let path = |grant: &Grant| grant.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
+        let endpoints: BTreeSet<(String, String)> =
+            grants().map(|grant| (grant.host().to_owned(), path(grant))).collect();
+        let hosts = snapshot.webhooks.values().map(|webhook| webhook.url.host.clone());
+        for host in hosts.chain(grants().map(|grant| grant.host().to_owned())) {
             if receivers.contains_key(&host) {
                 continue;
             }
             let receiver = Receiver::start(authority, &[&host]).await?;
-            let seen = AtomicUsize::new(0);
+            let (name, seen) = (host.clone(), AtomicUsize::new(0));
+            let endpoints = endpoints.clone();
             receiver.respond_with(move |request| {
+                if endpoints.contains(&(host.clone(), request.target.clone())) {
+                    show(&host, request, "200 {\"access_token\":…}");
+                    return Answer::json(json!({ "access_token": "demo", "expires_in": 300 }).to_string());
+                }
                 let (answer, shown) = answer(&host, seen.fetch_add(1, Ordering::Relaxed));
                 show(&host, request, shown);
                 answer
             });
-            receivers.insert(webhook.url.host.clone(), receiver);
+            receivers.insert(name, receiver);
         }
         Ok(Self(receivers))
     }

@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 use toml::{Table, Value};
 
 use super::side::Definition;
-use crate::config::is_secret_header;
+use crate::config::{PASTED_KEY, is_secret_header};
 use crate::secret::MASK;
 
 /// The tables and keys of a webhook whose values are shown. All others may hold a secret: a URL, a header, a credential, a body.
@@ -62,7 +62,9 @@ pub(super) fn webhook(old: &Definition, new: &Definition, seen: &BTreeSet<&str>)
     let mut changed = Vec::new();
     for (key, old, new) in different(&old, &new) {
         let top = key.split(['.', '[']).next().unwrap_or_default();
-        let how = if SHOWN.contains(&top) {
+        let how = if [old, new].into_iter().flatten().any(is_key) {
+            How::Masked
+        } else if SHOWN.contains(&top) {
             How::Values(old.cloned(), new.cloned())
         } else if top == TESTS {
             continue;
@@ -86,12 +88,18 @@ pub(super) fn sidecar(old: &str, new: &str) -> Vec<Changed> {
     let (old, new) = (parsed(old), parsed(new));
     let how = |key: &str, old: Option<&Value>, new: Option<&Value>| {
         let name = key.rsplit('.').next().unwrap_or(key);
-        if SECRETS.contains(&name) { How::Masked } else { How::Values(old.cloned(), new.cloned()) }
+        let key = [old, new].into_iter().flatten().any(is_key);
+        if key || SECRETS.contains(&name) { How::Masked } else { How::Values(old.cloned(), new.cloned()) }
     };
     different(&old, &new)
         .into_iter()
         .map(|(key, old, new)| Changed { key: key.to_owned(), how: how(key, old, new) })
         .collect()
+}
+
+/// Whether a value is a key that was pasted where its file belongs.
+fn is_key(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| text.contains(PASTED_KEY))
 }
 
 /// A webhook's table, its body in place of the file that it names.

@@ -60,6 +60,8 @@ pub(super) struct Shared {
     defaults: Defaults,
     /// What URLs are held against; `None` when it is unknown. Networks are asked when a connection is made: none are here.
     egress: Option<Egress>,
+    /// Whether some `ca_file` is trusted by every webhook, be it there to be read or not.
+    ca_named: bool,
 }
 
 /// `[defaults]`.

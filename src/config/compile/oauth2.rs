@@ -14,7 +14,7 @@ use crate::config::references::{PLACEHOLDER, Resolver};
 use crate::config::snapshot::Egress;
 use crate::config::table::{Table, list};
 use crate::secret::Secret;
-use crate::webhook::grant::{AssertionKey, Grant, OWN_PARAMETERS, Proof};
+use crate::webhook::grant::{Grant, OWN_PARAMETERS, Proof};
 use crate::webhook::tls::Tls;
 
 /// The longest path of a token endpoint, in bytes.
@@ -38,13 +38,16 @@ pub(super) fn oauth2(
 ) -> Option<Arc<Grant>> {
     table.refuse_unknown(report, WEBHOOK, "auth.oauth2");
     let uri = token_url(report, table, resolver, beside.egress);
-    let client_id = required(report, table, "client_id", resolver).map(|(_, value)| value);
+    let client_id = filled(report, table, "client_id", resolver);
     let proof = proof(report, table, resolver);
-    let scopes: Vec<String> =
-        table.texts(report, "scopes").unwrap_or_default().iter().map(|scope| scope.value.to_owned()).collect();
-    if scopes.iter().any(|scope| scope.is_empty() || !scope.bytes().all(|byte| byte.is_ascii_graphic())) {
-        let at = table.get("scopes").map_or(table.at, |entry| entry.node.at);
-        report.error(at, "a scope is empty, or holds a blank", "write one scope a text: [\"read\", \"write\"]");
+    let mut scopes = Vec::new();
+    for text in table.texts(report, "scopes").unwrap_or_default() {
+        let Some(scope) = constant(report, &text, resolver) else { continue };
+        if scope.expose().is_empty() || !scope.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
+            let problem = "a scope is empty, or holds a blank or characters beyond ASCII";
+            report.error(text.at, problem, "write one scope a text: [\"read\", \"write\"]");
+        }
+        scopes.push(scope.expose().to_owned());
     }
     let audience = table.text(report, "audience").and_then(|text| plain(report, &text, resolver));
     let parameters = parameters(report, table, resolver);
@@ -123,7 +126,7 @@ fn proof(report: &mut Report, table: &Table<'_>, resolver: &mut Resolver<'_, '_>
         (Some(_), None) => {
             needs_key(report, "key_id");
             needs_key(report, "assertion_audience");
-            let (_, secret) = required(report, table, "client_secret", resolver)?;
+            let secret = filled(report, table, "client_secret", resolver)?;
             let proof = if way == Some(true) { Proof::Post(secret.clone()) } else { Proof::Basic(secret.clone()) };
             Some((proof, secret))
         }
@@ -134,10 +137,10 @@ fn proof(report: &mut Report, table: &Table<'_>, resolver: &mut Resolver<'_, '_>
             }
             let text = table.text(report, "private_key_file")?;
             let pem = file(report, &text, resolver)?;
-            let key = if pem.expose() == PLACEHOLDER {
+            let key = if resolver.has_placeholders() && pem.expose() == PLACEHOLDER {
                 None
             } else {
-                match AssertionKey::parse(&pem) {
+                match resolver.assertion_key(text.value, &pem) {
                     Ok(key) => Some(key),
                     Err(error) => {
                         let fix = "name the PEM file of the key whose public half the authorization server has";
@@ -153,6 +156,16 @@ fn proof(report: &mut Report, table: &Table<'_>, resolver: &mut Resolver<'_, '_>
     }
 }
 
+/// A field that must be there and hold something.
+fn filled(report: &mut Report, table: &Table<'_>, key: &str, resolver: &mut Resolver<'_, '_>) -> Option<Secret> {
+    let (text, value) = required(report, table, key, resolver)?;
+    if value.expose().is_empty() {
+        report.error(text.at, format!("`{}` is empty", table.name(key)), "give it by a reference such as ${env:NAME}");
+        return None;
+    }
+    Some(value)
+}
+
 /// A text that is no secret and may be a reference all the same.
 fn plain(report: &mut Report, text: &Text<'_>, resolver: &mut Resolver<'_, '_>) -> Option<String> {
     let value = constant(report, text, resolver)?;
@@ -165,10 +178,13 @@ fn plain(report: &mut Report, text: &Text<'_>, resolver: &mut Resolver<'_, '_>) 
 
 /// `parameters`: what else the server wants to know.
 fn parameters(report: &mut Report, table: &Table<'_>, resolver: &mut Resolver<'_, '_>) -> Vec<(String, Secret)> {
+    let by_key = table.get("private_key_file").is_some();
     let Some(table) = table.table(report, "parameters") else { return Vec::new() };
     let mut parameters = Vec::with_capacity(table.entries.len());
     for entry in &table.entries {
-        if OWN_PARAMETERS.contains(&entry.name) {
+        // Beside an assertion the client's id is left out, as its issuer says it; some servers want it all the same.
+        let wanted = entry.name == "client_id" && by_key;
+        if OWN_PARAMETERS.contains(&entry.name) && !wanted {
             let problem = format!("the parameter `{}` is set by the other keys", entry.name);
             report.error(entry.key_at, problem, format!("remove it; these are: {}", list(&OWN_PARAMETERS)));
             continue;

@@ -11,7 +11,7 @@ use super::listener::{allow_uids, listen, require_token, socket_mode, token};
 use super::policy::{self, TIMEOUT};
 use super::{Compiled, Defaults, Shared, SidecarFile, kinds, parse, tls};
 use crate::config::document::{At, Report, Text};
-use crate::config::inputs::Inputs;
+use crate::config::inputs::{Inputs, Unread};
 use crate::config::lint;
 use crate::config::overrides;
 use crate::config::reference::{HISTORY, PORTS, SIDECAR};
@@ -45,7 +45,8 @@ pub(in crate::config) fn sidecar(file: &SidecarFile<'_>, inputs: &mut Inputs<'_>
     let before = report.diagnostics.len();
     let egress = sections.egress(report);
     let egress_known = complete && report.diagnostics.len() == before;
-    let defaults = sections.defaults(report, egress.ca_pem.is_some());
+    let defaults = sections.defaults(report);
+    let ca_named = sections.is_ca_named();
     let settings = sections.settings(report, egress.clone());
     let egress = Some(Egress { allow_networks: Vec::new(), ..egress }).filter(|_| egress_known);
     let before = report.diagnostics.len();
@@ -53,7 +54,7 @@ pub(in crate::config) fn sidecar(file: &SidecarFile<'_>, inputs: &mut Inputs<'_>
     let kinds_complete = complete && report.diagnostics.len() == before;
     Compiled {
         settings: Some(settings).filter(|_| !report.refuses()),
-        shared: Arc::new(Shared { defaults, egress }),
+        shared: Arc::new(Shared { defaults, egress, ca_named }),
         kinds,
         kinds_complete,
     }
@@ -175,7 +176,7 @@ impl<'f, 't: 'f> Sections<'f, 't, '_, '_> {
         }
     }
 
-    fn defaults(&mut self, report: &mut Report, ca_known: bool) -> Defaults {
+    fn defaults(&mut self, report: &mut Report) -> Defaults {
         let table = self.section(report, "defaults");
         Defaults {
             timeout: table.duration(report, "timeout", TIMEOUT).unwrap_or(Duration::from_secs(30)),
@@ -183,8 +184,16 @@ impl<'f, 't: 'f> Sections<'f, 't, '_, '_> {
             retry: policy::retry(report, &table, &policy::default_policy()),
             limits: policy::limits(report, &table, policy::default_limits()),
             breaker: policy::breaker(report, &table, policy::default_breaker()),
-            tls: tls::tls(report, &table, &mut self.resolver, &Arc::default(), ca_known),
+            tls: tls::tls(report, &table, &mut self.resolver, &Arc::default(), true),
         }
+    }
+
+    /// Whether the file names certificates that every webhook trusts, be they there to be read or not.
+    fn is_ca_named(&self) -> bool {
+        let mut quiet = Report::default();
+        let tls = self.section(&mut quiet, "defaults").table(&mut quiet, "tls");
+        let tables = [Some(self.section(&mut quiet, "egress")), tls];
+        tables.into_iter().flatten().any(|table| table.get("ca_file").is_some())
     }
 
     fn egress(&mut self, report: &mut Report) -> Egress {
@@ -227,17 +236,15 @@ impl<'f, 't: 'f> Sections<'f, 't, '_, '_> {
     }
 
     fn ca_file(&mut self, report: &mut Report, text: &Text<'_>) -> Option<String> {
-        match &*self.resolver.read(Path::new(text.value)) {
-            Ok((pem, _)) if pem.contains("-----BEGIN CERTIFICATE-----") => return Some(pem.clone()),
+        let problem = match self.resolver.authorities(Path::new(text.value)) {
             Ok(_) => {
-                report.error(text.at, "the file holds no certificate", "write the path of a PEM file of certificates");
+                return self.resolver.read(Path::new(text.value)).as_ref().as_ref().ok().map(|(pem, _)| pem.clone());
             }
-            Err(problem) => report.error(
-                text.at,
-                format!("the file {problem}"),
-                "write the path of a PEM file of certificates (it is taken from the configuration folder)",
-            ),
-        }
+            Err(Unread::Absent(_)) if self.resolver.has_placeholders() => return None,
+            Err(Unread::Absent(problem) | Unread::Bad(problem)) => problem,
+        };
+        let fix = "write the path of a PEM file of certificates (it is taken from the configuration folder)";
+        report.error(text.at, format!("the file {problem}"), fix);
         None
     }
 }

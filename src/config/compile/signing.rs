@@ -2,9 +2,9 @@
 
 use crate::config::document::Report;
 use crate::config::reference::WEBHOOK;
-use crate::config::references::{PLACEHOLDER, Resolver};
+use crate::config::references::Resolver;
 use crate::config::table::{Table, as_text};
-use crate::secret::{MASK, Secret};
+use crate::secret::Secret;
 use crate::webhook::signing::{Signing, SigningKey};
 
 use super::auth::constant;
@@ -49,12 +49,10 @@ pub(super) fn signing(
             continue;
         };
         let Some(secret) = constant(report, &text, resolver) else { continue };
-        // What stands for a secret has nothing to be judged by.
-        if matches!(secret.expose(), PLACEHOLDER | MASK) {
-            continue;
-        }
         match SigningKey::parse(secret.expose()) {
             Ok(key) => keys.push(key),
+            // What stands for a secret has nothing to be judged by; no request goes out with it.
+            Err(_) if text.value.contains("${") && (resolver.has_placeholders() || resolver.masks()) => {}
             Err(error) => {
                 let fix = "a secret is `whsec_` and 24 to 64 bytes in base64: openssl rand -base64 32";
                 report.error(text.at, format!("the secret {error}"), fix);

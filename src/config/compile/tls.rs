@@ -6,24 +6,26 @@ use std::sync::Arc;
 use rustls::pki_types::ServerName;
 
 use crate::config::document::{Report, Text};
+use crate::config::inputs::Unread;
+use crate::config::lint::PASTED_KEY;
 use crate::config::reference::{SIDECAR, WEBHOOK};
 use crate::config::references::{PLACEHOLDER, Resolver};
 use crate::config::table::Table;
 use crate::secret::Secret;
 use crate::webhook::tls::{Authorities, ClientCertificate, Tls, TlsVersion};
 
-/// Compiles `[tls]` under a table, above a base. `ca_known` says whether `egress.ca_file` trusts somebody.
+/// Compiles `[tls]` under a table, above a base. `ca_named` says whether some `ca_file` stands above it, be it there to be read or not.
 pub(super) fn tls(
     report: &mut Report,
     parent: &Table<'_>,
     resolver: &mut Resolver<'_, '_>,
     base: &Arc<Tls>,
-    ca_known: bool,
+    ca_named: bool,
 ) -> Arc<Tls> {
     let defaults = parent.path == "defaults";
     let Some(table) = parent.table(report, "tls") else {
         if !defaults {
-            require_trust(report, parent, base, ca_known);
+            require_trust(report, parent, base, ca_named);
         }
         return Arc::clone(base);
     };
@@ -49,32 +51,31 @@ pub(super) fn tls(
     let versions = [("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)];
     tls.min_version = table.choice(report, "min_version", &versions).unwrap_or(tls.min_version);
     if !defaults {
-        require_trust(report, &table, &tls, ca_known || table.get("ca_file").is_some());
+        require_trust(report, &table, &tls, ca_named || table.get("ca_file").is_some());
     }
     Arc::new(tls)
 }
 
 /// Somebody has to be trusted.
-fn require_trust(report: &mut Report, table: &Table<'_>, tls: &Tls, ca_known: bool) {
-    if !tls.public_roots && tls.authorities.is_none() && !ca_known {
+fn require_trust(report: &mut Report, table: &Table<'_>, tls: &Tls, ca_named: bool) {
+    if !tls.public_roots && !ca_named {
         let at = table.get("public_roots").map_or(table.at, |entry| entry.key_at);
         let problem = "without the public roots nobody is trusted: there is no `ca_file`";
-        report.error(at, problem, "add ca_file, here or to [egress], or remove public_roots = false");
+        report.error(at, problem, "add ca_file to [tls] or [egress], or remove public_roots = false");
     }
 }
 
 fn authorities(report: &mut Report, text: &Text<'_>, resolver: &mut Resolver<'_, '_>) -> Option<Arc<Authorities>> {
-    if refers(report, text) {
+    if is_no_path(report, text) {
         return None;
     }
-    let file = resolver.read(Path::new(text.value));
-    let problem = match &*file {
-        Ok((pem, _)) => match Authorities::parse(pem) {
-            Ok(authorities) => return Some(Arc::new(authorities)),
-            Err(error) => error.to_string(),
-        },
-        Err(_) if resolver.has_placeholders() => return None,
-        Err(problem) => problem.clone(),
+    let problem = match resolver.authorities(Path::new(text.value)) {
+        Ok(authorities) => return Some(authorities),
+        Err(Unread::Absent(problem)) if resolver.has_placeholders() => {
+            resolver.pass_over(text.value, format!("the file `{}` {problem}", text.value), "create it");
+            return None;
+        }
+        Err(Unread::Absent(problem) | Unread::Bad(problem)) => problem,
     };
     let fix = "write the path of a PEM file of certificates (it is taken from the configuration folder)";
     report.error(text.at, format!("the file {problem}"), fix);
@@ -92,11 +93,11 @@ fn client(report: &mut Report, table: &Table<'_>, resolver: &mut Resolver<'_, '_
     let (certificate, key) = (table.text(report, "client_cert_file")?, table.text(report, "client_key_file")?);
     let (chain, key_pem) = (file(report, &certificate, resolver), file(report, &key, resolver));
     let (chain, key_pem) = (chain?, key_pem?);
-    if [&chain, &key_pem].iter().any(|pem| pem.expose() == PLACEHOLDER) {
+    if resolver.has_placeholders() && [&chain, &key_pem].iter().any(|pem| pem.expose() == PLACEHOLDER) {
         return None;
     }
-    match ClientCertificate::parse(chain.expose(), &key_pem) {
-        Ok(client) => Some(Arc::new(client)),
+    match resolver.client_certificate((certificate.value, &chain), (key.value, &key_pem)) {
+        Ok(client) => Some(client),
         Err(error) => {
             let text = if error.is_of_certificate() { certificate } else { key };
             let fix = "name the PEM files of one certificate (with its chain behind it) and of its key";
@@ -108,7 +109,7 @@ fn client(report: &mut Report, table: &Table<'_>, resolver: &mut Resolver<'_, '_
 
 /// What stands in a file that holds a secret, or may stand where secrets do.
 pub(super) fn file(report: &mut Report, text: &Text<'_>, resolver: &mut Resolver<'_, '_>) -> Option<Secret> {
-    if refers(report, text) {
+    if is_no_path(report, text) {
         return None;
     }
     match resolver.resolve_file(text.value) {
@@ -120,11 +121,16 @@ pub(super) fn file(report: &mut Report, text: &Text<'_>, resolver: &mut Resolver
     }
 }
 
-/// Reports a reference where a path is wanted.
-fn refers(report: &mut Report, text: &Text<'_>) -> bool {
-    let refers = text.value.contains("${");
-    if refers {
-        report.error(text.at, "this key names a file, and takes no reference", "write the file's path alone");
-    }
-    refers
+/// Reports what stands where a path is wanted and is none. It may be the key itself, so it is not repeated.
+fn is_no_path(report: &mut Report, text: &Text<'_>) -> bool {
+    let (problem, fix) = if text.value.contains(PASTED_KEY) || text.value.chars().any(char::is_control) {
+        let fix = "put it into a file, and write the file's path; replace a private key that stood here";
+        ("this key names a file, and what stands here is no path", fix)
+    } else if text.value.contains("${") {
+        ("this key names a file, and takes no reference", "write the file's path alone")
+    } else {
+        return false;
+    };
+    report.error(text.at, problem, fix);
+    true
 }

@@ -21,8 +21,6 @@ const PLACEHOLDER_URL: &str = "https://placeholder.invalid/PLACEHOLDER";
 /// The port of https.
 const PORT: u16 = 443;
 
-/// The longest path that is rendered to know its secrets, in bytes.
-const PATH_BYTES_MAX: usize = 8 * 1024;
 /// The shortest path that is masked as a whole, in bytes: `/in` stands in many texts by chance.
 const SECRET_PATH_BYTES_MIN: usize = 8;
 /// The shortest part of a path or query that is masked by itself, in bytes.
@@ -56,16 +54,19 @@ pub(super) fn url(
     }
 }
 
-/// What a URL holds beyond its host that must not be seen in what others say of it: the whole of it where no event is part of it, and
-/// its long parts, which are mostly ids and tokens. References in it are secrets by themselves.
+/// What a URL holds beyond its host that must not be seen in what others say of it: all that no event is part of, and its long parts,
+/// which are mostly ids and tokens.
 pub(super) fn secrets(url: &Url) -> Vec<Secret> {
-    if url.templated {
-        return Vec::new();
+    let mut pieces: Vec<String> = url.path.literals().map(str::to_owned).collect();
+    if !url.templated {
+        pieces = vec![pieces.concat()];
     }
-    let path = url.path.render(&serde_json::Value::Null, false, PATH_BYTES_MAX).unwrap_or_default().text;
-    let parts = path.split(['/', '?', '&', '=']).filter(|part| part.len() >= SECRET_PART_BYTES_MIN);
-    let whole = Some(path.as_str()).filter(|path| path.len() >= SECRET_PATH_BYTES_MIN);
-    whole.into_iter().chain(parts).map(|part| Secret::new(part.to_owned())).collect()
+    let parts = |piece: &str| -> Vec<Secret> {
+        let parts = piece.split(['/', '?', '&', '=']).filter(|part| part.len() >= SECRET_PART_BYTES_MIN);
+        let whole = Some(piece).filter(|piece| piece.len() >= SECRET_PATH_BYTES_MIN);
+        whole.into_iter().chain(parts).map(|part| Secret::new(part.to_owned())).collect()
+    };
+    pieces.iter().flat_map(|piece| parts(piece)).collect()
 }
 
 /// The URL up to its path, references replaced.

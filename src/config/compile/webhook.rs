@@ -59,9 +59,7 @@ pub(in crate::config) fn webhook(
         }
         None => None,
     };
-    // Where `[egress]` is faulty, nobody knows who is trusted.
-    let ca_known = shared.egress.as_ref().is_none_or(|egress| egress.ca_pem.is_some());
-    let tls = tls::tls(report, &root, &mut resolver, &shared.defaults.tls, ca_known);
+    let tls = tls::tls(report, &root, &mut resolver, &shared.defaults.tls, shared.ca_named);
     let mut secrets = url.as_ref().map(url::secrets).unwrap_or_default();
     let beside = Beside { egress: shared.egress.as_ref(), tls: &tls };
     let auth = auth::auth(report, &root, &mut resolver, &beside, &mut secrets);

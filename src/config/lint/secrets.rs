@@ -90,7 +90,7 @@ const PUBLIC_FIELDS: [&str; 16] = [
 ];
 
 /// How a key begins that is pasted where its file belongs.
-const PASTED_KEY: &str = "-----BEGIN";
+pub const PASTED_KEY: &str = "-----BEGIN";
 
 /// Tables of a webhook's file that hold secrets.
 const SECRET_TABLES: [&str; 4] = ["auth", "headers", "signing", "tls"];
@@ -144,6 +144,9 @@ struct Secrets<'r> {
 
 impl Secrets<'_> {
     fn sidecar(&mut self, root: &Table<'_>) {
+        if let Some(tls) = quiet(root, "defaults").as_ref().and_then(|defaults| defaults.get("tls")) {
+            self.below(tls);
+        }
         for name in ["ingest", "admin"] {
             let Some(table) = quiet(root, name) else { continue };
             self.field(&table, "token");
@@ -156,6 +159,16 @@ impl Secrets<'_> {
     fn webhook(&mut self, root: &Table<'_>) {
         if let Some(url) = text(root, "url") {
             self.url(&url);
+        }
+        if let Some(oauth2) = quiet(root, "auth").and_then(|auth| quiet(&auth, "oauth2")) {
+            if let Some(url) = text(&oauth2, "token_url") {
+                self.url(&url);
+            }
+            if let Some(parameters) = quiet(&oauth2, "parameters") {
+                for entry in parameters.entries.iter().filter(|entry| is_secret_header(entry.name)) {
+                    self.field(&parameters, entry.name);
+                }
+            }
         }
         if let Some(auth) = quiet(root, "auth") {
             for (way, key) in SECRET_FIELDS {
@@ -384,6 +397,10 @@ mod tests {
             ("signing.standard_webhooks.secrets = ['whsec_a', '${env:S}']", &["'whsec_a'"]),
             ("signing.standard_webhooks.secrets = ['${env:S}']", &[]),
             ("auth.oauth2 = { client_id = 'us', client_secret = 's', private_key_file = 'k.pem' }", &["'s'"]),
+            (
+                "auth.oauth2 = { token_url = 'https://a.example/?token=abc', parameters = { x_password = 'p', resource = 'r' } }",
+                &["abc", "'p'", "'r'"],
+            ),
             ("auth.oauth2.private_key_file = '-----BEGIN PRIVATE KEY-----'", &["'-----BEGIN PRIVATE KEY-----'"]),
             ("tls = { ca_file = 'ca.pem', client_key_file = 'k.pem', min_version = '1.3' }", &[]),
             ("auth.bearer = 'abc'", &["'abc'"]),

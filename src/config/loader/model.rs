@@ -36,7 +36,7 @@ const THINGS: [(&str, &[Option<&str>]); 12] = [
             Some("no toml"),
         ],
     ),
-    ("ca.pem", &[Some(PEM), None, Some("-----BEGIN CERTIFICATE-----\nother\n"), Some("no certificate")]),
+    ("ca.pem", &[Some(PEM), None, Some(OTHER_PEM), Some("no certificate")]),
     ("deploy.json", &[Some("{\"type\":\"started\",\"kind\":\"k\"}"), None, Some("{\"type\":\"ended\"}"), Some("[]")]),
     ("token", &[Some("one\n"), None, Some("two"), Some("two\nlines"), Some("one")]),
     ("$A", &[Some("1"), None, Some("2")]),
@@ -80,7 +80,12 @@ const THINGS: [(&str, &[Option<&str>]); 12] = [
 ];
 
 const SIDECAR: &str = "[kinds.deploy]\ntype = \"$.type\"\nsample = \"deploy.json\"\n[egress]\nca_file = \"ca.pem\"\n";
-const PEM: &str = "-----BEGIN CERTIFICATE-----\n";
+const PEM: &str = include_str!("../../../tests/faults/97-tls-of-another-key/cert.pem");
+/// The same twice: another text, and other certificates.
+const OTHER_PEM: &str = concat!(
+    include_str!("../../../tests/faults/97-tls-of-another-key/cert.pem"),
+    include_str!("../../../tests/faults/97-tls-of-another-key/cert.pem")
+);
 const BODY: &str = "{\"id\":\"{{data.id}}\"}";
 
 fn apply(folder: &Folder, (thing, text): (&str, Option<&str>)) {

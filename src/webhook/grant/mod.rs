@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::digest::{Context, SHA256};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -73,7 +73,7 @@ pub enum Proof {
     /// `private_key_jwt`.
     PrivateKey {
         /// What signs; `None` where the key was not there when the configuration was loaded.
-        key: Option<AssertionKey>,
+        key: Option<Arc<AssertionKey>>,
         /// The key's name at the server, `kid`.
         key_id: Option<String>,
         /// `aud` of the assertion; the token endpoint where there is none.
@@ -124,13 +124,13 @@ impl Grant {
     #[must_use]
     pub fn name(parts: &[&str]) -> [u8; 32] {
         // Each part after its length, so that what is hashed can be read in one way only.
-        let mut text = Vec::new();
+        let mut context = Context::new(&SHA256);
         for part in parts {
-            text.extend_from_slice(&part.len().to_be_bytes());
-            text.extend_from_slice(part.as_bytes());
+            context.update(&part.len().to_be_bytes());
+            context.update(part.as_bytes());
         }
         let mut name = [0; 32];
-        name.iter_mut().zip(digest(&SHA256, &text).as_ref()).for_each(|(to, from)| *to = *from);
+        name.iter_mut().zip(context.finish().as_ref()).for_each(|(to, from)| *to = *from);
         name
     }
 

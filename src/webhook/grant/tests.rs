@@ -59,7 +59,7 @@ fn an_assertion_says_who_asks_whom_and_until_when_and_is_signed() {
     {
         let (private, public) = keys(made);
         let key = AssertionKey::parse(&private).unwrap();
-        let proof = Proof::PrivateKey { key: Some(key), key_id: Some("key-1".to_owned()), audience: None };
+        let proof = Proof::PrivateKey { key: Some(Arc::new(key)), key_id: Some("key-1".to_owned()), audience: None };
         let (headers, body) = grant(proof).request(now(), "unique").unwrap();
         assert!(!headers.contains_key(AUTHORIZATION));
         let sent = form(&body);
@@ -86,7 +86,11 @@ fn an_assertion_says_who_asks_whom_and_until_when_and_is_signed() {
 #[test]
 fn the_audience_of_an_assertion_can_be_another_than_its_endpoint() {
     let key = AssertionKey::parse(&keys(&rcgen::PKCS_ECDSA_P256_SHA256).0).unwrap();
-    let proof = Proof::PrivateKey { key: Some(key), key_id: None, audience: Some("https://id.example.com".to_owned()) };
+    let proof = Proof::PrivateKey {
+        key: Some(Arc::new(key)),
+        key_id: None,
+        audience: Some("https://id.example.com".to_owned()),
+    };
     let (_, body) = grant(proof).request(now(), "x").unwrap();
     let claims = form(&body)["client_assertion"].split('.').nth(1).map(|part| URL_SAFE_NO_PAD.decode(part).unwrap());
     let claims: Value = serde_json::from_slice(&claims.unwrap()).unwrap();
