@@ -5,7 +5,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
 use crate::event::{Event, EventId};
@@ -79,6 +79,19 @@ fn no_object(payload: &Value) -> DecodeError {
     DecodeError { problem: format!("an event is a JSON object, this is {found}"), place: None }
 }
 
+/// The name by which the parser hands numbers over with all their digits. What an event writes so becomes a number of its tree.
+const NUMBER_MEMBER: &str = "$serde_json::private::Number";
+
+/// Why such a member is refused where it makes no number.
+const RESERVED_MEMBER: &str = "the member `$serde_json::private::Number` is reserved";
+
+/// Whether a text is a number as JSON writes it.
+fn is_number(text: &str) -> bool {
+    let ends = |ends: Option<u8>| ends.is_some_and(|byte| byte.is_ascii_digit());
+    let begins = text.strip_prefix('-').unwrap_or(text).bytes().next();
+    ends(begins) && ends(text.bytes().next_back()) && serde_json::from_str::<IgnoredAny>(text).is_ok()
+}
+
 /// Goes through an object as making a tree would, with the same refusals, and keeps nothing but one member's text. Of
 /// several members of one name the last counts, as it does in a tree.
 struct Skim<'m> {
@@ -102,7 +115,11 @@ impl<'de> Visitor<'de> for Skim<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut found = None;
+        let mut first = true;
         while let Some(Text(key)) = map.next_key()? {
+            if std::mem::take(&mut first) && key == NUMBER_MEMBER {
+                return Err(A::Error::custom(RESERVED_MEMBER));
+            }
             let Checked(text) = map.next_value()?;
             if self.member == Some(&*key) {
                 found = text;
@@ -180,8 +197,14 @@ impl<'de> Visitor<'de> for CheckedVisitor {
         Ok(Checked(None))
     }
 
-    /// Numbers come here too, as a map of one member: they keep their digits.
+    /// Numbers come here too, as a map of one member: they keep their digits. What is written like that is taken for one.
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let Some(Text(first)) = map.next_key()? else { return Ok(Checked(None)) };
+        let Checked(value) = map.next_value()?;
+        if first == NUMBER_MEMBER {
+            let number = value.is_some_and(|text| is_number(&text));
+            return if number { Ok(Checked(None)) } else { Err(A::Error::custom(RESERVED_MEMBER)) };
+        }
         while map.next_entry::<Text<'de>, Checked<'de>>()?.is_some() {}
         Ok(Checked(None))
     }
@@ -218,6 +241,10 @@ mod tests {
     fn a_tree_can_be_made_of_whatever_was_let_in_and_of_nothing_else() {
         let deep =
             |depth: usize| format!(r#"{{"event_type":"Created","a":{}{}}}"#, "[".repeat(depth), "]".repeat(depth));
+        // The tree's parser takes this member for how it writes numbers itself.
+        let number = |value: &str| {
+            format!(r#"{{"event_type":"Created","a":{{"$serde_json::private::Number":{value}}}}}"#).into_bytes()
+        };
         let cases: Vec<Vec<u8>> = vec![
             deep(100).into_bytes(),
             deep(126).into_bytes(),
@@ -232,6 +259,22 @@ mod tests {
             b"{\"event_type\":\"Created\",\"a\":01}".to_vec(),
             b"{\"event_type\":\"Created\",\"a\":1e99999}".to_vec(),
             b"{\"event_type\":\"Created\",\"a\":\"\x00\"}".to_vec(),
+            number(r#""5""#),
+            number(r#""-5e9""#),
+            number(r#""\u0035""#),
+            number(r#""x""#),
+            number(r#""""#),
+            number(r#"" 5""#),
+            number(r#""5 ""#),
+            number(r#""[5]""#),
+            number("5"),
+            number("null"),
+            number(r#"["5"]"#),
+            number(r#""5","b":1"#),
+            br#"{"event_type":"Created","a":{"b":1,"$serde_json::private::Number":"x"}}"#.to_vec(),
+            br#"{"event_type":"Created","a":{"$serde_json::private::Numbe\u0072":"x"}}"#.to_vec(),
+            br#"{"$serde_json::private::Number":"5","event_type":"Created"}"#.to_vec(),
+            br#"{"event_type":"Created","$serde_json::private::Number":"x"}"#.to_vec(),
         ];
         for case in cases {
             let tree = serde_json::from_slice::<Value>(&case);
