@@ -11,13 +11,8 @@ use serde_json::Value;
 
 use crate::diagnostic::Fault;
 use crate::kind::Path;
+use crate::kind::pattern::{self, Anchored};
 use crate::kind::value::{Decimal, cut, excerpt};
-
-/// The longest regular expression, in bytes.
-pub const REGEX_BYTES_MAX: usize = 1024;
-
-/// How large a regular expression may become when it is compiled, in bytes.
-pub const REGEX_COMPILED_BYTES_MAX: usize = 1024 * 1024;
 
 /// How many values or patterns a refusal lists.
 const REFUSAL_ITEMS_MAX: usize = 4;
@@ -134,36 +129,11 @@ impl fmt::Display for Glob {
 }
 
 impl Test {
-    /// `matches = "…"`, with a limit on the compiled size.
-    pub fn matches(pattern: &str) -> Result<Self, Fault> {
-        if pattern.len() > REGEX_BYTES_MAX {
-            let problem =
-                format!("the regular expression is {} bytes long, and {REGEX_BYTES_MAX} is the limit", pattern.len());
-            return Err(Fault::new(
-                REGEX_BYTES_MAX..pattern.len(),
-                problem,
-                "use a shorter one, or `any_of` with globs",
-            ));
-        }
-        let compiled = regex::RegexBuilder::new(pattern).size_limit(REGEX_COMPILED_BYTES_MAX).build();
-        compiled.map(Self::Matches).map_err(|error| {
-            let (problem, fix) = match error {
-                regex::Error::CompiledTooBig(_) => (
-                    "the regular expression becomes too large when it is compiled".to_owned(),
-                    "make its repetitions smaller",
-                ),
-                // The crate draws the pattern with a caret over several lines; the last one is the sentence.
-                error => {
-                    let text = error.to_string();
-                    let sentence = text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-                    (
-                        format!("this is no valid regular expression: {sentence}"),
-                        "mend the expression; a literal `.`, `(`, `[`, `*`, `+` or `?` is written with a `\\` before it",
-                    )
-                }
-            };
-            Fault::new(0..pattern.len(), problem, fix)
-        })
+    /// `matches = "…"`.
+    pub fn matches(written: &str) -> Result<Self, Fault> {
+        pattern::compile(written, Anchored::No)
+            .map(Self::Matches)
+            .map_err(|(problem, fix)| Fault::new(0..written.len(), problem, fix))
     }
 }
 
@@ -424,7 +394,5 @@ mod tests {
     fn a_faulty_regular_expression_is_a_fault() {
         let fault = Test::matches("(a").unwrap_err();
         assert_eq!(fault.problem, "this is no valid regular expression: unclosed group");
-        assert!(Test::matches(&"a".repeat(REGEX_BYTES_MAX + 1)).unwrap_err().problem.contains("is the limit"));
-        assert!(Test::matches("(?:a{1000}){1000}").unwrap_err().problem.contains("too large"));
     }
 }
