@@ -161,16 +161,28 @@ fn cut(line: &str, column: usize) -> (String, usize) {
     (text, column - skipped + 1)
 }
 
+/// The longest word that another one is near to, in characters.
+const NEAR_CHARS_MAX: usize = 64;
+
 /// The nearest of the known words, where one is near enough to be meant.
 #[must_use]
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let chars = word.chars().take(NEAR_CHARS_MAX + 1).count();
+    if chars > NEAR_CHARS_MAX {
+        return None;
+    }
     let lower = word.to_lowercase();
-    known
-        .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()), candidate))
-        .filter(|(distance, candidate)| *distance <= 1 + candidate.chars().count() / 4)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
+    let near = |candidate: &'a str| {
+        let length = candidate.chars().take(NEAR_CHARS_MAX + 1).count();
+        let distance_max = 1 + length / 4;
+        // A distance is at least what the lengths differ by.
+        if length > NEAR_CHARS_MAX || chars.abs_diff(length) > distance_max {
+            return None;
+        }
+        let distance = strsim::damerau_levenshtein(&lower, &candidate.to_lowercase());
+        (distance <= distance_max).then_some((distance, candidate))
+    };
+    known.into_iter().filter_map(near).min_by_key(|(distance, _)| *distance).map(|(_, candidate)| candidate)
 }
 
 #[cfg(test)]
@@ -220,6 +232,10 @@ mod tests {
         assert_eq!(nearest("trigers", ["triggers", "title"]), Some("triggers"));
         assert_eq!(nearest("URL", ["url"]), Some("url"));
         assert_eq!(nearest("zebra", ["url", "title"]), None);
+        assert_eq!(nearest("ab", ["a"]), Some("a"));
+        let long = "x".repeat(NEAR_CHARS_MAX);
+        assert_eq!(nearest(&long, [&*long]), Some(&*long));
+        assert_eq!(nearest(&format!("{long}x"), [&*format!("{long}x")]), None);
     }
 
     #[test]
