@@ -11,6 +11,10 @@ use serde_json::Value;
 use crate::event::{Event, EventId};
 use crate::kind::{Kind, MANUAL};
 
+/// How deep objects and lists may nest in an event, its own braces included. It leaves room for what is put around an event:
+/// most parsers, this one too, refuse more than 127.
+pub const EVENT_LEVELS_MAX: usize = 100;
+
 /// Why bytes are no event of a kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{problem}{}", place.map(|(line, column)| format!(" at line {line} column {column}")).unwrap_or_default())]
@@ -65,7 +69,8 @@ fn no_json(error: &serde_json::Error) -> DecodeError {
     let (line, column, said) = (error.line(), error.column(), error.to_string());
     // The place stands once, where it can be corrected for what comes before the text.
     let said = said.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&said);
-    DecodeError { problem: format!("not JSON: {said}"), place: Some((line, column)) }
+    let prefix = if error.is_data() { "" } else { "not JSON: " };
+    DecodeError { problem: format!("{prefix}{said}"), place: Some((line, column)) }
 }
 
 fn no_object(payload: &Value) -> DecodeError {
@@ -120,7 +125,7 @@ impl<'de> Visitor<'de> for Skim<'_> {
             if std::mem::take(&mut first) && key == NUMBER_MEMBER {
                 return Err(A::Error::custom(RESERVED_MEMBER));
             }
-            let Checked(text) = map.next_value()?;
+            let Checked(text) = map.next_value_seed(Below { levels: EVENT_LEVELS_MAX - 1 })?;
             if self.member == Some(&*key) {
                 found = text;
             }
@@ -141,23 +146,38 @@ impl Text<'_> {
 
 impl<'de> Deserialize<'de> for Text<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Checked(text) = Checked::deserialize(deserializer)?;
+        let Checked(text) = Below { levels: 0 }.deserialize(deserializer)?;
         Ok(Self(text.unwrap_or_default()))
     }
 }
 
-/// Any value, gone through to its end; its text where it is one.
+/// A value that was gone through to its end: its text where it is one.
 struct Checked<'de>(Option<Cow<'de, str>>);
 
-impl<'de> Deserialize<'de> for Checked<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(CheckedVisitor)
+/// Goes through any value that nests no deeper than so many levels.
+#[derive(Clone, Copy)]
+struct Below {
+    levels: usize,
+}
+
+impl Below {
+    fn level<E: serde::de::Error>(self) -> Result<Self, E> {
+        let levels = self.levels.checked_sub(1);
+        levels
+            .map(|levels| Self { levels })
+            .ok_or_else(|| E::custom(format_args!("the event nests deeper than {EVENT_LEVELS_MAX} levels")))
     }
 }
 
-struct CheckedVisitor;
+impl<'de> DeserializeSeed<'de> for Below {
+    type Value = Checked<'de>;
 
-impl<'de> Visitor<'de> for CheckedVisitor {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Below {
     type Value = Checked<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -193,19 +213,27 @@ impl<'de> Visitor<'de> for CheckedVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        while seq.next_element::<Checked<'de>>()?.is_some() {}
+        let below = self.level()?;
+        while seq.next_element_seed(below)?.is_some() {}
         Ok(Checked(None))
     }
 
     /// Numbers come here too, as a map of one member: they keep their digits. What is written like that is taken for one.
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let Some(Text(first)) = map.next_key()? else { return Ok(Checked(None)) };
-        let Checked(value) = map.next_value()?;
-        if first == NUMBER_MEMBER {
+        let first = map.next_key()?;
+        if let Some(Text(first)) = &first
+            && first == NUMBER_MEMBER
+        {
+            let Checked(value) = map.next_value_seed(Self { levels: 0 })?;
             let number = value.is_some_and(|text| is_number(&text));
             return if number { Ok(Checked(None)) } else { Err(A::Error::custom(RESERVED_MEMBER)) };
         }
-        while map.next_entry::<Text<'de>, Checked<'de>>()?.is_some() {}
+        let below = self.level()?;
+        let mut key = first;
+        while key.is_some() {
+            map.next_value_seed(below)?;
+            key = map.next_key()?;
+        }
         Ok(Checked(None))
     }
 }
@@ -246,9 +274,7 @@ mod tests {
             format!(r#"{{"event_type":"Created","a":{{"$serde_json::private::Number":{value}}}}}"#).into_bytes()
         };
         let cases: Vec<Vec<u8>> = vec![
-            deep(100).into_bytes(),
-            deep(126).into_bytes(),
-            deep(127).into_bytes(),
+            deep(EVENT_LEVELS_MAX - 1).into_bytes(),
             deep(128).into_bytes(),
             deep(100_000).into_bytes(),
             br#"{"event_type":"Created","a":"\ud800"}"#.to_vec(),
@@ -280,6 +306,26 @@ mod tests {
             let tree = serde_json::from_slice::<Value>(&case);
             let shown = String::from_utf8_lossy(&case[..case.len().min(60)]).into_owned();
             assert_eq!(decoded(&case).is_ok(), tree.is_ok(), "{shown}");
+        }
+    }
+
+    #[test]
+    fn an_event_nests_so_deep_and_no_deeper() {
+        let event = |value: String| format!(r#"{{"event_type":"Created","a":{value}}}"#);
+        let nested = |open: &str, inner: &str, close: &str, levels: usize| {
+            event(format!("{}{inner}{}", open.repeat(levels), close.repeat(levels)))
+        };
+        for (open, inner, close) in
+            [("[", "1.5", "]"), ("[", "\"x\"", "]"), (r#"{"a":"#, "[]", "}"), (r#"[{"a":"#, "{}", "}]")]
+        {
+            let at_most =
+                (EVENT_LEVELS_MAX - 1 - usize::from(inner.len() == 2)) / if open.starts_with("[{") { 2 } else { 1 };
+            let most = nested(open, inner, close, at_most);
+            assert!(decoded(most.as_bytes()).is_ok(), "{open}");
+            assert!(serde_json::from_str::<Value>(&format!("[[[[{most}]]]]")).is_ok(), "there is room around it");
+            let error = decoded(nested(open, inner, close, at_most + 1).as_bytes()).unwrap_err();
+            assert!(error.problem.starts_with("the event nests deeper than 100 levels"), "{error}");
+            assert!(error.place.is_some());
         }
     }
 

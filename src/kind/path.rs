@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::diagnostic::Fault;
 
-use super::query::{self, Segment, Selector};
+use super::query::{self, Query, Segment, Selector};
 use super::walk::walk;
 
 /// The longest JSONPath, in bytes.
@@ -26,7 +26,7 @@ const PATH_DESCENTS_MAX: usize = 1;
 #[derive(Clone, Debug)]
 pub struct Path {
     text: Box<str>,
-    segments: Box<[Segment]>,
+    query: Query,
 }
 
 /// The text decides: equal texts are equal paths.
@@ -41,8 +41,8 @@ impl Path {
     pub fn parse(text: &str) -> Result<Self, Fault> {
         guard(text)?;
         let parsed = parse_json_path(text).map_err(|error| explain(text, &error))?;
-        let segments = query::compile(&parsed).map_err(|(problem, fix)| Fault::new(0..text.len(), problem, fix))?;
-        Ok(Self { text: text.into(), segments })
+        let query = query::compile(&parsed).map_err(|(problem, fix)| Fault::new(0..text.len(), problem, fix))?;
+        Ok(Self { text: text.into(), query })
     }
 
     /// The path as it was written.
@@ -76,13 +76,13 @@ impl Path {
     /// Whether the test holds for a value at the path. Values come in document order, and none after the first that
     /// holds.
     pub fn any<'v>(&self, document: &'v Value, mut test: impl FnMut(&'v Value) -> bool) -> bool {
-        walk(&self.segments, document, &mut test)
+        walk(&self.query.segments, document, &mut test)
     }
 
     /// The name of a member of the root, when that is all of the path (`event_type` in `$.event_type`).
     #[must_use]
     pub fn only_member(&self) -> Option<&str> {
-        match &*self.segments {
+        match &*self.query.segments {
             [Segment::One(Selector::Name(name))] => Some(name),
             _ => None,
         }
@@ -91,24 +91,30 @@ impl Path {
     /// Whether it leads to one value at most: it consists of names and indexes alone.
     #[must_use]
     pub fn is_singular(&self) -> bool {
-        query::is_singular(&self.segments)
+        query::is_singular(&self.query.segments)
+    }
+
+    /// What the patterns of its filters cost at most: see [`super::pattern`].
+    #[must_use]
+    pub fn positions(&self) -> usize {
+        self.query.positions
     }
 
     /// Its steps.
     pub(super) fn segments(&self) -> &[Segment] {
-        &self.segments
+        &self.query.segments
     }
 
     /// The names that the path goes through, when it consists of names alone (`data`, `id` in `$.data.id`).
     #[must_use]
     pub fn members(&self) -> Option<Vec<&str>> {
-        self.segments.iter().map(name).collect()
+        self.query.segments.iter().map(name).collect()
     }
 
     /// The name of the first member below the root (`data` in `$.data.id`), when the path begins with one.
     #[must_use]
     pub fn root_member(&self) -> Option<&str> {
-        self.segments.first().and_then(name)
+        self.query.segments.first().and_then(name)
     }
 }
 
@@ -161,7 +167,7 @@ fn guard(text: &str) -> Result<(), Fault> {
             return Err(Fault::new(at..at + 1, problem, "use a simpler path"));
         }
         if descents > PATH_DESCENTS_MAX {
-            let problem = format!("the JSONPath has `..` more than once");
+            let problem = "the JSONPath has `..` more than once";
             return Err(Fault::new(at - 1..at + 1, problem, "name the members between, or use `*`"));
         }
     }
@@ -292,7 +298,8 @@ mod tests {
             ("$.l[?match(@.a, '(')]".to_owned(), "unclosed group"),
             ("$.l[?in(@, $.wanted)]".to_owned(), "no function `in`"),
             ("$.l[?subset_of(@, $.wanted)]".to_owned(), "no function `subset_of`"),
-            ("$.l[?length(@.a)]".to_owned(), "is a value"),
+            ("$.l[?length(@.a)]".to_owned(), "gives a value"),
+            ("$.l[?length(match(@.a, 'a')) == 1]".to_owned(), "give no value"),
             ("$.l[?length(@.*) > 1]".to_owned(), "takes one value"),
             ("$.l[?@.a == 1e999]".to_owned(), "too large"),
             ("$".to_owned() + &".a".repeat(PATH_PARTS_MAX + 1), "more than 64 parts"),

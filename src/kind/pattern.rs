@@ -12,6 +12,9 @@ pub const PATTERN_BYTES_MAX: usize = 1024;
 /// How many characters and classes a regular expression may have when its repetitions are written out.
 pub const PATTERN_POSITIONS_MAX: usize = 1000;
 
+/// How many all regular expressions of a webhook may have together.
+pub const PATTERNS_POSITIONS_MAX: usize = 2 * PATTERN_POSITIONS_MAX;
+
 /// How large a regular expression may become when it is compiled, in bytes; `\w` takes 50 KiB of it, for it is every letter of
 /// every script.
 pub const PATTERN_COMPILED_BYTES_MAX: usize = 256 * 1024;
@@ -21,6 +24,34 @@ const CACHE_BYTES_MAX: usize = 512 * 1024;
 
 /// How deep groups may nest.
 const PATTERN_NESTING_MAX: u32 = 50;
+
+/// A compiled regular expression.
+#[derive(Clone, Debug)]
+pub struct Pattern {
+    regex: Regex,
+    written: Box<str>,
+    positions: usize,
+}
+
+impl Pattern {
+    /// Whether a text matches.
+    #[must_use]
+    pub fn is_match(&self, text: &str) -> bool {
+        self.regex.is_match(text)
+    }
+
+    /// The expression as it was written.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.written
+    }
+
+    /// What it costs at most: its characters and classes with repetitions written out.
+    #[must_use]
+    pub const fn positions(&self) -> usize {
+        self.positions
+    }
+}
 
 /// Whether the whole text has to match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +63,7 @@ pub enum Anchored {
 }
 
 /// Compiles an expression. The error is a problem and its fix.
-pub fn compile(pattern: &str, anchored: Anchored) -> Result<Regex, (String, String)> {
+pub fn compile(pattern: &str, anchored: Anchored) -> Result<Pattern, (String, String)> {
     let refuse = |problem: String, fix: &str| Err((problem, fix.to_owned()));
     if pattern.len() > PATTERN_BYTES_MAX {
         let problem =
@@ -59,7 +90,7 @@ pub fn compile(pattern: &str, anchored: Anchored) -> Result<Regex, (String, Stri
     builder.size_limit(PATTERN_COMPILED_BYTES_MAX).dfa_size_limit(CACHE_BYTES_MAX);
     builder.crlf(anchored == Anchored::Yes);
     match builder.build() {
-        Ok(regex) => Ok(regex),
+        Ok(regex) => Ok(Pattern { regex, written: pattern.into(), positions }),
         Err(regex::Error::CompiledTooBig(_)) => refuse(
             "the regular expression becomes too large when it is compiled".to_owned(),
             "make its repetitions smaller, and write `[A-Za-z0-9_]` for `\\w` and `[0-9]` for `\\d` where that is all that is meant",

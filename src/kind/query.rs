@@ -5,10 +5,9 @@
 //! what a filter asks of `$` is one value, and a pattern is compiled here.
 
 use jsonpath_rust::parser::model as parsed;
-use regex::Regex;
 use serde_json::{Number, Value};
 
-use super::pattern::{self, Anchored};
+use super::pattern::{self, Anchored, Pattern};
 
 /// How many parts a path may have, those of its filters among them: an event is gone through once for each.
 pub(super) const PATH_PARTS_MAX: usize = 64;
@@ -64,7 +63,7 @@ pub(super) enum Condition {
     /// Two values compare so.
     Compare(Comparison, Operand, Operand),
     /// A text matches.
-    Matches(Operand, Regex),
+    Matches(Operand, Pattern),
 }
 
 /// Where a query in a filter begins.
@@ -105,10 +104,20 @@ pub(super) enum Operand {
 /// Problem and fix.
 pub(super) type Refusal = (String, String);
 
+/// What a path asks for.
+#[derive(Clone, Debug)]
+pub(super) struct Query {
+    /// Its steps.
+    pub(super) segments: Box<[Segment]>,
+    /// The positions of all its patterns.
+    pub(super) positions: usize,
+}
+
 /// Compiles what the crate has parsed.
-pub(super) fn compile(query: &parsed::JpQuery) -> Result<Box<[Segment]>, Refusal> {
-    let mut compiler = Compiler { parts: 0 };
-    compiler.segments(&query.segments)
+pub(super) fn compile(query: &parsed::JpQuery) -> Result<Query, Refusal> {
+    let mut compiler = Compiler { parts: 0, positions: 0 };
+    let segments = compiler.segments(&query.segments)?;
+    Ok(Query { segments, positions: compiler.positions })
 }
 
 /// Whether a query leads to one value at most.
@@ -122,6 +131,7 @@ fn refusal<T>(problem: impl Into<String>, fix: impl Into<String>) -> Result<T, R
 
 struct Compiler {
     parts: usize,
+    positions: usize,
 }
 
 impl Compiler {
@@ -213,8 +223,8 @@ impl Compiler {
             parsed::TestFunction::Match(text, pattern) => ("match", text, pattern, Anchored::Yes),
             parsed::TestFunction::Search(text, pattern) => ("search", text, pattern, Anchored::No),
             parsed::TestFunction::Custom(name, _) => return unknown(name),
-            other => {
-                let problem = format!("`{other}` is a value, and a filter asks whether something holds");
+            parsed::TestFunction::Length(_) | parsed::TestFunction::Count(_) | parsed::TestFunction::Value(_) => {
+                let problem = "a function of the filter gives a value, and nothing says what it shall be";
                 return refusal(problem, "compare it, as in `length(@.name) > 0`");
             }
         };
@@ -224,7 +234,9 @@ impl Compiler {
             return refusal(problem, format!("write it there, as in `{name}(@.name, 'prod-.*')`"));
         };
         let text = self.argument(name, text)?;
-        Ok(Condition::Matches(text, pattern::compile(pattern, anchored)?))
+        let pattern = pattern::compile(pattern, anchored)?;
+        self.positions += pattern.positions();
+        Ok(Condition::Matches(text, pattern))
     }
 
     fn comparison(&mut self, comparison: &parsed::Comparison) -> Result<Condition, Refusal> {
@@ -272,8 +284,9 @@ impl Compiler {
             parsed::TestFunction::Count(of) => Ok(Operand::Count(self.nodes("count", of)?)),
             parsed::TestFunction::Value(of) => Ok(Operand::Value(self.nodes("value", of)?)),
             parsed::TestFunction::Custom(name, _) => unknown(name),
-            other => {
-                refusal(format!("`{other}` holds or does not: it is no value"), "leave out what it is compared with")
+            parsed::TestFunction::Match(..) | parsed::TestFunction::Search(..) => {
+                let problem = "`match` and `search` hold or do not, and give no value";
+                refusal(problem, "leave out what they are compared with, or what they stand in")
             }
         }
     }

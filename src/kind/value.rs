@@ -96,12 +96,32 @@ pub fn order_numbers(left: &Number, right: &Number) -> Option<Ordering> {
 /// because people write what they expect as text.
 #[must_use]
 pub fn same(left: &Value, right: &Value) -> bool {
-    match (left, right) {
-        (Value::String(left), Value::String(right)) => left == right,
-        (Value::String(text), other) | (other, Value::String(text)) => {
-            serde_json::from_str(text).is_ok_and(|parsed: Value| !parsed.is_string() && equal(&parsed, other))
+    Compared::new(left).is_same(&Compared::new(right))
+}
+
+/// A value that is compared with many by [`same`]: what its text writes is read once.
+pub struct Compared<'v> {
+    value: &'v Value,
+    written: Option<Value>,
+}
+
+impl<'v> Compared<'v> {
+    /// The value, with what its text writes.
+    #[must_use]
+    pub fn new(value: &'v Value) -> Self {
+        let written = value.as_str().and_then(|text| serde_json::from_str(text).ok());
+        Self { value, written: written.filter(|written: &Value| !written.is_string()) }
+    }
+
+    /// Whether the two are the same.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self.value, other.value) {
+            (Value::String(left), Value::String(right)) => left == right,
+            (Value::String(_), value) => self.written.as_ref().is_some_and(|written| equal(written, value)),
+            (value, Value::String(_)) => other.written.as_ref().is_some_and(|written| equal(written, value)),
+            (left, right) => equal(left, right),
         }
-        _ => equal(left, right),
     }
 }
 

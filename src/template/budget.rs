@@ -50,22 +50,20 @@ impl Budget {
 
     /// Counts a node.
     pub(super) fn step(&mut self) -> Written {
-        match self.steps.checked_sub(1) {
-            Some(left) => self.steps = left,
-            None => return Err(RenderError(format!("rendering takes more than {STEPS_MAX} steps"))),
-        }
+        let Some(left) = self.steps.checked_sub(1) else {
+            return Err(RenderError(format!("rendering takes more than {STEPS_MAX} steps")));
+        };
+        self.steps = left;
         Ok(())
     }
 
     /// Counts what is read or made.
     pub(super) fn spend(&mut self, bytes: usize) -> Written {
-        match self.work.checked_sub(bytes) {
-            Some(left) => self.work = left,
-            None => {
-                let problem = format!("the helpers of the templates read and make more than {} bytes", self.work_max);
-                return Err(RenderError(problem));
-            }
-        }
+        let Some(left) = self.work.checked_sub(bytes) else {
+            let problem = format!("the helpers of the templates read and make more than {} bytes", self.work_max);
+            return Err(RenderError(problem));
+        };
+        self.work = left;
         Ok(())
     }
 

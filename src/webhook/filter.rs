@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::diagnostic::Fault;
 use crate::kind::Path;
-use crate::kind::pattern::{self, Anchored};
+use crate::kind::pattern::{self, Anchored, Pattern};
 use crate::kind::value::{Decimal, cut, excerpt};
 
 /// How many values or patterns a refusal lists.
@@ -41,7 +41,7 @@ pub enum Test {
     /// Every value matches one of the globs, and there is one.
     EveryOf(Vec<Glob>),
     /// One value matches the regular expression, unanchored.
-    Matches(regex::Regex),
+    Matches(Pattern),
     /// There is a value that is not null (`true`), or none (`false`).
     Exists(bool),
     /// One value is a number (or text of one) of at least this.
@@ -105,18 +105,11 @@ impl Glob {
         true
     }
 
-    /// Whether it matches a number: its digits, or its value where the pattern is a number.
-    fn matches_number(&self, digits: &str) -> bool {
-        self.matches(digits)
-            || matches!(&self.parts, Parts::Exact(Some(number)) if Decimal::parse(digits).as_ref() == Some(number))
-    }
-
-    fn matches_value(&self, value: &Value) -> bool {
-        match value {
-            Value::String(text) => self.matches(text),
-            Value::Number(number) => self.matches_number(number.as_str()),
-            Value::Bool(truth) => self.matches(if *truth { "true" } else { "false" }),
-            Value::Null | Value::Array(_) | Value::Object(_) => false,
+    /// The pattern's value, where it is a number.
+    fn number(&self) -> Option<&Decimal> {
+        match &self.parts {
+            Parts::Exact(number) => number.as_ref(),
+            Parts::Around { .. } => None,
         }
     }
 }
@@ -138,6 +131,22 @@ impl Test {
 }
 
 impl Filter {
+    /// What its patterns cost at most: see [`pattern`].
+    #[must_use]
+    pub fn positions(&self) -> usize {
+        let own = if let Test::Matches(pattern) = &self.test { pattern.positions() } else { 0 };
+        own + self.path.positions()
+    }
+
+    /// How many values it lists.
+    #[must_use]
+    pub fn values(&self) -> usize {
+        match &self.test {
+            Test::AnyOf(globs) | Test::NoneOf(globs) | Test::EveryOf(globs) => globs.len(),
+            Test::Matches(_) | Test::Exists(_) | Test::Min(_) | Test::Max(_) => 0,
+        }
+    }
+
     /// Whether the payload passes.
     #[must_use]
     pub fn holds(&self, payload: &Value) -> bool {
@@ -152,7 +161,7 @@ impl Filter {
                 });
                 some && !stranger
             }
-            Test::Matches(regex) => self.finds(payload, |value| regex_matches(regex, value)),
+            Test::Matches(pattern) => self.finds(payload, |value| pattern_matches(pattern, value)),
             Test::Exists(wanted) => self.finds(payload, |_| true) == *wanted,
             Test::Min(least) => self.finds(payload, |value| number(value).is_some_and(|number| number >= *least)),
             Test::Max(most) => self.finds(payload, |value| number(value).is_some_and(|number| number <= *most)),
@@ -187,7 +196,7 @@ impl Filter {
             Test::AnyOf(globs) => one_of(globs),
             Test::NoneOf(globs) => format!("none of {}", patterns(globs)),
             Test::EveryOf(globs) => format!("every value to be {}", one_of(globs)),
-            Test::Matches(regex) => format!("a match of `{}`", cut(regex.as_str(), REFUSAL_ITEM_CHARS_MAX)),
+            Test::Matches(pattern) => format!("a match of `{}`", cut(pattern.text(), REFUSAL_ITEM_CHARS_MAX)),
             Test::Exists(true) => "one".to_owned(),
             Test::Exists(false) => "none".to_owned(),
             Test::Min(least) => format!("at least {least}"),
@@ -206,15 +215,30 @@ impl Filter {
     }
 }
 
+/// Whether one of the globs matches a value: of a number its digits, or its value where the pattern is a number.
 fn one_matches(globs: &[Glob], value: &Value) -> bool {
-    globs.iter().any(|glob| glob.matches_value(value))
+    let matches = |text: &str| globs.iter().any(|glob| glob.matches(text));
+    match value {
+        Value::String(text) => matches(text),
+        Value::Number(number) => {
+            let digits = number.as_str();
+            let is_value = || {
+                let mut numbers = globs.iter().filter_map(Glob::number).peekable();
+                numbers.peek().is_some()
+                    && Decimal::parse(digits).is_some_and(|value| numbers.any(|number| *number == value))
+            };
+            matches(digits) || is_value()
+        }
+        Value::Bool(truth) => matches(if *truth { "true" } else { "false" }),
+        Value::Null | Value::Array(_) | Value::Object(_) => false,
+    }
 }
 
-fn regex_matches(regex: &regex::Regex, value: &Value) -> bool {
+fn pattern_matches(pattern: &Pattern, value: &Value) -> bool {
     match value {
-        Value::String(text) => regex.is_match(text),
-        Value::Number(number) => regex.is_match(number.as_str()),
-        Value::Bool(truth) => regex.is_match(if *truth { "true" } else { "false" }),
+        Value::String(text) => pattern.is_match(text),
+        Value::Number(number) => pattern.is_match(number.as_str()),
+        Value::Bool(truth) => pattern.is_match(if *truth { "true" } else { "false" }),
         Value::Null | Value::Array(_) | Value::Object(_) => false,
     }
 }

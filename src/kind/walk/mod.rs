@@ -92,8 +92,8 @@ impl<'v> Walk<'v> {
             Condition::Compare(how, left, right) => {
                 compare(*how, self.operand(left, current).as_deref(), self.operand(right, current).as_deref())
             }
-            Condition::Matches(text, regex) => {
-                self.operand(text, current).is_some_and(|text| text.as_str().is_some_and(|text| regex.is_match(text)))
+            Condition::Matches(text, pattern) => {
+                self.operand(text, current).is_some_and(|text| text.as_str().is_some_and(|text| pattern.is_match(text)))
             }
         }
     }
@@ -113,9 +113,9 @@ impl<'v> Walk<'v> {
         match operand {
             Operand::Literal(value) => Some(Cow::Borrowed(value)),
             Operand::At(origin, segments) => {
-                self.only(segments, self.origin(*origin, current)).map(|value| Cow::Borrowed::<'o, Value>(value))
+                self.only(segments, self.origin(*origin, current)).map(Cow::Borrowed::<'o, Value>)
             }
-            Operand::Value(segments) => self.only(segments, current).map(|value| Cow::Borrowed::<'o, Value>(value)),
+            Operand::Value(segments) => self.only(segments, current).map(Cow::Borrowed::<'o, Value>),
             Operand::Count(segments) => {
                 let mut count = 0_u64;
                 self.visit(segments, current, &mut |_| {
