@@ -15,6 +15,9 @@ use crate::kind::{Kind, MANUAL};
 /// most parsers, this one too, refuse more than 127.
 pub const EVENT_LEVELS_MAX: usize = 100;
 
+/// The longest event type, in bytes: it is kept and listed apart from the event.
+pub const EVENT_TYPE_BYTES_MAX: usize = 256;
+
 /// Why bytes are no event of a kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{problem}{}", place.map(|(line, column)| format!(" at line {line} column {column}")).unwrap_or_default())]
@@ -41,6 +44,11 @@ pub fn decode(kind: &Kind, raw: Bytes, id: EventId, received_at: Timestamp) -> R
         ),
         place: None,
     })?;
+    if event_type.len() > EVENT_TYPE_BYTES_MAX {
+        let bytes = event_type.len();
+        let problem = format!("the event type is {bytes} bytes long, and {EVENT_TYPE_BYTES_MAX} is the limit");
+        return Err(DecodeError { problem, place: None });
+    }
     Ok(Event::new(id, kind.name.clone(), event_type, received_at, raw))
 }
 
@@ -263,6 +271,10 @@ mod tests {
         for text in ["{}", r#"{"event_type":7}"#, r#"{"event_type":null}"#, r#"{"event_type":["RequestCreated"]}"#] {
             assert!(decoded(text.as_bytes()).unwrap_err().problem.contains("there is none"), "{text}");
         }
+        let long = |bytes: usize| format!(r#"{{"event_type":"{}"}}"#, "x".repeat(bytes));
+        assert!(decoded(long(EVENT_TYPE_BYTES_MAX).as_bytes()).is_ok());
+        let error = decoded(long(EVENT_TYPE_BYTES_MAX + 1).as_bytes()).unwrap_err();
+        assert_eq!(error.problem, "the event type is 257 bytes long, and 256 is the limit");
     }
 
     #[test]

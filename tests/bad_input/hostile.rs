@@ -8,8 +8,9 @@ use crate::support::{receiver, sidecar};
 
 use super::assert_problem;
 
-/// Becomes the program with little memory to go by, in KiB: a few times what it needs.
-const CONFINED: [&str; 4] = ["sh", "-c", "ulimit -v 2000000 && exec \"$@\"", "sh"];
+/// Becomes the program with little memory to go by, in KiB: a few times what it needs. Each arena of the allocator would reserve
+/// addresses of its own, and there is one for each processor.
+const CONFINED: [&str; 4] = ["sh", "-c", "export MALLOC_ARENA_MAX=2 && ulimit -v 2000000 && exec \"$@\"", "sh"];
 const LINES: &[(&str, &str)] = &[("content-type", "application/x-ndjson")];
 
 /// What people write, over what nobody expects.
@@ -115,6 +116,9 @@ fn json_without_bottom_harms_nothing_on_its_way() {
     let sent = target.recorded().pop().unwrap_or_else(|| panic!("nothing was sent"));
     let body = String::from_utf8_lossy(&sent.body).into_owned();
     assert!(body.contains(&"[".repeat(98)), "{body}");
+    // What has ended is a dead letter with the next commit.
+    sidecar.wait_metric("outrigger_pending_deliveries", &[("webhook", "hook")], 0.0);
+    sidecar.wait_metric("outrigger_dead_letters", &[("webhook", "hook")], 4.0);
     let admin = format!("http://{}", sidecar.address("admin"));
     let list = sidecar.written().run(&["dead-letters", "--reason", "client_error", "--admin", &admin]);
     let id = list.stdout.split_whitespace().find(|word| word.starts_with("evt_")).unwrap_or_else(|| panic!("{list:?}"));

@@ -1,6 +1,8 @@
 //! Files that mean harm, given to the real program: each is refused with a sentence, with bounded memory and without a crash.
 #![allow(clippy::format_collect, reason = "a test need not be fast")]
 
+use outrigger::config::{Source, load};
+
 use super::{Run, folder, outrigger_in};
 
 const URL: &str = "url = \"https://hooks.example.com/in\"\n";
@@ -13,7 +15,7 @@ const ADDRESSES_KIB: usize = 1_500_000;
 fn confined(files: &[(&str, &str)], arguments: &str) -> Run {
     let folder = folder(files);
     let program = env!("CARGO_BIN_EXE_outrigger");
-    let command = format!("ulimit -v {ADDRESSES_KIB} && exec {program} {arguments}");
+    let command = format!("export MALLOC_ARENA_MAX=2 && ulimit -v {ADDRESSES_KIB} && exec {program} {arguments}");
     let shell = std::process::Command::new("sh")
         .args(["-c", &command])
         .env_clear()
@@ -173,6 +175,29 @@ fn json_and_toml_without_bottom_are_refused_or_handled_wherever_they_stand() {
         let run = confined(&files, "plan old new --events events.ndjson");
         assert!(run.err.contains("100 levels"), "{:?}: {}\n{}", run.code, run.out, run.err);
     }
+}
+
+/// A look at the configuration has a thread of its own, whose stack is smaller than the program's.
+#[test]
+fn the_deepest_file_that_can_be_read_is_loaded_on_a_small_stack() {
+    let test = "[[tests]]\nname = 'x'\nexpect = { delivered = false }\n";
+    let mut read = 0;
+    for levels in (10..140).step_by(3) {
+        let arrays = format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        let tables = format!("{}1{}", "{a=".repeat(levels), "}".repeat(levels));
+        for deep in [
+            format!("event = {{ a = {arrays} }}"),
+            format!("event = {tables}"),
+            format!("event{} = 1", ".a".repeat(levels)),
+        ] {
+            let folder = folder(&[("webhooks/hook.toml", &format!("{URL}{test}{deep}\n"))]);
+            let source = Source::new(folder.path());
+            let load = move || load(&source).tests.len();
+            let loaded = std::thread::Builder::new().stack_size(1024 * 1024).spawn(load).unwrap().join().unwrap();
+            read += loaded;
+        }
+    }
+    assert!(read > 40, "only {read} files could be read");
 }
 
 /// What is legal and as costly as it may be ends as well.
