@@ -187,7 +187,7 @@ fn nothing_that_an_event_holds_becomes_a_series() {
         names
     };
     let delivered = |count: f64| {
-        sidecar.wait_metric("outrigger_deliveries_total", &[("webhook", "hook"), ("outcome", "delivered")], count)
+        sidecar.wait_metric("outrigger_deliveries_total", &[("webhook", "hook"), ("outcome", "delivered")], count);
     };
     post(0);
     delivered(1.0);

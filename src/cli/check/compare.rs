@@ -36,7 +36,7 @@ pub(super) fn request(expect: &Expect, found: &Preview) -> Vec<String> {
         (Some(Value::String(text)), _) if *text == found.body => {}
         (Some(wanted), Ok(body)) => compare(&mut "body".to_owned(), wanted, &body, &mut differences),
         (Some(wanted), Err(_)) => {
-            compare(&mut "body".to_owned(), wanted, &Value::String(found.body.clone()), &mut differences)
+            compare(&mut "body".to_owned(), wanted, &Value::String(found.body.clone()), &mut differences);
         }
     }
     differences
@@ -58,7 +58,7 @@ fn compare(path: &mut String, wanted: &Value, found: &Value, differences: &mut V
                 match found.get(name) {
                     Some(found) => compare(path, wanted, found, differences),
                     None => {
-                        differences.push(format!("{}: expected {}, found nothing", place(path), show_value(wanted)))
+                        differences.push(format!("{}: expected {}, found nothing", place(path), show_value(wanted)));
                     }
                 }
                 path.truncate(length);
