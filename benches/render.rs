@@ -79,3 +79,42 @@ fn an_each_block_of_100_members(bencher: Bencher<'_, '_>) {
 fn compiling_the_okta_example() -> Template {
     compile(black_box(OKTA))
 }
+
+/// The slowest that was found: large values are looked at again and again, until the budget of the request is spent.
+mod spending_the_whole_budget {
+    use divan::Bencher;
+    use serde_json::json;
+
+    use super::bench;
+
+    fn bench_often(bencher: Bencher<'_, '_>, inner: &str) {
+        let source = format!("{{{{#each i}}}}{{{{#each @root.i}}}}{inner}{{{{/each}}}}{{{{/each}}}}");
+        let event = json!({
+            "i": (0..1000).collect::<Vec<_>>(), "list": vec![0; 500_000], "ones": "1".repeat(1 << 20), "words": vec!["x"; 1 << 18],
+        });
+        bench(bencher, &source, &event);
+    }
+
+    #[divan::bench(sample_count = 5)]
+    fn json(bencher: Bencher<'_, '_>) {
+        bench_often(bencher, "{{#with (json @root.words)}}{{/with}}");
+    }
+
+    #[divan::bench(sample_count = 5)]
+    fn replace(bencher: Bencher<'_, '_>) {
+        bench_often(bencher, r#"{{#if (replace @root.ones "1" "")}}{{/if}}"#);
+    }
+
+    #[divan::bench(sample_count = 5)]
+    fn eq(bencher: Bencher<'_, '_>) {
+        bench_often(bencher, "{{#if (eq @root.list @root.list)}}{{/if}}");
+    }
+
+    #[divan::bench(sample_count = 5)]
+    fn date(bencher: Bencher<'_, '_>) {
+        bench_often(
+            bencher,
+            r#"{{#if (date "2024-02-29T12:00:00+02:00" "%c %c %c %c %c %c %c %c" "America/New_York")}}{{/if}}"#,
+        );
+    }
+}

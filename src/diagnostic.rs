@@ -41,8 +41,10 @@ pub struct Place {
     pub line: usize,
     /// Column in characters, from 1.
     pub column: usize,
-    /// The line's text.
+    /// The line's text, or of a long line the part around the place.
     pub text: String,
+    /// Where in `text` the column is, from 1.
+    pub text_column: usize,
     /// How many characters the carets underline, at least 1.
     pub width: usize,
 }
@@ -55,12 +57,20 @@ impl Place {
         let end = floor(text, at.end.max(at.start));
         let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
         let line_end = text[start..].find('\n').map_or(text.len(), |newline| start + newline);
-        Self {
+        let mut place = Self {
             line: text[..start].matches('\n').count() + 1,
             column: text[line_start..start].chars().count() + 1,
-            text: text[line_start..line_end].trim_end_matches('\r').to_owned(),
+            text: String::new(),
+            text_column: 1,
             width: text[start..end.min(line_end).max(start)].chars().count().max(1),
-        }
+        };
+        place.show(text[line_start..line_end].trim_end_matches('\r'));
+        place
+    }
+
+    /// Shows the line as it is given here: secrets may be masked in it.
+    pub fn show(&mut self, line: &str) {
+        (self.text, self.text_column) = cut(line, self.column);
     }
 }
 
@@ -119,7 +129,7 @@ impl Diagnostic {
     }
 }
 
-/// The longest part of a source line that is printed, in characters; around the caret where the line is longer.
+/// The longest part of a source line that is kept and printed, in characters; around the caret where the line is longer.
 const LINE_CHARS_MAX: usize = 160;
 
 impl fmt::Display for Diagnostic {
@@ -133,12 +143,11 @@ impl fmt::Display for Diagnostic {
             return Ok(());
         };
         let margin = " ".repeat(place.line.to_string().len());
-        let (text, column) = cut(&place.text, place.column);
         let carets = "^".repeat(place.width.min(LINE_CHARS_MAX));
         writeln!(f, "{margin}--> {}:{}:{}", self.file, place.line, place.column)?;
         writeln!(f, "{margin} |")?;
-        writeln!(f, "{} | {}", place.line, text.replace('\t', " "))?;
-        writeln!(f, "{margin} | {}{carets}", " ".repeat(column - 1))?;
+        writeln!(f, "{} | {}", place.line, place.text.replace('\t', " "))?;
+        writeln!(f, "{margin} | {}{carets}", " ".repeat(place.text_column - 1))?;
         if let Some(fix) = &self.fix {
             writeln!(f, "{margin} = fix: {fix}")?;
         }
@@ -161,16 +170,28 @@ fn cut(line: &str, column: usize) -> (String, usize) {
     (text, column - skipped + 1)
 }
 
+/// The longest word that another one is near to, in characters.
+const NEAR_CHARS_MAX: usize = 64;
+
 /// The nearest of the known words, where one is near enough to be meant.
 #[must_use]
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let chars = word.chars().take(NEAR_CHARS_MAX + 1).count();
+    if chars > NEAR_CHARS_MAX {
+        return None;
+    }
     let lower = word.to_lowercase();
-    known
-        .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()), candidate))
-        .filter(|(distance, candidate)| *distance <= 1 + candidate.chars().count() / 4)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
+    let near = |candidate: &'a str| {
+        let length = candidate.chars().take(NEAR_CHARS_MAX + 1).count();
+        let distance_max = 1 + length / 4;
+        // A distance is at least what the lengths differ by.
+        if length > NEAR_CHARS_MAX || chars.abs_diff(length) > distance_max {
+            return None;
+        }
+        let distance = strsim::damerau_levenshtein(&lower, &candidate.to_lowercase());
+        (distance <= distance_max).then_some((distance, candidate))
+    };
+    known.into_iter().filter_map(near).min_by_key(|(distance, _)| *distance).map(|(_, candidate)| candidate)
 }
 
 #[cfg(test)]
@@ -189,6 +210,17 @@ mod tests {
     fn a_place_outside_the_text_is_its_end() {
         let place = Place::locate("abc", 90..95);
         assert_eq!((place.line, place.column, place.width), (1, 4, 1));
+    }
+
+    #[test]
+    fn a_place_in_a_long_line_keeps_what_is_around_it() {
+        let text = format!("a\n{}ü{}\nb", "x".repeat(1_000_000), "y".repeat(1_000_000));
+        let mut place = Place::locate(&text, 1_000_002..1_000_004);
+        assert_eq!((place.line, place.column, place.width), (2, 1_000_001, 1));
+        assert_eq!(place.text.chars().nth(place.text_column - 1), Some('ü'));
+        assert!(place.text.chars().count() <= LINE_CHARS_MAX + 1);
+        place.show(&"*".repeat(2_000_001));
+        assert!(place.text.ends_with("***") && place.text.chars().count() <= LINE_CHARS_MAX + 1);
     }
 
     #[test]
@@ -220,6 +252,10 @@ mod tests {
         assert_eq!(nearest("trigers", ["triggers", "title"]), Some("triggers"));
         assert_eq!(nearest("URL", ["url"]), Some("url"));
         assert_eq!(nearest("zebra", ["url", "title"]), None);
+        assert_eq!(nearest("ab", ["a"]), Some("a"));
+        let long = "x".repeat(NEAR_CHARS_MAX);
+        assert_eq!(nearest(&long, [&*long]), Some(&*long));
+        assert_eq!(nearest(&format!("{long}x"), [&*format!("{long}x")]), None);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! nothing. Files are held to the same in `tests/faults`.
 
 mod flags;
+mod hostile;
 mod ingest;
 mod responses;
 mod spool;

@@ -19,6 +19,7 @@ use crate::support::{receiver, sidecar};
 
 const README: &str = include_str!("../README.md");
 const LINTS: &str = include_str!("../docs/lints.md");
+const CONFIGURATION: &str = include_str!("../docs/configuration.md");
 const TEMPLATES: &str = include_str!("../docs/templates.md");
 const PLAN: &str = include_str!("../docs/plan.md");
 const OPERATIONS: &str = include_str!("../docs/operations.md");
@@ -196,6 +197,21 @@ fn the_limits_that_users_read_are_those_in_the_code() {
         let (name, value) = code(constant).split_once(" = ").unwrap();
         let stands = |line: &str| line.contains(&format!("const {name}")) && line.ends_with(&format!(" = {value};"));
         assert!(source.lines().any(stands), "{file} has no {constant}");
+    }
+}
+
+#[test]
+fn paths_that_are_said_to_be_refused_are_and_what_to_write_instead_is_not() {
+    let rows = rows(CONFIGURATION, "| refused | because | write |");
+    assert!(rows.len() > 5, "{rows:?}");
+    let paths = |cell: &str| -> Vec<String> { cell.split(", `").map(|path| path.replace(['`', '\\'], "")).collect() };
+    for row in rows {
+        for path in paths(row[0]) {
+            assert!(outrigger::kind::Path::parse(&path).is_err(), "{path}");
+        }
+        for path in paths(row[2]) {
+            assert!(outrigger::kind::Path::parse(&path).is_ok(), "{path}: {:?}", outrigger::kind::Path::parse(&path));
+        }
     }
 }
 

@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn faults_are_told_with_their_places_and_never_with_their_lines() {
-        let place = Place { line: 3, column: 7, text: "token = 'hunter2'".to_owned(), width: 5 };
+        let place = Place::locate("\n\n      token = 'hunter2'", 8..13);
         let diagnostic = Diagnostic {
             level: Level::Error,
             lint: None,

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::diagnostic::{Diagnostic, Fault, Level, Lint, Place};
+use crate::kind::value::cut;
 
 /// One text that people wrote: a file, or the value of an override.
 #[derive(Debug)]
@@ -100,44 +101,66 @@ fn escape(rest: &str) -> (usize, bool) {
     }
 }
 
+/// How many faults of one file are told, and how many finds of each lint in it; one more says that there are others.
+pub(super) const FAULTS_MAX: usize = 100;
+
+/// The longest sentence about a fault, in characters: it may repeat what is written.
+const SENTENCE_CHARS_MAX: usize = 1000;
+
 /// What is wrong, collected on the way.
 #[derive(Debug, Default)]
 pub(super) struct Report {
     pub(super) diagnostics: Vec<Diagnostic>,
+    /// How many there were, also those that are not told.
+    pub(super) found: usize,
 }
 
 impl Report {
     /// Something that keeps the configuration from being used.
     pub(super) fn error(&mut self, at: At<'_>, problem: impl Into<String>, fix: impl Into<String>) {
-        self.push(None, at, problem.into(), Some(fix.into()));
+        self.push(None, at, &problem.into(), Some(&fix.into()));
     }
 
     /// Something to look at.
     pub(super) fn warning(&mut self, lint: Lint, at: At<'_>, problem: impl Into<String>, fix: impl Into<String>) {
-        self.push(Some(lint), at, problem.into(), Some(fix.into()));
+        self.push(Some(lint), at, &problem.into(), Some(&fix.into()));
     }
 
     /// A fault inside a text value.
     pub(super) fn fault(&mut self, text: &Text<'_>, fault: Fault) {
-        self.push(None, text.within(fault.at), fault.problem, fault.fix);
+        self.push(None, text.within(fault.at), &fault.problem, fault.fix.as_deref());
     }
 
     /// Something to look at inside a text value.
     pub(super) fn doubt(&mut self, lint: Lint, text: &Text<'_>, fault: Fault) {
-        self.push(Some(lint), text.within(fault.at), fault.problem, fault.fix);
+        self.push(Some(lint), text.within(fault.at), &fault.problem, fault.fix.as_deref());
     }
 
     /// A fault of a file as a whole.
     pub(super) fn file_error(&mut self, file: impl Into<String>, problem: impl Into<String>, fix: impl Into<String>) {
         let (file, problem, fix) = (file.into(), problem.into(), Some(fix.into()));
+        self.found += 1;
         self.diagnostics.push(Diagnostic { level: Level::Error, lint: None, file, place: None, problem, fix });
     }
 
     /// What a lint found is a warning, all else is an error.
-    fn push(&mut self, lint: Option<Lint>, at: At<'_>, problem: String, fix: Option<String>) {
+    fn push(&mut self, lint: Option<Lint>, at: At<'_>, problem: &str, fix: Option<&str>) {
         let level = if lint.is_some() { Level::Warning } else { Level::Error };
+        let file = &at.document.name;
+        self.found += 1;
+        let told =
+            self.diagnostics.iter().filter(|one| one.level == level && one.lint == lint && one.file == *file).count();
+        if told > FAULTS_MAX {
+            return;
+        }
+        let (problem, fix) = if told < FAULTS_MAX {
+            (cut(problem, SENTENCE_CHARS_MAX), fix.map(|fix| cut(fix, SENTENCE_CHARS_MAX)))
+        } else {
+            let problem = format!("there are others like the {FAULTS_MAX} of this file that are told");
+            (problem, Some("mend these first".to_owned()))
+        };
         let place = at.document.shown.then(|| Place::locate(&at.document.text, at.start..at.end));
-        self.diagnostics.push(Diagnostic { level, lint, file: at.document.name.clone(), place, problem, fix });
+        self.diagnostics.push(Diagnostic { level, lint, file: file.clone(), place, problem, fix });
     }
 
     /// Whether something keeps the configuration from being used.

@@ -135,9 +135,9 @@ impl<'s> Inputs<'s> {
     }
 
     /// Reads a file that nobody else uses, by its path from the configuration folder; its text is not kept.
-    pub(super) fn read_own(&mut self, path: &Path) -> TextFile {
+    pub(super) fn read_own(&mut self, path: &Path, bytes_max: u64) -> TextFile {
         let at = self.source.dir.join(path);
-        let text = read::text(&at, FILE_BYTES_MAX);
+        let text = read::text(&at, bytes_max);
         self.watched.push(at);
         let text = text?;
         let digest = digest_of(&text);
@@ -168,7 +168,7 @@ impl<'s> Inputs<'s> {
         if let Some(known) = self.shared.get(path) {
             return Arc::clone(known);
         }
-        let file = Arc::new(self.read_own(path));
+        let file = Arc::new(self.read_own(path, FILE_BYTES_MAX));
         self.shared.insert(path.to_owned(), Arc::clone(&file));
         file
     }

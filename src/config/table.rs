@@ -11,6 +11,12 @@ use super::quantity;
 use super::reference::{self, Key};
 use crate::diagnostic::nearest;
 
+/// How many keys a table may have that are read by name.
+pub(super) const KEYS_MAX: usize = 256;
+
+/// How long a list may be.
+pub(super) const LIST_MAX: usize = 1000;
+
 /// A value with its place.
 #[derive(Clone, Copy)]
 pub(super) struct Node<'t> {
@@ -166,6 +172,11 @@ impl<'t> Table<'t> {
         let DeValue::Array(items) = entry.node.value else {
             return self.expect(report, entry, "a list, in brackets: [ … ]", None);
         };
+        if items.len() > LIST_MAX {
+            let problem = format!("`{}` has {} values, and {LIST_MAX} are the limit", self.name(key), items.len());
+            report.error(entry.key_at, problem, "remove some");
+            return None;
+        }
         let document = entry.node.at.document;
         Some(items.iter().map(|item| Node { value: item.get_ref(), at: At::new(document, item.span()) }).collect())
     }
@@ -197,6 +208,11 @@ impl<'t> Table<'t> {
             report.error(entry.node.at, problem, "write a table: `[…]` with its keys below");
             return None;
         };
+        if table.len() > KEYS_MAX {
+            let problem = format!("`{}` has {} keys, and {KEYS_MAX} are the limit", self.name(key), table.len());
+            report.error(entry.key_at, problem, "remove some");
+            return None;
+        }
         Some(Table::new(entry.node.at.document, self.name(key), entry.node.at, table))
     }
 
@@ -212,6 +228,11 @@ impl<'t> Table<'t> {
         let mut tables = Vec::with_capacity(items.len());
         for item in items {
             match item.value {
+                DeValue::Table(table) if table.len() > KEYS_MAX => {
+                    let problem =
+                        format!("one of `{}` has {} keys, and {KEYS_MAX} are the limit", self.name(key), table.len());
+                    report.error(item.at, problem, "remove some");
+                }
                 DeValue::Table(table) => {
                     tables.push(Table::new(item.at.document, self.name(key), item.at, table));
                 }

@@ -5,11 +5,18 @@ use std::fmt;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
 use crate::event::{Event, EventId};
 use crate::kind::{Kind, MANUAL};
+
+/// How deep objects and lists may nest in an event, its own braces included. It leaves room for what is put around an event:
+/// most parsers, this one too, refuse more than 127.
+pub const EVENT_LEVELS_MAX: usize = 100;
+
+/// The longest event type, in bytes: it is kept and listed apart from the event.
+pub const EVENT_TYPE_BYTES_MAX: usize = 256;
 
 /// Why bytes are no event of a kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,6 +44,11 @@ pub fn decode(kind: &Kind, raw: Bytes, id: EventId, received_at: Timestamp) -> R
         ),
         place: None,
     })?;
+    if event_type.len() > EVENT_TYPE_BYTES_MAX {
+        let bytes = event_type.len();
+        let problem = format!("the event type is {bytes} bytes long, and {EVENT_TYPE_BYTES_MAX} is the limit");
+        return Err(DecodeError { problem, place: None });
+    }
     Ok(Event::new(id, kind.name.clone(), event_type, received_at, raw))
 }
 
@@ -65,7 +77,8 @@ fn no_json(error: &serde_json::Error) -> DecodeError {
     let (line, column, said) = (error.line(), error.column(), error.to_string());
     // The place stands once, where it can be corrected for what comes before the text.
     let said = said.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&said);
-    DecodeError { problem: format!("not JSON: {said}"), place: Some((line, column)) }
+    let prefix = if error.is_data() { "" } else { "not JSON: " };
+    DecodeError { problem: format!("{prefix}{said}"), place: Some((line, column)) }
 }
 
 fn no_object(payload: &Value) -> DecodeError {
@@ -77,6 +90,19 @@ fn no_object(payload: &Value) -> DecodeError {
         _ => "null",
     };
     DecodeError { problem: format!("an event is a JSON object, this is {found}"), place: None }
+}
+
+/// The name by which the parser hands numbers over with all their digits. What an event writes so becomes a number of its tree.
+const NUMBER_MEMBER: &str = "$serde_json::private::Number";
+
+/// Why such a member is refused where it makes no number.
+const RESERVED_MEMBER: &str = "the member `$serde_json::private::Number` is reserved";
+
+/// Whether a text is a number as JSON writes it.
+fn is_number(text: &str) -> bool {
+    let ends = |ends: Option<u8>| ends.is_some_and(|byte| byte.is_ascii_digit());
+    let begins = text.strip_prefix('-').unwrap_or(text).bytes().next();
+    ends(begins) && ends(text.bytes().next_back()) && serde_json::from_str::<IgnoredAny>(text).is_ok()
 }
 
 /// Goes through an object as making a tree would, with the same refusals, and keeps nothing but one member's text. Of
@@ -102,8 +128,12 @@ impl<'de> Visitor<'de> for Skim<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut found = None;
+        let mut first = true;
         while let Some(Text(key)) = map.next_key()? {
-            let Checked(text) = map.next_value()?;
+            if std::mem::take(&mut first) && key == NUMBER_MEMBER {
+                return Err(A::Error::custom(RESERVED_MEMBER));
+            }
+            let Checked(text) = map.next_value_seed(Below { levels: EVENT_LEVELS_MAX - 1 })?;
             if self.member == Some(&*key) {
                 found = text;
             }
@@ -124,23 +154,38 @@ impl Text<'_> {
 
 impl<'de> Deserialize<'de> for Text<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Checked(text) = Checked::deserialize(deserializer)?;
+        let Checked(text) = Below { levels: 0 }.deserialize(deserializer)?;
         Ok(Self(text.unwrap_or_default()))
     }
 }
 
-/// Any value, gone through to its end; its text where it is one.
+/// A value that was gone through to its end: its text where it is one.
 struct Checked<'de>(Option<Cow<'de, str>>);
 
-impl<'de> Deserialize<'de> for Checked<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(CheckedVisitor)
+/// Goes through any value that nests no deeper than so many levels.
+#[derive(Clone, Copy)]
+struct Below {
+    levels: usize,
+}
+
+impl Below {
+    fn level<E: serde::de::Error>(self) -> Result<Self, E> {
+        let levels = self.levels.checked_sub(1);
+        levels
+            .map(|levels| Self { levels })
+            .ok_or_else(|| E::custom(format_args!("the event nests deeper than {EVENT_LEVELS_MAX} levels")))
     }
 }
 
-struct CheckedVisitor;
+impl<'de> DeserializeSeed<'de> for Below {
+    type Value = Checked<'de>;
 
-impl<'de> Visitor<'de> for CheckedVisitor {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Below {
     type Value = Checked<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -176,13 +221,27 @@ impl<'de> Visitor<'de> for CheckedVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        while seq.next_element::<Checked<'de>>()?.is_some() {}
+        let below = self.level()?;
+        while seq.next_element_seed(below)?.is_some() {}
         Ok(Checked(None))
     }
 
-    /// Numbers come here too, as a map of one member: they keep their digits.
+    /// Numbers come here too, as a map of one member: they keep their digits. What is written like that is taken for one.
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        while map.next_entry::<Text<'de>, Checked<'de>>()?.is_some() {}
+        let first = map.next_key()?;
+        if let Some(Text(first)) = &first
+            && first == NUMBER_MEMBER
+        {
+            let Checked(value) = map.next_value_seed(Self { levels: 0 })?;
+            let number = value.is_some_and(|text| is_number(&text));
+            return if number { Ok(Checked(None)) } else { Err(A::Error::custom(RESERVED_MEMBER)) };
+        }
+        let below = self.level()?;
+        let mut key = first;
+        while key.is_some() {
+            map.next_value_seed(below)?;
+            key = map.next_key()?;
+        }
         Ok(Checked(None))
     }
 }
@@ -212,16 +271,22 @@ mod tests {
         for text in ["{}", r#"{"event_type":7}"#, r#"{"event_type":null}"#, r#"{"event_type":["RequestCreated"]}"#] {
             assert!(decoded(text.as_bytes()).unwrap_err().problem.contains("there is none"), "{text}");
         }
+        let long = |bytes: usize| format!(r#"{{"event_type":"{}"}}"#, "x".repeat(bytes));
+        assert!(decoded(long(EVENT_TYPE_BYTES_MAX).as_bytes()).is_ok());
+        let error = decoded(long(EVENT_TYPE_BYTES_MAX + 1).as_bytes()).unwrap_err();
+        assert_eq!(error.problem, "the event type is 257 bytes long, and 256 is the limit");
     }
 
     #[test]
     fn a_tree_can_be_made_of_whatever_was_let_in_and_of_nothing_else() {
         let deep =
             |depth: usize| format!(r#"{{"event_type":"Created","a":{}{}}}"#, "[".repeat(depth), "]".repeat(depth));
+        // The tree's parser takes this member for how it writes numbers itself.
+        let number = |value: &str| {
+            format!(r#"{{"event_type":"Created","a":{{"$serde_json::private::Number":{value}}}}}"#).into_bytes()
+        };
         let cases: Vec<Vec<u8>> = vec![
-            deep(100).into_bytes(),
-            deep(126).into_bytes(),
-            deep(127).into_bytes(),
+            deep(EVENT_LEVELS_MAX - 1).into_bytes(),
             deep(128).into_bytes(),
             deep(100_000).into_bytes(),
             br#"{"event_type":"Created","a":"\ud800"}"#.to_vec(),
@@ -232,11 +297,47 @@ mod tests {
             b"{\"event_type\":\"Created\",\"a\":01}".to_vec(),
             b"{\"event_type\":\"Created\",\"a\":1e99999}".to_vec(),
             b"{\"event_type\":\"Created\",\"a\":\"\x00\"}".to_vec(),
+            number(r#""5""#),
+            number(r#""-5e9""#),
+            number(r#""\u0035""#),
+            number(r#""x""#),
+            number(r#""""#),
+            number(r#"" 5""#),
+            number(r#""5 ""#),
+            number(r#""[5]""#),
+            number("5"),
+            number("null"),
+            number(r#"["5"]"#),
+            number(r#""5","b":1"#),
+            br#"{"event_type":"Created","a":{"b":1,"$serde_json::private::Number":"x"}}"#.to_vec(),
+            br#"{"event_type":"Created","a":{"$serde_json::private::Numbe\u0072":"x"}}"#.to_vec(),
+            br#"{"$serde_json::private::Number":"5","event_type":"Created"}"#.to_vec(),
+            br#"{"event_type":"Created","$serde_json::private::Number":"x"}"#.to_vec(),
         ];
         for case in cases {
             let tree = serde_json::from_slice::<Value>(&case);
             let shown = String::from_utf8_lossy(&case[..case.len().min(60)]).into_owned();
             assert_eq!(decoded(&case).is_ok(), tree.is_ok(), "{shown}");
+        }
+    }
+
+    #[test]
+    fn an_event_nests_so_deep_and_no_deeper() {
+        let event = |value: String| format!(r#"{{"event_type":"Created","a":{value}}}"#);
+        let nested = |open: &str, inner: &str, close: &str, levels: usize| {
+            event(format!("{}{inner}{}", open.repeat(levels), close.repeat(levels)))
+        };
+        for (open, inner, close) in
+            [("[", "1.5", "]"), ("[", "\"x\"", "]"), (r#"{"a":"#, "[]", "}"), (r#"[{"a":"#, "{}", "}]")]
+        {
+            let at_most =
+                (EVENT_LEVELS_MAX - 1 - usize::from(inner.len() == 2)) / if open.starts_with("[{") { 2 } else { 1 };
+            let most = nested(open, inner, close, at_most);
+            assert!(decoded(most.as_bytes()).is_ok(), "{open}");
+            assert!(serde_json::from_str::<Value>(&format!("[[[[{most}]]]]")).is_ok(), "there is room around it");
+            let error = decoded(nested(open, inner, close, at_most + 1).as_bytes()).unwrap_err();
+            assert!(error.problem.starts_with("the event nests deeper than 100 levels"), "{error}");
+            assert!(error.place.is_some());
         }
     }
 

@@ -3,9 +3,12 @@
 mod builtin;
 pub mod decode;
 mod path;
+pub mod pattern;
 pub mod pluck;
+mod query;
 pub mod survey;
 pub mod value;
+mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};

@@ -1,16 +1,16 @@
 //! A compiled JSONPath (RFC 9535).
 //!
-//! Most paths are names, indexes and wildcards alone. They are walked here, without allocation; everything else
-//! (slices, unions, descendants, filters) goes through the JSONPath crate.
+//! The JSONPath crate parses it; what it asks for is [`query`]'s, and [`walk`] finds it.
 
 use jsonpath_rust::parser::errors::JsonPathError;
-use jsonpath_rust::parser::model::{JpQuery, Segment, Selector};
 use jsonpath_rust::parser::parse_json_path;
-use jsonpath_rust::query::js_path_process;
 use pest::error::InputLocation;
 use serde_json::Value;
 
 use crate::diagnostic::Fault;
+
+use super::query::{self, Query, Segment, Selector};
+use super::walk::walk;
 
 /// The longest JSONPath, in bytes.
 const PATH_BYTES_MAX: usize = 1024;
@@ -19,33 +19,14 @@ const PATH_BYTES_MAX: usize = 1024;
 /// parse it tries three rules at each level.
 const PATH_NESTING_MAX: usize = 6;
 
-/// How often `..` may stand in a path: each one multiplies the values that are visited.
-const PATH_DESCENTS_MAX: usize = 2;
+/// How often `..` may stand in a path, its filters included: behind a second one a value is found as often as it is deep.
+const PATH_DESCENTS_MAX: usize = 1;
 
 /// A JSONPath, parsed once.
 #[derive(Clone, Debug)]
 pub struct Path {
     text: Box<str>,
-    root: Option<Box<str>>,
-    plan: Plan,
-}
-
-/// How a path is evaluated.
-#[derive(Clone, Debug)]
-enum Plan {
-    Walk(Box<[Step]>),
-    Query(Box<JpQuery>),
-}
-
-/// One step of a walk.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    /// A member.
-    Name(Box<str>),
-    /// An element, from the end where negative.
-    Index(i64),
-    /// Every member or element.
-    Wildcard,
+    query: Query,
 }
 
 /// The text decides: equal texts are equal paths.
@@ -59,13 +40,9 @@ impl Path {
     /// Parses a JSONPath. The fault's place is in `text`.
     pub fn parse(text: &str) -> Result<Self, Fault> {
         guard(text)?;
-        let query = parse_json_path(text).map_err(|error| explain(text, &error))?;
-        let root = match query.segments.first() {
-            Some(Segment::Selector(Selector::Name(name))) => Some(name.as_str().into()),
-            _ => None,
-        };
-        let plan = steps(&query).map_or_else(|| Plan::Query(Box::new(query)), Plan::Walk);
-        Ok(Self { text: text.into(), root, plan })
+        let parsed = parse_json_path(text).map_err(|error| explain(text, &error))?;
+        let query = query::compile(&parsed).map_err(|(problem, fix)| Fault::new(0..text.len(), problem, fix))?;
+        Ok(Self { text: text.into(), query })
     }
 
     /// The path as it was written.
@@ -99,93 +76,53 @@ impl Path {
     /// Whether the test holds for a value at the path. Values come in document order, and none after the first that
     /// holds.
     pub fn any<'v>(&self, document: &'v Value, mut test: impl FnMut(&'v Value) -> bool) -> bool {
-        match &self.plan {
-            Plan::Walk(steps) => walk(steps, document, &mut test),
-            // The crate's error is a query whose result is a computed value, which the grammar has no way to write.
-            Plan::Query(query) => {
-                js_path_process(query, document).unwrap_or_default().into_iter().any(|found| test(found.val))
-            }
-        }
+        walk(&self.query.segments, document, &mut test)
     }
 
     /// The name of a member of the root, when that is all of the path (`event_type` in `$.event_type`).
     #[must_use]
     pub fn only_member(&self) -> Option<&str> {
-        match &self.plan {
-            Plan::Walk(steps) => match &**steps {
-                [Step::Name(name)] => Some(name),
-                _ => None,
-            },
-            Plan::Query(_) => None,
+        match &*self.query.segments {
+            [Segment::One(Selector::Name(name))] => Some(name),
+            _ => None,
         }
     }
 
     /// Whether it leads to one value at most: it consists of names and indexes alone.
     #[must_use]
     pub fn is_singular(&self) -> bool {
-        self.steps().is_some_and(|steps| !steps.contains(&Step::Wildcard))
+        query::is_singular(&self.query.segments)
     }
 
-    /// Its steps, when it consists of names, indexes and wildcards alone.
-    pub(super) fn steps(&self) -> Option<&[Step]> {
-        match &self.plan {
-            Plan::Walk(steps) => Some(steps),
-            Plan::Query(_) => None,
-        }
+    /// What the patterns of its filters cost at most: see [`super::pattern`].
+    #[must_use]
+    pub fn positions(&self) -> usize {
+        self.query.positions
+    }
+
+    /// Its steps.
+    pub(super) fn segments(&self) -> &[Segment] {
+        &self.query.segments
     }
 
     /// The names that the path goes through, when it consists of names alone (`data`, `id` in `$.data.id`).
     #[must_use]
     pub fn members(&self) -> Option<Vec<&str>> {
-        let Plan::Walk(steps) = &self.plan else { return None };
-        steps.iter().map(|step| if let Step::Name(name) = step { Some(&**name) } else { None }).collect()
+        self.query.segments.iter().map(name).collect()
     }
 
     /// The name of the first member below the root (`data` in `$.data.id`), when the path begins with one.
     #[must_use]
     pub fn root_member(&self) -> Option<&str> {
-        self.root.as_deref()
+        self.query.segments.first().and_then(name)
     }
 }
 
-/// The steps of a query that consists of names, indexes and wildcards alone.
-fn steps(query: &JpQuery) -> Option<Box<[Step]>> {
-    query
-        .segments
-        .iter()
-        .map(|segment| match segment {
-            Segment::Selector(Selector::Name(name)) => Some(Step::Name(name.as_str().into())),
-            Segment::Selector(Selector::Index(index)) => Some(Step::Index(*index)),
-            Segment::Selector(Selector::Wildcard) => Some(Step::Wildcard),
-            _ => None,
-        })
-        .collect()
-}
-
-fn walk<'v>(mut steps: &[Step], mut value: &'v Value, test: &mut dyn FnMut(&'v Value) -> bool) -> bool {
-    while let Some((step, rest)) = steps.split_first() {
-        let next = match (step, value) {
-            (Step::Name(name), Value::Object(members)) => members.get(&**name),
-            (Step::Index(index), Value::Array(elements)) => element(elements, *index),
-            (Step::Wildcard, Value::Array(elements)) => {
-                return elements.iter().any(|element| walk(rest, element, test));
-            }
-            (Step::Wildcard, Value::Object(members)) => {
-                return members.values().any(|member| walk(rest, member, test));
-            }
-            _ => None,
-        };
-        let Some(next) = next else { return false };
-        value = next;
-        steps = rest;
+fn name(segment: &Segment) -> Option<&str> {
+    match segment {
+        Segment::One(Selector::Name(name)) => Some(name),
+        _ => None,
     }
-    test(value)
-}
-
-fn element(elements: &[Value], index: i64) -> Option<&Value> {
-    let distance = usize::try_from(index.unsigned_abs()).ok()?;
-    let index = if index < 0 { elements.len().checked_sub(distance)? } else { distance };
-    elements.get(index)
 }
 
 /// Refuses what the parser must not see.
@@ -230,7 +167,7 @@ fn guard(text: &str) -> Result<(), Fault> {
             return Err(Fault::new(at..at + 1, problem, "use a simpler path"));
         }
         if descents > PATH_DESCENTS_MAX {
-            let problem = format!("the JSONPath has `..` more than {PATH_DESCENTS_MAX} times");
+            let problem = "the JSONPath has `..` more than once";
             return Err(Fault::new(at - 1..at + 1, problem, "name the members between, or use `*`"));
         }
     }
@@ -289,93 +226,10 @@ fn unquoted_name(before: &str, rest: &str) -> Option<String> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "unwrap is for tests")]
+#[allow(clippy::unwrap_used, clippy::format_collect, reason = "a test may fail, and need not be fast")]
 mod tests {
     use super::*;
-
-    fn document() -> Value {
-        serde_json::from_str(
-            r#"{"a": {"b": [{"c": 1}, {"c": [2, 3]}, {"d": null}, 7]}, "detail-type": "X", "": 4, "x": [],
-                "it's": 5, "ü": {"n": "ö"}, "list": [[1, 2], [3], {}], "n": null, "t": true}"#,
-        )
-        .unwrap()
-    }
-
-    #[test]
-    fn our_walk_and_the_crate_agree() {
-        let documents = [document(), serde_json::json!([[1, 2], {"a": [3]}]), serde_json::json!("text"), Value::Null];
-        let paths = [
-            "$",
-            "$.a",
-            "$.a.b",
-            "$.a.b[0]",
-            "$.a.b[0].c",
-            "$.a.b[-1]",
-            "$.a.b[-4].c",
-            "$.a.b[-5]",
-            "$.a.b[9]",
-            "$.a.b[*]",
-            "$.a.b[*].c",
-            "$.a.b[*].c[*]",
-            "$.*",
-            "$[*]",
-            "$.*.*",
-            "$[*][*]",
-            "$[*][*][*]",
-            "$['detail-type']",
-            "$[\"detail-type\"]",
-            "$['']",
-            "$['it\\'s']",
-            "$.ü.n",
-            "$['\\u00fc']['n']",
-            "$.list[*][0]",
-            "$.list[*][-1]",
-            "$.x[*]",
-            "$.n",
-            "$.n.m",
-            "$.t[0]",
-            "$.missing",
-            "$.a[0]",
-            "$.a.b.c",
-            "$[0]",
-            "$[1].a[0]",
-            "$[-1]",
-            "$ .a [ 'b' ] [0]",
-            "$.list.*.*",
-        ];
-        let mut found = 0;
-        for text in paths {
-            let path = Path::parse(text).unwrap();
-            assert!(matches!(path.plan, Plan::Walk(_)), "{text} is walked");
-            let query = parse_json_path(text).unwrap();
-            for document in &documents {
-                let theirs: Vec<&Value> =
-                    js_path_process(&query, document).unwrap().into_iter().map(|found| found.val).collect();
-                assert_eq!(path.all(document), theirs, "{text} over {document}");
-                assert_eq!(path.first(document), theirs.first().copied(), "{text} over {document}");
-                found += theirs.len();
-            }
-        }
-        assert!(found > 60, "the paths found only {found} values");
-    }
-
-    #[test]
-    fn other_paths_go_through_the_crate() {
-        let document = document();
-        let cases = [
-            ("$..c", "[1,[2,3]]"),
-            ("$.a.b[0:2].c", "[1,[2,3]]"),
-            ("$['t','detail-type']", "[true,\"X\"]"),
-            ("$.a.b[?@.c == 1]", "[{\"c\":1}]"),
-            ("$.a.b[?@.c == 1.0].c", "[1]"),
-            ("$.a.b[?@.nope]", "[]"),
-        ];
-        for (text, expected) in cases {
-            let path = Path::parse(text).unwrap();
-            assert!(matches!(path.plan, Plan::Query(_)), "{text} is no walk");
-            assert_eq!(serde_json::to_string(&path.all(&document)).unwrap(), expected, "{text}");
-        }
-    }
+    use crate::kind::query::PATH_PARTS_MAX;
 
     #[test]
     fn the_root_member_is_the_first_name() {
@@ -424,12 +278,43 @@ mod tests {
             ("$".to_owned() + &"[?(".repeat(300), "nests brackets"),
             ("$[?".to_owned() + &"length(".repeat(9), "nests brackets"),
             ("$".to_owned() + &".a".repeat(PATH_BYTES_MAX), "is the limit"),
-            ("$..a..b..c".to_owned(), "`..` more than 2 times"),
+            ("$..a..b".to_owned(), "`..` more than once"),
+            ("$..a[?@..b]".to_owned(), "`..` more than once"),
+            ("$[0,0][0,0]".to_owned(), "selects the same twice"),
+            ("$['a','b','a']".to_owned(), "selects the same twice"),
+            ("$[*,*][*,*]".to_owned(), "names and indexes only"),
+            ("$..[*,'a']".to_owned(), "names and indexes only"),
+            ("$[0:2,1:3]".to_owned(), "names and indexes only"),
+            ("$[?@.a,?@.b]".to_owned(), "names and indexes only"),
+            ("$.l[?$.l[*]]".to_owned(), "more than one value"),
+            ("$.l[?!$.l[?@.a]]".to_owned(), "more than one value"),
+            ("$.l[?length($.text) > 1]".to_owned(), "begins with `$`"),
+            ("$.l[?count($.l[*]) > 1]".to_owned(), "begins with `$`"),
+            ("$.l[?value($.l[*]) == 1]".to_owned(), "begins with `$`"),
+            ("$.l[?match($.text, 'a')]".to_owned(), "begins with `$`"),
+            ("$.l[?search(@, $.pattern)]".to_owned(), "is not written in the path"),
+            ("$.l[?match(@.a, @.b)]".to_owned(), "is not written in the path"),
+            ("$.l[?match(@.a, 'x{1,1000}{1,1000}')]".to_owned(), "positions"),
+            ("$.l[?match(@.a, '(')]".to_owned(), "unclosed group"),
+            ("$.l[?in(@, $.wanted)]".to_owned(), "no function `in`"),
+            ("$.l[?subset_of(@, $.wanted)]".to_owned(), "no function `subset_of`"),
+            ("$.l[?length(@.a)]".to_owned(), "gives a value"),
+            ("$.l[?length(match(@.a, 'a')) == 1]".to_owned(), "give no value"),
+            ("$.l[?length(@.*) > 1]".to_owned(), "takes one value"),
+            ("$.l[?@.a == 1e999]".to_owned(), "too large"),
+            ("$".to_owned() + &".a".repeat(PATH_PARTS_MAX + 1), "more than 64 parts"),
+            (format!("$[?{}@.a]", "@.a&&".repeat(PATH_PARTS_MAX)), "more than 64 parts"),
+            (
+                format!("$[{}999]", (0..PATH_PARTS_MAX).map(|n| format!("{n},")).collect::<String>()),
+                "more than 64 parts",
+            ),
         ];
         for (text, problem) in cases {
             let fault = Path::parse(&text).unwrap_err();
-            assert!(fault.problem.contains(problem), "{fault:?}");
+            assert!(fault.problem.contains(problem), "{text}: {fault:?}");
+            assert!(fault.fix.is_some() && text.get(fault.at.clone()).is_some(), "{fault:?}");
         }
+        assert!(Path::parse(&("$".to_owned() + &".a".repeat(PATH_PARTS_MAX))).is_ok());
         let quoted = format!("$['{}']", "[".repeat(50));
         assert!(Path::parse(&quoted).is_ok(), "brackets in a name do not nest");
         let failing = "$[?".to_owned() + &"length(".repeat(PATH_NESTING_MAX - 1) + "@" + &".a".repeat(450);

@@ -4,14 +4,15 @@ use serde_json::Value;
 
 use crate::diagnostic::nearest;
 
-use super::path::{Path, Step};
+use super::path::Path;
+use super::query::{Segment, Selector};
 
 /// The schema of the values at a path; `None` where nothing is known about them. The error is what there is instead.
 pub(super) fn look_up<'s>(schema: &'s Value, path: &Path) -> Result<Option<&'s Value>, String> {
-    let Some(steps) = path.steps() else { return Ok(None) };
     let mut known = schema;
-    for step in steps {
-        match next(known, step)? {
+    for segment in path.segments() {
+        let Segment::One(selector) = segment else { return Ok(None) };
+        match next(known, selector)? {
             Some(schema) => known = schema,
             None => return Ok(None),
         }
@@ -19,23 +20,24 @@ pub(super) fn look_up<'s>(schema: &'s Value, path: &Path) -> Result<Option<&'s V
     Ok(Some(known))
 }
 
-fn next<'s>(schema: &'s Value, step: &Step) -> Result<Option<&'s Value>, String> {
+fn next<'s>(schema: &'s Value, selector: &Selector) -> Result<Option<&'s Value>, String> {
     if let Some(items) = schema.get("items") {
-        return match step {
-            Step::Name(name) => {
+        return match selector {
+            Selector::Name(name) => {
                 Err(format!("it is a list there: write `[*].{name}` for every one in it, or `[0].{name}`"))
             }
-            Step::Index(_) | Step::Wildcard => Ok(Some(items)),
+            Selector::Index(_) | Selector::Wildcard => Ok(Some(items)),
+            Selector::Slice(_) | Selector::Filter(_) => Ok(None),
         };
     }
     let plain = is_plain(schema);
-    match step {
-        Step::Name(name) => member(schema, name),
-        Step::Index(index) if plain || schema.get("properties").is_some() => {
+    match selector {
+        Selector::Name(name) => member(schema, name),
+        Selector::Index(index) if plain || schema.get("properties").is_some() => {
             Err(format!("remove `[{index}]`: it is no list there"))
         }
-        Step::Wildcard if plain => Err("remove the `*`: there is one value".to_owned()),
-        Step::Index(_) | Step::Wildcard => Ok(None),
+        Selector::Wildcard if plain => Err("remove the `*`: there is one value".to_owned()),
+        _ => Ok(None),
     }
 }
 
@@ -89,6 +91,8 @@ mod tests {
             ("$.data.access_groups[0]", Ok("object")),
             ("$.data.custom_fields.team.lead", Err(None)),
             ("$..id", Err(None)),
+            ("$.data.approvals[?@.status == 'x'].naem", Err(None)),
+            ("$.data.aprovals[?@.status == 'x']", Err(Some("did you mean `approvals`?"))),
             ("$.data.idd", Err(Some("did you mean `id`?"))),
             ("$.data.id.x", Err(Some("remove `x`: there is one value, without members"))),
             ("$.data.id[0]", Err(Some("remove `[0]`: it is no list there"))),

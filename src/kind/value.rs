@@ -1,8 +1,9 @@
 //! How values compare and how they are shown: numbers by their value, whatever their digits.
 
+use std::cmp::Ordering;
 use std::io;
 
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 /// A decimal number by its value, exact at any length.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +47,47 @@ impl Decimal {
         let exponent = exponent.checked_sub(i64::try_from(fraction.len()).ok()?)?.checked_add(dropped)?;
         Some(Self { negative, digits, exponent })
     }
+
+    /// Where the first digit stands: the power of ten above it.
+    fn magnitude(&self) -> i128 {
+        i128::from(self.exponent) + i128::try_from(self.digits.len()).unwrap_or(i128::MAX)
+    }
+
+    /// -1, 0 or 1.
+    fn sign(&self) -> i8 {
+        match (self.digits.is_empty(), self.negative) {
+            (true, _) => 0,
+            (false, true) => -1,
+            (false, false) => 1,
+        }
+    }
+}
+
+impl PartialOrd for Decimal {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Decimal {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let signs = self.sign().cmp(&other.sign());
+        if signs.is_ne() || self.digits.is_empty() {
+            return signs;
+        }
+        // Without zeros at their ends, digits of one magnitude compare as texts do.
+        let sizes = self.magnitude().cmp(&other.magnitude()).then_with(|| self.digits.cmp(&other.digits));
+        if self.negative { sizes.reverse() } else { sizes }
+    }
+}
+
+/// How two numbers compare by their values, exactly. `None` where one has an exponent beyond counting.
+#[must_use]
+pub fn order_numbers(left: &Number, right: &Number) -> Option<Ordering> {
+    match (left.as_i64(), right.as_i64()) {
+        (Some(left), Some(right)) => Some(left.cmp(&right)),
+        _ => Some(Decimal::parse(left.as_str())?.cmp(&Decimal::parse(right.as_str())?)),
+    }
 }
 
 /// Whether two values are the same JSON: numbers by value, members in any order.
@@ -54,12 +96,32 @@ impl Decimal {
 /// because people write what they expect as text.
 #[must_use]
 pub fn same(left: &Value, right: &Value) -> bool {
-    match (left, right) {
-        (Value::String(left), Value::String(right)) => left == right,
-        (Value::String(text), other) | (other, Value::String(text)) => {
-            serde_json::from_str(text).is_ok_and(|parsed: Value| !parsed.is_string() && equal(&parsed, other))
+    Compared::new(left).is_same(&Compared::new(right))
+}
+
+/// A value that is compared with many by [`same`]: what its text writes is read once.
+pub struct Compared<'v> {
+    value: &'v Value,
+    written: Option<Value>,
+}
+
+impl<'v> Compared<'v> {
+    /// The value, with what its text writes.
+    #[must_use]
+    pub fn new(value: &'v Value) -> Self {
+        let written = value.as_str().and_then(|text| serde_json::from_str(text).ok());
+        Self { value, written: written.filter(|written: &Value| !written.is_string()) }
+    }
+
+    /// Whether the two are the same.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self.value, other.value) {
+            (Value::String(left), Value::String(right)) => left == right,
+            (Value::String(_), value) => self.written.as_ref().is_some_and(|written| equal(written, value)),
+            (value, Value::String(_)) => other.written.as_ref().is_some_and(|written| equal(written, value)),
+            (left, right) => equal(left, right),
         }
-        _ => equal(left, right),
     }
 }
 
@@ -145,6 +207,41 @@ mod tests {
         for text in ["", "-", "1.", ".5", "01", "1e", "0x1", "inf", "1_0", "+1", "1 ", "1e99999999999999999999"] {
             assert_eq!(Decimal::parse(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn numbers_have_the_order_of_their_values() {
+        let rising = [
+            "-1e400",
+            "-10",
+            "-1.50",
+            "-1.5e-9",
+            "0",
+            "1e-400",
+            "0.09",
+            "0.1",
+            "0.11",
+            "1",
+            "9",
+            "10",
+            "99.9",
+            "100",
+            "9007199254740992",
+            "9007199254740993",
+            "1e30",
+            "1.1e30",
+            "1e400",
+        ];
+        for (i, left) in rising.iter().enumerate() {
+            for (j, right) in rising.iter().enumerate() {
+                let (left, right) = (left.parse().unwrap(), right.parse().unwrap());
+                assert_eq!(order_numbers(&left, &right), Some(i.cmp(&j)), "{left} {right}");
+            }
+        }
+        let equal = |left: &str, right: &str| order_numbers(&left.parse().unwrap(), &right.parse().unwrap());
+        assert_eq!(equal("1.0", "1e0"), Some(Ordering::Equal));
+        assert_eq!(equal("-0", "0.0"), Some(Ordering::Equal));
+        assert_eq!(equal("1e99999999999999999999", "1"), None);
     }
 
     #[test]

@@ -8,19 +8,28 @@ use super::expression::{Call, Expression, Local, LocalKind, Path};
 use super::helpers::{self, Helper, is_truthy, takes_missing};
 use super::node::Node;
 use super::write::{Output, Style};
-use super::{RenderError, Rendered};
+use super::{Budget, RenderError, Rendered};
 
-/// The most nodes that one rendering visits, each member of a list anew.
-pub(super) const STEPS_MAX: usize = 1_000_000;
 /// The most missing paths that are named.
 pub(super) const MISSING_MAX: usize = 100;
 /// What the output is first given room for.
 const EXPECTED_BYTES: usize = 1024;
 
 /// Renders an event.
-pub(super) fn render(nodes: &[Node], payload: &Value, strict: bool, bytes_max: usize) -> Result<Rendered, RenderError> {
-    let output = Output::new(bytes_max, EXPECTED_BYTES);
-    let mut renderer = Renderer { output, missing: Vec::new(), blanks: Vec::new(), strict, steps: 0 };
+pub(super) fn render(
+    nodes: &[Node],
+    payload: &Value,
+    strict: bool,
+    bytes_max: usize,
+    budget: &mut Budget,
+) -> Result<Rendered, RenderError> {
+    let mut renderer = Renderer {
+        output: Output::new(bytes_max, EXPECTED_BYTES),
+        missing: Vec::new(),
+        blanks: Vec::new(),
+        strict,
+        budget,
+    };
     renderer.nodes(nodes, &Scope { above: None, value: payload, turn: None })?;
     Ok(Rendered { text: renderer.output.text, missing: renderer.missing, blanks: renderer.blanks })
 }
@@ -40,24 +49,21 @@ struct Turn<'v> {
     last: bool,
 }
 
-struct Renderer {
+struct Renderer<'b> {
     output: Output,
     missing: Vec<String>,
     blanks: Vec<usize>,
     strict: bool,
-    steps: usize,
+    budget: &'b mut Budget,
 }
 
 /// A value, or none; owned where a helper made it.
 type Found<'v> = Option<Cow<'v, Value>>;
 
-impl Renderer {
+impl Renderer<'_> {
     fn nodes<'v>(&mut self, nodes: &'v [Node], scope: &'v Scope<'v>) -> Result<(), RenderError> {
         for node in nodes {
-            self.steps += 1;
-            if self.steps > STEPS_MAX {
-                return Err(RenderError(format!("rendering takes more than {STEPS_MAX} steps")));
-            }
+            self.budget.step()?;
             match node {
                 Node::Text(text) => self.output.push(text)?,
                 Node::Secret(secret) => self.output.push(secret.expose())?,
@@ -69,12 +75,12 @@ impl Renderer {
                         }
                         None => false,
                     };
-                    let holds = self.find(condition, scope, true)?.is_some_and(|value| is_truthy(&value, include_zero));
+                    let holds = self.holds(condition, scope, include_zero)?;
                     self.nodes(if holds == *negate { otherwise } else { body }, scope)?;
                 }
                 Node::Each { of, body, otherwise } => self.each(of, body, otherwise, scope)?,
                 Node::With { of, body, otherwise } => match self.find(of, scope, true)? {
-                    Some(value) if is_truthy(&value, false) => {
+                    Some(value) if self.is_truthy(&value, false)? => {
                         self.nodes(body, &Scope { above: Some(scope), value: &value, turn: scope.turn })?;
                     }
                     _ => self.nodes(otherwise, scope)?,
@@ -82,6 +88,24 @@ impl Renderer {
             }
         }
         Ok(())
+    }
+
+    /// Whether a condition holds; what is missing does not.
+    fn holds<'v>(
+        &mut self,
+        condition: &'v Expression,
+        scope: &Scope<'v>,
+        include_zero: bool,
+    ) -> Result<bool, RenderError> {
+        match self.find(condition, scope, true)? {
+            Some(value) => self.is_truthy(&value, include_zero),
+            None => Ok(false),
+        }
+    }
+
+    fn is_truthy(&mut self, value: &Value, include_zero: bool) -> Result<bool, RenderError> {
+        self.budget.digits(value)?;
+        Ok(is_truthy(value, include_zero))
     }
 
     fn print(
@@ -96,7 +120,10 @@ impl Renderer {
         match (found.as_deref(), style) {
             (Some(value), Style::Quoted(strings)) if json => self.output.json(value, strings),
             (Some(value), Style::Json(_)) => self.output.value(value, style),
-            (Some(value), _) if json => self.output.text(&value.to_string(), style),
+            (Some(value), _) if json => {
+                let text = self.budget.make(|text| text.json(value, 0))?;
+                self.output.text(&text, style)
+            }
             (Some(value), _) => self.output.value(value, style),
             (None, Style::Json(_) | Style::RawJson) => self.output.push("null"),
             (None, _) if json => self.output.push("null"),
@@ -136,7 +163,7 @@ impl Renderer {
 
     /// One turn of an `each`, which is a step even when its body is empty.
     fn turn(&mut self, body: &[Node], scope: &Scope<'_>) -> Result<(), RenderError> {
-        self.steps += 1;
+        self.budget.step()?;
         self.nodes(body, scope)
     }
 
@@ -148,10 +175,21 @@ impl Renderer {
         missing_is_fine: bool,
     ) -> Result<Found<'v>, RenderError> {
         let (found, written) = match expression {
-            Expression::Literal(value) => return Ok(Some(Cow::Borrowed(value))),
+            Expression::Literal(value) => {
+                self.budget.look("")?;
+                return Ok(Some(Cow::Borrowed(value)));
+            }
             Expression::Call(call) => return self.call(call, scope, missing_is_fine),
-            Expression::Path(path) => (follow(path, scope).map(Cow::Borrowed), &path.written),
-            Expression::Local(local) => (local_value(local, scope).map(Cow::Owned), &local.written),
+            Expression::Path(path) => {
+                self.budget.look(&path.written)?;
+                (follow(path, scope).map(Cow::Borrowed), &path.written)
+            }
+            Expression::Local(local) => {
+                self.budget.look(&local.written)?;
+                let value = local_value(local, scope);
+                self.budget.scalar(value.as_ref().unwrap_or(&Value::Null))?;
+                (value.map(Cow::Owned), &local.written)
+            }
         };
         if found.is_none() && !missing_is_fine {
             self.note_missing(written)?;
@@ -163,6 +201,7 @@ impl Renderer {
         if self.strict {
             return Err(RenderError(format!("the event has no `{written}`, and the webhook is strict")));
         }
+        self.budget.spend(self.missing.len())?;
         if self.missing.len() < MISSING_MAX && !self.missing.iter().any(|known| known == written) {
             self.missing.push(written.to_owned());
         }
@@ -170,13 +209,14 @@ impl Renderer {
     }
 
     fn call<'v>(&mut self, call: &'v Call, scope: &Scope<'v>, missing_is_fine: bool) -> Result<Found<'v>, RenderError> {
+        self.budget.look("")?;
         let fine = missing_is_fine || takes_missing(call.helper);
         match call.helper {
             Helper::Default => self.default(&call.arguments, scope, missing_is_fine),
             Helper::And | Helper::Or => {
                 let until = call.helper == Helper::Or;
                 for argument in &call.arguments {
-                    if self.find(argument, scope, true)?.is_some_and(|value| is_truthy(&value, false)) == until {
+                    if self.holds(argument, scope, false)? == until {
                         return Ok(Some(Cow::Owned(Value::Bool(until))));
                     }
                 }
@@ -184,7 +224,7 @@ impl Renderer {
             }
             Helper::Not => {
                 let holds = match call.arguments.first() {
-                    Some(argument) => self.find(argument, scope, true)?.is_some_and(|value| is_truthy(&value, false)),
+                    Some(argument) => self.holds(argument, scope, false)?,
                     None => false,
                 };
                 Ok(Some(Cow::Owned(Value::Bool(!holds))))
@@ -204,7 +244,7 @@ impl Renderer {
                     None if asks => &null,
                     None => return Ok(None),
                 };
-                helpers::apply(helper, value, &more).map(|value| Some(Cow::Owned(value))).map_err(RenderError)
+                helpers::apply(helper, value, &more, self.budget).map(|value| Some(Cow::Owned(value)))
             }
         }
     }
@@ -242,15 +282,19 @@ impl Renderer {
         let [of, key] = arguments else { return Ok(None) };
         let list = self.find(of, scope, missing_is_fine)?;
         let (Some(list), Some(index)) = (list, self.find(key, scope, missing_is_fine)?) else { return Ok(None) };
+        self.budget.scalar(&index)?;
         let found = match list {
-            Cow::Borrowed(list) => helpers::member(list, &index).map(Cow::Borrowed),
-            Cow::Owned(list) => helpers::member(&list, &index).cloned().map(Cow::Owned),
+            Cow::Borrowed(list) => helpers::member(list, &index),
+            // No helper makes anything that has members.
+            Cow::Owned(_) => None,
         };
         if found.is_none() && !missing_is_fine {
             // As it is written: the key's value is the event's, and what is noted can reach a log.
-            self.note_missing(&format!("lookup {} {}", written(of), written(key)))?;
+            let what = format!("lookup {} {}", written(of), written(key));
+            self.budget.look(&what)?;
+            self.note_missing(&what)?;
         }
-        Ok(found)
+        Ok(found.map(Cow::Borrowed))
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
-use std::fmt::Write;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,7 +9,8 @@ use serde_json::{Number, Value};
 
 use super::date;
 use super::expression::Expression;
-use super::write::{URL_KEPT, percent_encode};
+use super::write::{Style, URL_KEPT, percent_encode};
+use super::{Budget, RenderError};
 
 /// A helper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,48 +146,121 @@ pub(super) fn check(helper: Helper, arguments: &[Expression]) -> Result<(), (Str
     }
 }
 
-/// What a helper makes of a value and its further arguments; the error is a sentence.
-pub(super) fn apply(helper: Helper, value: &Value, more: &[Option<Cow<'_, Value>>]) -> Result<Value, String> {
+/// What a helper makes of a value and its further arguments.
+pub(super) fn apply(
+    helper: Helper,
+    value: &Value,
+    more: &[Option<Cow<'_, Value>>],
+    budget: &mut Budget,
+) -> Result<Value, RenderError> {
     let argument = |position: usize| more.get(position).and_then(Option::as_deref);
-    let text = text_of(value);
     Ok(Value::String(match helper {
-        Helper::Json => value.to_string(),
-        Helper::Upper => text.to_uppercase(),
-        Helper::Lower => text.to_lowercase(),
-        Helper::Trim => text.trim().to_owned(),
+        Helper::Json => budget.make(|text| text.json(value, 0))?,
+        Helper::Upper => made(budget.text(value)?.to_uppercase(), budget)?,
+        Helper::Lower => made(budget.text(value)?.to_lowercase(), budget)?,
+        Helper::Trim => made(budget.text(value)?.trim().to_owned(), budget)?,
         Helper::Truncate => {
-            let Some(count) = argument(0).and_then(characters) else {
-                return Err("`truncate` needs a whole number of characters".to_owned());
+            let count = argument(0).unwrap_or(&Value::Null);
+            budget.scalar(count)?;
+            let Some(count) = characters(count) else {
+                return Err(RenderError("`truncate` needs a whole number of characters".to_owned()));
             };
-            text.chars().take(count).collect()
+            let text = budget.text(value)?;
+            let end = text.char_indices().nth(count).map_or(text.len(), |(end, _)| end);
+            made(text.get(..end).unwrap_or_default().to_owned(), budget)?
         }
-        Helper::Join => {
-            let separator = argument(0).map_or(Cow::Borrowed(", "), text_of);
-            match value {
-                Value::Array(list) => list.iter().map(text_of).collect::<Vec<_>>().join(&separator),
-                _ => text.into_owned(),
-            }
-        }
+        Helper::Join => join(value, argument(0), budget)?,
         Helper::Replace => {
-            let from = argument(0).map(text_of).unwrap_or_default();
-            let to = argument(1).map(text_of).unwrap_or_default();
-            if from.is_empty() { text.into_owned() } else { text.replace(&*from, &to) }
+            let text = budget.text(value)?;
+            let (from, to) = (text_or_nothing(argument(0), budget)?, text_or_nothing(argument(1), budget)?);
+            replaced(&text, &from, &to, budget)?
         }
-        Helper::Date => date::format(value, argument(0).and_then(Value::as_str), argument(1).and_then(Value::as_str))?,
-        Helper::Slack => text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;"),
+        Helper::Date => {
+            budget.date()?;
+            let (format, zone) = (argument(0).and_then(Value::as_str), argument(1).and_then(Value::as_str));
+            date::format(value, format, zone).map_err(RenderError)?
+        }
+        Helper::Slack => {
+            let text = budget.text(value)?;
+            for_slack(&text, budget)?
+        }
         Helper::Urlencode => {
-            let mut encoded = String::with_capacity(text.len());
-            let written = percent_encode(&text, URL_KEPT, false, |part| encoded.write_str(part));
-            written.map_or(String::new(), |()| encoded)
+            let text = budget.text(value)?;
+            budget.make(|encoded| percent_encode(&text, URL_KEPT, false, |part| encoded.push(part)))?
         }
-        Helper::Base64 => STANDARD.encode(text.as_bytes()),
-        Helper::Len => return Ok(Value::Number(Number::from(len(value)))),
+        Helper::Base64 => {
+            let text = budget.text(value)?;
+            budget.room(base64::encoded_len(text.len(), true).unwrap_or(usize::MAX))?;
+            made(STANDARD.encode(text.as_bytes()), budget)?
+        }
+        Helper::Len => {
+            budget.scalar(value)?;
+            return Ok(Value::Number(Number::from(len(value))));
+        }
         Helper::Eq | Helper::Ne | Helper::Gt | Helper::Gte | Helper::Lt | Helper::Lte => {
-            return Ok(Value::Bool(compare(helper, value, argument(0).unwrap_or(&Value::Null))));
+            return compare(helper, value, argument(0).unwrap_or(&Value::Null), budget).map(Value::Bool);
         }
         // The renderer evaluates these itself, as they look at no more arguments than they need.
-        Helper::Default | Helper::Lookup | Helper::And | Helper::Or | Helper::Not => return Ok(value.clone()),
+        Helper::Default | Helper::Lookup | Helper::And | Helper::Or | Helper::Not => return Ok(Value::Null),
     }))
+}
+
+/// Counts what was made of a text and is not much longer.
+fn made(text: String, budget: &mut Budget) -> Result<String, RenderError> {
+    budget.spend(text.len())?;
+    Ok(text)
+}
+
+fn text_or_nothing<'v>(value: Option<&'v Value>, budget: &mut Budget) -> Result<Cow<'v, str>, RenderError> {
+    value.map_or(Ok(Cow::Borrowed("")), |value| budget.text(value))
+}
+
+fn join(value: &Value, separator: Option<&Value>, budget: &mut Budget) -> Result<String, RenderError> {
+    let Value::Array(list) = value else { return budget.text(value).map(Cow::into_owned) };
+    let separator = separator.map_or(Ok(Cow::Borrowed(", ")), |separator| budget.text(separator))?;
+    budget.members(list.len())?;
+    budget.make(|joined| {
+        for (index, item) in list.iter().enumerate() {
+            if index > 0 {
+                joined.push(&separator)?;
+            }
+            joined.value(item, Style::Plain)?;
+        }
+        Ok(())
+    })
+}
+
+/// A text in which one part is another one wherever it stands. An empty one stands nowhere.
+fn replaced(text: &str, from: &str, to: &str, budget: &mut Budget) -> Result<String, RenderError> {
+    if from.is_empty() {
+        return made(text.to_owned(), budget);
+    }
+    budget.make(|output| {
+        for (index, part) in text.split(from).enumerate() {
+            if index > 0 {
+                output.push(to)?;
+            }
+            output.push(part)?;
+        }
+        Ok(())
+    })
+}
+
+/// A text in which nothing is a link, a mention or markup to Slack.
+fn for_slack(text: &str, budget: &mut Budget) -> Result<String, RenderError> {
+    budget.make(|output| {
+        let mut rest = text;
+        while let Some((at, found)) = rest.find(['&', '<', '>']).and_then(|at| Some((at, *rest.as_bytes().get(at)?))) {
+            output.push(rest.get(..at).unwrap_or_default())?;
+            output.push(match found {
+                b'&' => "&amp;",
+                b'<' => "&lt;",
+                _ => "&gt;",
+            })?;
+            rest = rest.get(at + 1..).unwrap_or_default();
+        }
+        output.push(rest)
+    })
 }
 
 /// The text of a value: what is printed for it.
@@ -238,53 +311,25 @@ fn len(value: &Value) -> usize {
 }
 
 fn characters(value: &Value) -> Option<usize> {
-    text_of(value).parse().ok()
+    scalar(value).parse().ok()
 }
 
-fn compare(helper: Helper, left: &Value, right: &Value) -> bool {
-    let order = || order(left, right);
-    match helper {
-        Helper::Eq => equal(left, right),
-        Helper::Ne => !equal(left, right),
-        Helper::Gt => order() == Some(Ordering::Greater),
-        Helper::Gte => order().is_some_and(Ordering::is_ge),
-        Helper::Lt => order() == Some(Ordering::Less),
-        _ => order().is_some_and(Ordering::is_le),
+/// The text of a text or a number; nothing for all else.
+pub(super) fn scalar(value: &Value) -> &str {
+    match value {
+        Value::String(text) => text,
+        Value::Number(number) => number.as_str(),
+        _ => "",
     }
 }
 
-fn equal(left: &Value, right: &Value) -> bool {
-    match (left, right) {
-        (Value::Number(left), Value::Number(right)) => order_numbers(left, right) == Some(Ordering::Equal),
-        (Value::Array(left), Value::Array(right)) => {
-            left.len() == right.len() && left.iter().zip(right).all(|(left, right)| equal(left, right))
-        }
-        (Value::Object(left), Value::Object(right)) => {
-            left.len() == right.len()
-                && left.iter().all(|(key, value)| right.get(key).is_some_and(|other| equal(value, other)))
-        }
-        _ => left == right,
-    }
-}
-
-fn order(left: &Value, right: &Value) -> Option<Ordering> {
-    match (left, right) {
-        (Value::Number(left), Value::Number(right)) => order_numbers(left, right),
-        (Value::String(left), Value::String(right)) => Some(left.cmp(right)),
-        (Value::Bool(left), Value::Bool(right)) => Some(left.cmp(right)),
-        (Value::Number(left), Value::String(right)) => order_numbers(left, &right.parse().ok()?),
-        (Value::String(left), Value::Number(right)) => order_numbers(&left.parse().ok()?, right),
-        _ => None,
-    }
-}
-
-/// Exactly for whole numbers, else as floating point.
-fn order_numbers(left: &Number, right: &Number) -> Option<Ordering> {
-    if left == right {
-        return Some(Ordering::Equal);
-    }
-    match (left.as_i128(), right.as_i128()) {
-        (Some(left), Some(right)) => Some(left.cmp(&right)),
-        _ => left.as_f64()?.partial_cmp(&right.as_f64()?),
-    }
+fn compare(helper: Helper, left: &Value, right: &Value, budget: &mut Budget) -> Result<bool, RenderError> {
+    Ok(match helper {
+        Helper::Eq => budget.equal(left, right)?,
+        Helper::Ne => !budget.equal(left, right)?,
+        Helper::Gt => budget.order(left, right)? == Some(Ordering::Greater),
+        Helper::Gte => budget.order(left, right)?.is_some_and(Ordering::is_ge),
+        Helper::Lt => budget.order(left, right)? == Some(Ordering::Less),
+        _ => budget.order(left, right)?.is_some_and(Ordering::is_le),
+    })
 }

@@ -38,6 +38,7 @@
 //! braces literal (in the other formats it is as in Handlebars: one makes the braces literal, of several one is dropped).
 //! Partials, decorators and raw blocks are refused. `${{x}}` is a dollar sign and a value.
 
+mod budget;
 mod date;
 mod eval;
 mod expression;
@@ -53,6 +54,8 @@ mod survey;
 mod write;
 
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod tests;
@@ -66,6 +69,7 @@ use crate::secret::Secret;
 
 use self::node::Node;
 
+pub use budget::Budget;
 pub use pool::Pool;
 
 /// What a template's output is, which decides how a value is written into it.
@@ -121,7 +125,18 @@ impl Template {
 
     /// Renders one event's payload. `bytes_max` limits the text while it grows.
     pub fn render(&self, payload: &Value, strict: bool, bytes_max: usize) -> Result<Rendered, RenderError> {
-        eval::render(&self.nodes, payload, strict, bytes_max)
+        self.render_within(payload, strict, bytes_max, &mut Budget::new(bytes_max))
+    }
+
+    /// The same as a part of something larger, which has one budget.
+    pub fn render_within(
+        &self,
+        payload: &Value,
+        strict: bool,
+        bytes_max: usize,
+        budget: &mut Budget,
+    ) -> Result<Rendered, RenderError> {
+        eval::render(&self.nodes, payload, strict, bytes_max, budget)
     }
 
     /// The paths that no event of this JSON Schema can have, at their byte offsets in the source.

@@ -12,7 +12,7 @@ use super::write::{Output, Style};
 /// A piece of a compiled template.
 pub(super) enum Node {
     /// Literal text.
-    Text(Box<str>),
+    Text(String),
     /// A reference's value, written for its place.
     Secret(Secret),
     /// An expression.
@@ -112,9 +112,9 @@ fn node(kind: BlockKind, body: Vec<Node>, otherwise: Vec<Node>) -> Node {
 /// Adds literal text to the text before it, where there is some.
 fn text(nodes: &mut Vec<Node>, text: &str) {
     if let Some(Node::Text(before)) = nodes.last_mut() {
-        *before = format!("{before}{text}").into();
+        before.push_str(text);
     } else if !text.is_empty() {
-        nodes.push(Node::Text(text.into()));
+        nodes.push(Node::Text(text.to_owned()));
     }
 }
 

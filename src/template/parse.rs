@@ -15,7 +15,7 @@ use crate::secret::Secret;
 
 use super::expression::{Compiler, Expression, Names};
 use super::helpers;
-use super::scan::{Chunk, Literal, Scanned, Tag, TagKind};
+use super::scan::{Chunk, FAULTS_MAX, Literal, Scanned, Tag, TagKind};
 
 /// A template as a list.
 #[derive(Default)]
@@ -132,6 +132,7 @@ fn syntax_faults(source: &str, scanned: &Scanned, pos: Option<(usize, usize)>) -
         .tags
         .iter()
         .filter(unreadable)
+        .take(FAULTS_MAX)
         .map(|tag| Fault::new(tag.at.clone(), "this expression cannot be read", fix))
         .collect();
     if !faults.is_empty() {
@@ -163,6 +164,9 @@ struct Walk<'s> {
 impl Walk<'_> {
     fn elements(&mut self, parsed: &Parsed) -> Option<()> {
         for element in &parsed.elements {
+            if self.compiler.faults.len() >= FAULTS_MAX {
+                return None;
+            }
             match element {
                 TemplateElement::RawString(text) => self.text(text)?,
                 TemplateElement::Comment(_) => {

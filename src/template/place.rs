@@ -14,6 +14,7 @@ use super::expression::{Expression, LocalKind};
 use super::helpers::Helper;
 use super::lexer::{Fed, Lexer};
 use super::parse::{BlockKind, Flat, Item};
+use super::scan::FAULTS_MAX;
 use super::write::{STRINGS_DEEP_MAX, Style};
 
 /// How many choices of a branch one filling makes when blocks of the same depth share theirs; deeper ones share the last.
@@ -116,6 +117,9 @@ impl<'s> Reader<'s> {
                 Item::Else(block) | Item::Close(block) => self.branch_ends(*block, matches!(item, Item::Close(_))),
             }
             self.styles.push(style);
+            if self.faults.len() >= FAULTS_MAX {
+                return Err(self.faults);
+            }
             if self.steps > STEPS_MAX {
                 let fix = "make it shorter, or its blocks inside strings simpler";
                 return Err(vec![Fault::new(0..self.source.len(), "the template is too intricate", fix)]);
@@ -138,6 +142,9 @@ impl<'s> Reader<'s> {
         let text = self.source.get(at.clone()).unwrap_or_default();
         for (offset, c) in text.char_indices() {
             let here = at.start + offset;
+            if self.faults.len() >= FAULTS_MAX {
+                return;
+            }
             match self.lexer.feed(c) {
                 Fed::Opened(level) => {
                     if level == 0 {

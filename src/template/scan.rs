@@ -20,8 +20,11 @@ pub(super) const BLOCK_DEPTH_MAX: usize = 32;
 /// The most opening brackets in one tag, which bounds how deep its subexpressions and literals can be nested.
 pub(super) const TAG_BRACKETS_MAX: usize = 32;
 
-/// The most faults that one scan reports.
-const FAULTS_MAX: usize = 50;
+/// The longest tag that is no comment, in bytes.
+pub(super) const TAG_BYTES_MAX: usize = 4096;
+
+/// After how many faults no more are looked for.
+pub(super) const FAULTS_MAX: usize = 50;
 
 /// What stands in the skeleton for a lone `.`, which the crate's grammar does not know.
 pub(super) const THIS: &str = ":";
@@ -300,6 +303,11 @@ impl<'s> Scanner<'s, '_> {
         let inner = text.get(2..text.len() - 2).unwrap_or_default();
         if inner.starts_with('!') {
             return Some(TagKind::Comment);
+        }
+        if text.len() > TAG_BYTES_MAX {
+            let problem = format!("an expression has {} bytes, and {TAG_BYTES_MAX} are allowed", text.len());
+            self.fault(at.start..at.start + 2, problem, "make it shorter, and write long texts outside of it");
+            return None;
         }
         let inner = inner.strip_prefix('~').unwrap_or(inner).trim_start();
         if inner.bytes().filter(|byte| matches!(byte, b'(' | b'[' | b'{')).count() > TAG_BRACKETS_MAX {

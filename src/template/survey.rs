@@ -7,6 +7,7 @@ use crate::kind::survey::member;
 
 use super::expression::{Expression, Path, Segment};
 use super::node::Node;
+use super::scan::FAULTS_MAX;
 
 /// The paths of a template that no event of this schema can have, each once, with what it has there instead.
 pub(super) fn survey(nodes: &[Node], schema: &Value) -> Vec<Fault> {
@@ -80,7 +81,8 @@ impl<'s> Survey<'s> {
                 Ok(next) => known = next,
                 Err(fix) => {
                     let problem = format!("the kind's schema has no `{}`", path.written);
-                    if self.faults.iter().all(|fault| fault.problem != problem) {
+                    let known = self.faults.iter().any(|fault| fault.problem == problem);
+                    if !known && self.faults.len() < FAULTS_MAX {
                         self.faults.push(Fault::new(path.at.clone(), problem, fix));
                     }
                     return None;

@@ -405,25 +405,3 @@ fn where_a_value_of_a_url_wrote_nothing_is_told() {
     assert_eq!(blanks("/{{#each list}}{{this}}{{/each}}{{x}}", Format::Url), [1]);
     assert_eq!(blanks("/{{empty}}", Format::Text), [0; 0]);
 }
-
-#[test]
-fn a_source_beyond_its_limits_is_refused_and_at_its_limits_works() {
-    use super::scan::{BLOCK_DEPTH_MAX, SOURCE_BYTES_MAX, TAG_BRACKETS_MAX, TAGS_MAX};
-    let blocks = |count: usize| "{{#if x}}".repeat(count) + &"{{/if}}".repeat(count);
-    let chain = |count: usize| format!("{{{{#if x}}}}{}{{{{/if}}}}", "{{else if y}}".repeat(count));
-    let calls = |count: usize| format!("{{{{upper {}x{}}}}}", "(upper ".repeat(count), ")".repeat(count));
-    let tags = |count: usize| "{{x}}".repeat(count);
-    let bytes = |count: usize| " ".repeat(count);
-    for (name, at, over) in [
-        ("blocks", blocks(BLOCK_DEPTH_MAX), blocks(BLOCK_DEPTH_MAX + 1)),
-        ("chain", chain(BLOCK_DEPTH_MAX - 1), chain(BLOCK_DEPTH_MAX)),
-        ("calls", calls(TAG_BRACKETS_MAX), calls(TAG_BRACKETS_MAX + 1)),
-        ("tags", tags(TAGS_MAX), tags(TAGS_MAX + 1)),
-        ("bytes", bytes(SOURCE_BYTES_MAX), bytes(SOURCE_BYTES_MAX + 1)),
-    ] {
-        assert!(compile(&at, Format::Text).is_ok(), "{name}: {:?}", compile(&at, Format::Text));
-        assert!(compile(&over, Format::Text).is_err(), "{name}");
-    }
-    assert!(compile(&blocks(100_000 / 9), Format::Text).is_err());
-    assert!(compile(&"{{#if x}}".repeat(20_000), Format::Text).is_err());
-}

@@ -11,13 +11,8 @@ use serde_json::Value;
 
 use crate::diagnostic::Fault;
 use crate::kind::Path;
+use crate::kind::pattern::{self, Anchored, Pattern};
 use crate::kind::value::{Decimal, cut, excerpt};
-
-/// The longest regular expression, in bytes.
-pub const REGEX_BYTES_MAX: usize = 1024;
-
-/// How large a regular expression may become when it is compiled, in bytes.
-pub const REGEX_COMPILED_BYTES_MAX: usize = 1024 * 1024;
 
 /// How many values or patterns a refusal lists.
 const REFUSAL_ITEMS_MAX: usize = 4;
@@ -46,7 +41,7 @@ pub enum Test {
     /// Every value matches one of the globs, and there is one.
     EveryOf(Vec<Glob>),
     /// One value matches the regular expression, unanchored.
-    Matches(regex::Regex),
+    Matches(Pattern),
     /// There is a value that is not null (`true`), or none (`false`).
     Exists(bool),
     /// One value is a number (or text of one) of at least this.
@@ -110,18 +105,11 @@ impl Glob {
         true
     }
 
-    /// Whether it matches a number: its digits, or its value where the pattern is a number.
-    fn matches_number(&self, digits: &str) -> bool {
-        self.matches(digits)
-            || matches!(&self.parts, Parts::Exact(Some(number)) if Decimal::parse(digits).as_ref() == Some(number))
-    }
-
-    fn matches_value(&self, value: &Value) -> bool {
-        match value {
-            Value::String(text) => self.matches(text),
-            Value::Number(number) => self.matches_number(number.as_str()),
-            Value::Bool(truth) => self.matches(if *truth { "true" } else { "false" }),
-            Value::Null | Value::Array(_) | Value::Object(_) => false,
+    /// The pattern's value, where it is a number.
+    fn number(&self) -> Option<&Decimal> {
+        match &self.parts {
+            Parts::Exact(number) => number.as_ref(),
+            Parts::Around { .. } => None,
         }
     }
 }
@@ -134,40 +122,31 @@ impl fmt::Display for Glob {
 }
 
 impl Test {
-    /// `matches = "…"`, with a limit on the compiled size.
-    pub fn matches(pattern: &str) -> Result<Self, Fault> {
-        if pattern.len() > REGEX_BYTES_MAX {
-            let problem =
-                format!("the regular expression is {} bytes long, and {REGEX_BYTES_MAX} is the limit", pattern.len());
-            return Err(Fault::new(
-                REGEX_BYTES_MAX..pattern.len(),
-                problem,
-                "use a shorter one, or `any_of` with globs",
-            ));
-        }
-        let compiled = regex::RegexBuilder::new(pattern).size_limit(REGEX_COMPILED_BYTES_MAX).build();
-        compiled.map(Self::Matches).map_err(|error| {
-            let (problem, fix) = match error {
-                regex::Error::CompiledTooBig(_) => (
-                    "the regular expression becomes too large when it is compiled".to_owned(),
-                    "make its repetitions smaller",
-                ),
-                // The crate draws the pattern with a caret over several lines; the last one is the sentence.
-                error => {
-                    let text = error.to_string();
-                    let sentence = text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-                    (
-                        format!("this is no valid regular expression: {sentence}"),
-                        "mend the expression; a literal `.`, `(`, `[`, `*`, `+` or `?` is written with a `\\` before it",
-                    )
-                }
-            };
-            Fault::new(0..pattern.len(), problem, fix)
-        })
+    /// `matches = "…"`.
+    pub fn matches(written: &str) -> Result<Self, Fault> {
+        pattern::compile(written, Anchored::No)
+            .map(Self::Matches)
+            .map_err(|(problem, fix)| Fault::new(0..written.len(), problem, fix))
     }
 }
 
 impl Filter {
+    /// What its patterns cost at most: see [`pattern`].
+    #[must_use]
+    pub fn positions(&self) -> usize {
+        let own = if let Test::Matches(pattern) = &self.test { pattern.positions() } else { 0 };
+        own + self.path.positions()
+    }
+
+    /// How many values it lists.
+    #[must_use]
+    pub fn values(&self) -> usize {
+        match &self.test {
+            Test::AnyOf(globs) | Test::NoneOf(globs) | Test::EveryOf(globs) => globs.len(),
+            Test::Matches(_) | Test::Exists(_) | Test::Min(_) | Test::Max(_) => 0,
+        }
+    }
+
     /// Whether the payload passes.
     #[must_use]
     pub fn holds(&self, payload: &Value) -> bool {
@@ -182,7 +161,7 @@ impl Filter {
                 });
                 some && !stranger
             }
-            Test::Matches(regex) => self.finds(payload, |value| regex_matches(regex, value)),
+            Test::Matches(pattern) => self.finds(payload, |value| pattern_matches(pattern, value)),
             Test::Exists(wanted) => self.finds(payload, |_| true) == *wanted,
             Test::Min(least) => self.finds(payload, |value| number(value).is_some_and(|number| number >= *least)),
             Test::Max(most) => self.finds(payload, |value| number(value).is_some_and(|number| number <= *most)),
@@ -217,7 +196,7 @@ impl Filter {
             Test::AnyOf(globs) => one_of(globs),
             Test::NoneOf(globs) => format!("none of {}", patterns(globs)),
             Test::EveryOf(globs) => format!("every value to be {}", one_of(globs)),
-            Test::Matches(regex) => format!("a match of `{}`", cut(regex.as_str(), REFUSAL_ITEM_CHARS_MAX)),
+            Test::Matches(pattern) => format!("a match of `{}`", cut(pattern.text(), REFUSAL_ITEM_CHARS_MAX)),
             Test::Exists(true) => "one".to_owned(),
             Test::Exists(false) => "none".to_owned(),
             Test::Min(least) => format!("at least {least}"),
@@ -236,15 +215,30 @@ impl Filter {
     }
 }
 
+/// Whether one of the globs matches a value: of a number its digits, or its value where the pattern is a number.
 fn one_matches(globs: &[Glob], value: &Value) -> bool {
-    globs.iter().any(|glob| glob.matches_value(value))
+    let matches = |text: &str| globs.iter().any(|glob| glob.matches(text));
+    match value {
+        Value::String(text) => matches(text),
+        Value::Number(number) => {
+            let digits = number.as_str();
+            let is_value = || {
+                let mut numbers = globs.iter().filter_map(Glob::number).peekable();
+                numbers.peek().is_some()
+                    && Decimal::parse(digits).is_some_and(|value| numbers.any(|number| *number == value))
+            };
+            matches(digits) || is_value()
+        }
+        Value::Bool(truth) => matches(if *truth { "true" } else { "false" }),
+        Value::Null | Value::Array(_) | Value::Object(_) => false,
+    }
 }
 
-fn regex_matches(regex: &regex::Regex, value: &Value) -> bool {
+fn pattern_matches(pattern: &Pattern, value: &Value) -> bool {
     match value {
-        Value::String(text) => regex.is_match(text),
-        Value::Number(number) => regex.is_match(number.as_str()),
-        Value::Bool(truth) => regex.is_match(if *truth { "true" } else { "false" }),
+        Value::String(text) => pattern.is_match(text),
+        Value::Number(number) => pattern.is_match(number.as_str()),
+        Value::Bool(truth) => pattern.is_match(if *truth { "true" } else { "false" }),
         Value::Null | Value::Array(_) | Value::Object(_) => false,
     }
 }
@@ -424,7 +418,5 @@ mod tests {
     fn a_faulty_regular_expression_is_a_fault() {
         let fault = Test::matches("(a").unwrap_err();
         assert_eq!(fault.problem, "this is no valid regular expression: unclosed group");
-        assert!(Test::matches(&"a".repeat(REGEX_BYTES_MAX + 1)).unwrap_err().problem.contains("is the limit"));
-        assert!(Test::matches("(?:a{1000}){1000}").unwrap_err().problem.contains("too large"));
     }
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::delivery::{Failure, Reason, delivery_id};
 use crate::event::Event;
+use crate::template::{Budget, RenderError, Rendered, Template};
 use crate::webhook::{Auth, Body, Webhook, path};
 
 /// The header that carries the delivery's id on every attempt (Standard Webhooks 1.0.0).
@@ -38,32 +39,33 @@ pub struct Request {
 impl Webhook {
     /// Renders the request for an event. A fault is a [`Reason::TemplateError`].
     pub fn render(&self, event: &Event) -> Result<Request, Failure> {
-        let mut missing = Vec::new();
         let payload =
             event.payload().map_err(|error| fault("event", &format_args!("the stored event is damaged: {error}")))?;
-        let uri = self.render_uri(&payload, &mut missing)?;
-        let headers = self.render_headers(event, &payload, &mut missing)?;
-        let body = self.render_body(event, &payload, &mut missing)?;
-        Ok(Request { method: self.method.clone(), uri, headers, body, missing })
+        let (budget, missing) = (Budget::new(self.body_bytes_max), Vec::new());
+        let mut rendering = Rendering { payload: &payload, strict: self.strict, budget, missing };
+        let uri = self.render_uri(&mut rendering)?;
+        let headers = self.render_headers(event, &mut rendering)?;
+        let body = self.render_body(event, &mut rendering)?;
+        Ok(Request { method: self.method.clone(), uri, headers, body, missing: rendering.missing })
     }
 
-    fn render_uri(&self, payload: &Value, missing: &mut Vec<String>) -> Result<Uri, Failure> {
-        let path = self.url.path.render(payload, self.strict, PATH_BYTES_MAX).map_err(|e| fault("url", &e))?;
-        missing.extend(path.missing);
+    fn render_uri(&self, rendering: &mut Rendering<'_>) -> Result<Uri, Failure> {
+        let Rendered { text: path, blanks, .. } =
+            rendering.part(&self.url.path, PATH_BYTES_MAX).map_err(|e| fault("url", &e))?;
         if self.url.templated {
-            path::check(&path.text, &path.blanks).map_err(|problem| fault("url", &problem))?;
+            path::check(&path, &blanks).map_err(|problem| fault("url", &problem))?;
         }
         let authority =
             if self.url.port == 443 { self.url.host.clone() } else { format!("{}:{}", self.url.host, self.url.port) };
         Uri::builder()
             .scheme("https")
             .authority(authority)
-            .path_and_query(path.text)
+            .path_and_query(path)
             .build()
             .map_err(|_| fault("url", &"the rendered path is not a URL's"))
     }
 
-    fn render_headers(&self, event: &Event, payload: &Value, missing: &mut Vec<String>) -> Result<HeaderMap, Failure> {
+    fn render_headers(&self, event: &Event, rendering: &mut Rendering<'_>) -> Result<HeaderMap, Failure> {
         let mut headers = HeaderMap::with_capacity(self.headers.len() + 4);
         headers.insert(USER_AGENT, USER_AGENT_VALUE);
         if !matches!(self.body, Body::None) {
@@ -71,8 +73,7 @@ impl Webhook {
         }
         for (name, template) in &self.headers {
             let place = || format!("header `{name}`");
-            let value = template.render(payload, self.strict, HEADER_BYTES_MAX).map_err(|e| fault(&place(), &e))?;
-            missing.extend(value.missing);
+            let value = rendering.part(template, HEADER_BYTES_MAX).map_err(|e| fault(&place(), &e))?;
             // Receivers do not see what stands around a value over HTTP/1.1, and refuse it over HTTP/2.
             let mut value = HeaderValue::from_str(value.text.trim_matches([' ', '\t']))
                 .map_err(|_| fault(&place(), &"the rendered value holds a line break or another control character"))?;
@@ -91,19 +92,35 @@ impl Webhook {
         Ok(headers)
     }
 
-    fn render_body(&self, event: &Event, payload: &Value, missing: &mut Vec<String>) -> Result<Bytes, Failure> {
+    fn render_body(&self, event: &Event, rendering: &mut Rendering<'_>) -> Result<Bytes, Failure> {
         let (template, json) = match &self.body {
             Body::None => return Ok(Bytes::new()),
             Body::Event => return Ok(event.raw.clone()),
             Body::Json(template) => (template, true),
             Body::Text(template) => (template, false),
         };
-        let rendered = template.render(payload, self.strict, self.body_bytes_max).map_err(|e| fault("body", &e))?;
-        if json && let Err(error) = serde_json::from_str::<IgnoredAny>(&rendered.text) {
+        let Rendered { text, .. } = rendering.part(template, self.body_bytes_max).map_err(|e| fault("body", &e))?;
+        if json && let Err(error) = serde_json::from_str::<IgnoredAny>(&text) {
             return Err(fault("body", &format_args!("the rendered text is not JSON: {error}")));
         }
-        missing.extend(rendered.missing);
-        Ok(Bytes::from(rendered.text))
+        Ok(Bytes::from(text))
+    }
+}
+
+/// What the templates of one request are rendered with, and what they lacked.
+struct Rendering<'r> {
+    payload: &'r Value,
+    strict: bool,
+    budget: Budget,
+    missing: Vec<String>,
+}
+
+impl Rendering<'_> {
+    /// Renders one template of the request.
+    fn part(&mut self, template: &Template, bytes_max: usize) -> Result<Rendered, RenderError> {
+        let mut rendered = template.render_within(self.payload, self.strict, bytes_max, &mut self.budget)?;
+        self.missing.append(&mut rendered.missing);
+        Ok(rendered)
     }
 }
 

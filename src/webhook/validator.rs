@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::kind::Path;
-use crate::kind::value::{excerpt, same};
+use crate::kind::value::{Compared, excerpt};
 
 /// How many characters of each found value a verdict keeps.
 pub const FOUND_CHARS_MAX: usize = 200;
@@ -49,11 +49,28 @@ pub struct Verdict {
 }
 
 impl Validator {
+    /// What the patterns of its path cost at most: see [`crate::kind::pattern`].
+    #[must_use]
+    pub fn positions(&self) -> usize {
+        self.path.positions()
+    }
+
+    /// How many values it lists.
+    #[must_use]
+    pub fn values(&self) -> usize {
+        match &self.rule {
+            Rule::Expected(values) | Rule::Rejected(values) => values.len(),
+        }
+    }
+
     /// Judges the response document.
     #[must_use]
     pub fn judge(&self, document: &Value) -> Verdict {
         let values = self.path.all(document);
-        let among = |wanted: &[Value]| values.iter().any(|value| wanted.iter().any(|wanted| same(value, wanted)));
+        let among = |wanted: &[Value]| {
+            let wanted: Vec<_> = wanted.iter().map(Compared::new).collect();
+            values.iter().map(|value| Compared::new(value)).any(|value| wanted.iter().any(|one| one.is_same(&value)))
+        };
         let passed = match &self.rule {
             Rule::Expected(wanted) => among(wanted),
             Rule::Rejected(unwanted) => !among(unwanted),

@@ -4,6 +4,7 @@ mod cases;
 mod check;
 mod faults;
 mod healthcheck;
+mod hostile;
 mod lints;
 mod load;
 mod plan;

@@ -1,10 +1,15 @@
 //! What differs between what a test expects and what came of it, in sentences.
 
-use serde_json::{Map, Number, Value};
+use std::fmt::Write as _;
+
+use serde_json::{Number, Value};
 
 use crate::cli::preview::Preview;
 use crate::config::Expect;
-use crate::kind::value::Decimal;
+use crate::kind::value::{Decimal, cut, excerpt};
+
+/// How many differences of one test are told.
+const DIFFERENCES_MAX: usize = 100;
 
 /// How much of a value is printed, in characters.
 const VALUE_CHARS_MAX: usize = 200;
@@ -29,37 +34,58 @@ pub(super) fn request(expect: &Expect, found: &Preview) -> Vec<String> {
     match (&expect.body, serde_json::from_str::<Value>(&found.body)) {
         (None, _) => {}
         (Some(Value::String(text)), _) if *text == found.body => {}
-        (Some(wanted), Ok(body)) => compare("body", wanted, &body, &mut differences),
-        (Some(wanted), Err(_)) => compare("body", wanted, &Value::String(found.body.clone()), &mut differences),
+        (Some(wanted), Ok(body)) => compare(&mut "body".to_owned(), wanted, &body, &mut differences),
+        (Some(wanted), Err(_)) => {
+            compare(&mut "body".to_owned(), wanted, &Value::String(found.body.clone()), &mut differences);
+        }
     }
     differences
 }
 
-/// Objects may have more members than expected; everything else is equal, numbers by their value.
-fn compare(path: &str, wanted: &Value, found: &Value, differences: &mut Vec<String>) {
+/// Objects may have more members than expected; everything else is equal, numbers by their value. The path grows and shrinks
+/// on the way.
+fn compare(path: &mut String, wanted: &Value, found: &Value, differences: &mut Vec<String>) {
+    if differences.len() >= DIFFERENCES_MAX {
+        return;
+    }
+    let length = path.len();
     match (wanted, found) {
-        (Value::Object(wanted), Value::Object(found)) => compare_members(path, wanted, found, differences),
+        (Value::Object(wanted), Value::Object(found)) => {
+            for (name, wanted) in wanted {
+                let plain = name.chars().all(|character| character.is_ascii_alphanumeric() || character == '_');
+                // Writing to a text cannot fail.
+                let _ = if plain { write!(path, ".{name}") } else { write!(path, "[{name:?}]") };
+                match found.get(name) {
+                    Some(found) => compare(path, wanted, found, differences),
+                    None => {
+                        differences.push(format!("{}: expected {}, found nothing", place(path), show_value(wanted)));
+                    }
+                }
+                path.truncate(length);
+            }
+        }
         (Value::Array(wanted), Value::Array(found)) if wanted.len() == found.len() => {
             for (index, (wanted, found)) in wanted.iter().zip(found).enumerate() {
-                compare(&format!("{path}[{index}]"), wanted, found, differences);
+                let _ = write!(path, "[{index}]");
+                compare(path, wanted, found, differences);
+                path.truncate(length);
             }
         }
         (Value::Number(wanted), Value::Number(found)) if same_number(wanted, found) => {}
         _ if wanted == found => {}
-        (Value::String(wanted), Value::String(found)) => differences.push(format!("{path}: {}", texts(wanted, found))),
-        _ => differences.push(format!("{path}: expected {}, found {}", show_value(wanted), show_value(found))),
+        (Value::String(wanted), Value::String(found)) => {
+            differences.push(format!("{}: {}", place(path), texts(wanted, found)));
+        }
+        _ => {
+            let (wanted, found) = (show_value(wanted), show_value(found));
+            differences.push(format!("{}: expected {wanted}, found {found}", place(path)));
+        }
     }
 }
 
-fn compare_members(path: &str, wanted: &Map<String, Value>, found: &Map<String, Value>, differences: &mut Vec<String>) {
-    for (name, wanted) in wanted {
-        let plain = name.chars().all(|character| character.is_ascii_alphanumeric() || character == '_');
-        let path = if plain { format!("{path}.{name}") } else { format!("{path}[{name:?}]") };
-        match found.get(name) {
-            Some(found) => compare(&path, wanted, found, differences),
-            None => differences.push(format!("{path}: expected {}, found nothing", show_value(wanted))),
-        }
-    }
+/// A path that is not longer than people read.
+fn place(path: &str) -> String {
+    cut(path, VALUE_CHARS_MAX)
 }
 
 /// `1.0` and `1` are one number, though their digits differ.
@@ -89,11 +115,7 @@ fn same_chars(one: &str, other: &str) -> usize {
 }
 
 fn show_value(value: &Value) -> String {
-    let text = value.to_string();
-    if text.chars().count() <= VALUE_CHARS_MAX {
-        return text;
-    }
-    text.chars().take(VALUE_CHARS_MAX).chain(['…']).collect()
+    excerpt(value, VALUE_CHARS_MAX)
 }
 
 #[cfg(test)]
@@ -104,7 +126,7 @@ mod tests {
 
     fn differences_of(wanted: &Value, found: &Value) -> Vec<String> {
         let mut differences = Vec::new();
-        compare("body", wanted, found, &mut differences);
+        compare(&mut "body".to_owned(), wanted, found, &mut differences);
         differences
     }
 

@@ -2,18 +2,22 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 
 use http::HeaderName;
 use serde_json::{Map, Value};
 
 use crate::cli::preview;
-use crate::kind::value::{Decimal, equal};
+use crate::kind::value::{Decimal, cut, equal};
 use crate::secret::MASK;
 use crate::webhook::request::{Request, WEBHOOK_ID};
 use crate::webhook::{Body, Webhook};
 
 /// Beyond so many places a body differs as a whole.
 const PLACES_MAX: usize = 32;
+
+/// How much of a place is kept, in characters.
+const PLACE_CHARS_MAX: usize = 200;
 
 /// A request with the webhook that makes it.
 pub(super) type Made<'m> = (&'m Webhook, &'m Request);
@@ -65,7 +69,7 @@ fn body(old: Made<'_>, new: Made<'_>, parts: &mut Vec<String>) {
         return;
     };
     let mut places = BTreeSet::new();
-    compare("body", &old, &new, &mut places);
+    compare(&mut "body".to_owned(), &old, &new, &mut places);
     if places.len() > PLACES_MAX {
         parts.push("body".to_owned());
     } else {
@@ -81,36 +85,68 @@ pub(super) fn json((webhook, request): Made<'_>) -> Option<Value> {
     }
 }
 
-fn compare(path: &str, old: &Value, new: &Value, places: &mut BTreeSet<String>) {
+/// Goes through both bodies. The path grows and shrinks on the way, so that a long name costs its length once.
+fn compare(path: &mut String, old: &Value, new: &Value, places: &mut BTreeSet<String>) {
     if places.len() > PLACES_MAX {
         return;
     }
     match (old, new) {
         (Value::Object(old), Value::Object(new)) => {
             for (name, old) in old {
-                let path = member(path, name);
-                match new.get(name) {
-                    Some(new) => compare(&path, old, new, places),
-                    None => drop(places.insert(path)),
+                below(
+                    path,
+                    |path| push_member(path, name),
+                    |path| match new.get(name) {
+                        Some(new) => compare(path, old, new, places),
+                        None => insert(path, places),
+                    },
+                );
+            }
+            for name in new.keys().filter(|name| !old.contains_key(*name)) {
+                if places.len() > PLACES_MAX {
+                    return;
                 }
-            }
-            places.extend(new.keys().filter(|name| !old.contains_key(*name)).map(|name| member(path, name)));
-        }
-        (Value::Array(old), Value::Array(new)) if old.len() == new.len() => {
-            let path = format!("{path}[]");
-            for (old, new) in old.iter().zip(new) {
-                compare(&path, old, new, places);
+                below(path, |path| push_member(path, name), |path| insert(path, places));
             }
         }
-        (Value::Array(_), Value::Array(_)) => drop(places.insert(format!("{path}[]"))),
+        (Value::Array(old), Value::Array(new)) => below(
+            path,
+            |path| path.push_str("[]"),
+            |path| {
+                if old.len() != new.len() {
+                    return insert(path, places);
+                }
+                for (old, new) in old.iter().zip(new) {
+                    compare(path, old, new, places);
+                }
+            },
+        ),
         _ if equal(old, new) => {}
-        _ => drop(places.insert(path.to_owned())),
+        _ => insert(path, places),
     }
 }
 
-fn member(path: &str, name: &str) -> String {
+/// Does something at a place below.
+fn below(path: &mut String, push: impl FnOnce(&mut String), work: impl FnOnce(&mut String)) {
+    let length = path.len();
+    push(path);
+    work(path);
+    path.truncate(length);
+}
+
+fn insert(path: &str, places: &mut BTreeSet<String>) {
+    places.insert(cut(path, PLACE_CHARS_MAX));
+}
+
+fn push_member(path: &mut String, name: &str) {
     let plain = |character: char| character.is_ascii_alphanumeric() || matches!(character, '_' | '-');
-    if name.chars().all(plain) && !name.is_empty() { format!("{path}.{name}") } else { format!("{path}[{name:?}]") }
+    if name.chars().all(plain) && !name.is_empty() {
+        path.push('.');
+        path.push_str(name);
+    } else {
+        // Writing to a text cannot fail.
+        let _ = write!(path, "[{name:?}]");
+    }
 }
 
 /// The new value, written as the old one where both are the same: members stand in the old order, and numbers have the old
@@ -154,7 +190,7 @@ mod tests {
 
     fn places(old: &Value, new: &Value) -> Vec<String> {
         let mut places = BTreeSet::new();
-        compare("body", old, new, &mut places);
+        compare(&mut "body".to_owned(), old, new, &mut places);
         places.into_iter().collect()
     }
 
@@ -171,6 +207,10 @@ mod tests {
     fn a_body_that_differs_everywhere_has_a_bounded_number_of_places() {
         let of = |value: u32| Value::Object((0..1000).map(|index| (format!("k{index}"), json!(value))).collect());
         assert_eq!(places(&of(1), &of(2)).len(), PLACES_MAX + 1);
+        assert_eq!(places(&json!({}), &of(2)).len(), PLACES_MAX + 1);
+        let below = |value: u32| json!({"k".repeat(100_000): vec![json!({"a": value}); 100_000]});
+        let found = places(&below(1), &below(2));
+        assert_eq!(found.iter().map(|place| place.chars().count()).collect::<Vec<_>>(), [PLACE_CHARS_MAX + 1]);
     }
 
     #[test]

@@ -9,12 +9,16 @@ use crate::config::document::{Report, Text};
 use crate::config::reference::WEBHOOK;
 use crate::config::table::{Node, Table, as_json, list};
 use crate::diagnostic::nearest;
+use crate::kind::pattern::PATTERNS_POSITIONS_MAX;
 use crate::kind::{Kind, Path};
 use crate::webhook::filter::{Filter, Glob, Test};
 use crate::webhook::validator::{Rule, Validator};
 
-/// How many filters, validators, or values in one of their lists there may be.
-const ENTRIES_MAX: usize = 1_000;
+/// How many filters a webhook may have, and how many validators.
+const ASKED_MAX: usize = 100;
+
+/// How many values all filters of a webhook may list together, and all its validators.
+const VALUES_MAX: usize = 2000;
 
 /// The longest name of a validator: it is a metric's label.
 const VALIDATOR_NAME_CHARS_MAX: usize = 128;
@@ -28,13 +32,45 @@ const RESPONSE_MEMBERS: [&str; 3] = ["status", "headers", "data"];
 /// Compiles `[[filters]]`. Without a kind (it is unknown) named fields are not looked up.
 pub(super) fn filters(report: &mut Report, root: &Table<'_>, kind: Option<&Kind>) -> Vec<Filter> {
     let tables = bounded(report, root, "filters");
-    tables.iter().filter_map(|table| filter(report, table, kind)).collect()
+    let mut spent = Spent::default();
+    let compiled = tables.iter().filter_map(|table| {
+        let filter = filter(report, table, kind)?;
+        spent.refuse_more(report, table, filter.values(), filter.positions());
+        Some(filter)
+    });
+    compiled.collect()
+}
+
+/// What all filters, or all validators, have together: every event, or every response, is held against all of it.
+#[derive(Default)]
+struct Spent {
+    values: usize,
+    positions: usize,
+}
+
+impl Spent {
+    fn refuse_more(&mut self, report: &mut Report, table: &Table<'_>, values: usize, positions: usize) {
+        let before = (self.values, self.positions);
+        self.values += values;
+        self.positions += positions;
+        let path = &table.path;
+        if before.0 <= VALUES_MAX && self.values > VALUES_MAX {
+            let problem = format!("with this one the `{path}` list more than {VALUES_MAX} values together");
+            report.error(table.at, problem, "list fewer: a glob such as `prod-*` may stand for many");
+        }
+        if before.1 <= PATTERNS_POSITIONS_MAX && self.positions > PATTERNS_POSITIONS_MAX {
+            let problem = format!(
+                "with this one the regular expressions of the `{path}` have more than {PATTERNS_POSITIONS_MAX} positions together"
+            );
+            report.error(table.at, problem, "make their repetitions smaller, or use globs");
+        }
+    }
 }
 
 fn bounded<'t>(report: &mut Report, root: &Table<'t>, key: &str) -> Vec<Table<'t>> {
     let tables = root.tables(report, key);
-    if let Some(beyond) = tables.get(ENTRIES_MAX) {
-        report.error(beyond.at, format!("there are more than {ENTRIES_MAX} `{key}`"), "remove some");
+    if let Some(beyond) = tables.get(ASKED_MAX) {
+        report.error(beyond.at, format!("there are more than {ASKED_MAX} `{key}`"), "remove some");
         return Vec::new();
     }
     tables
@@ -116,18 +152,14 @@ fn test(report: &mut Report, table: &Table<'_>, asked: &str) -> Option<Test> {
 
 fn globs(report: &mut Report, table: &Table<'_>, key: &str) -> Option<Vec<Glob>> {
     let texts = table.texts(report, key)?;
-    refuse_length(report, table, key, texts.len())?;
+    refuse_empty(report, table, key, texts.len())?;
     Some(texts.iter().map(|text| Glob::new(text.value)).collect())
 }
 
-fn refuse_length(report: &mut Report, table: &Table<'_>, key: &str, length: usize) -> Option<()> {
+fn refuse_empty(report: &mut Report, table: &Table<'_>, key: &str, length: usize) -> Option<()> {
     let at = table.get(key)?.node.at;
     if length == 0 {
         report.error(at, format!("`{}` is empty", table.name(key)), "list at least one value, or remove it");
-        return None;
-    }
-    if length > ENTRIES_MAX {
-        report.error(at, format!("`{}` has more than {ENTRIES_MAX} values", table.name(key)), "remove some");
         return None;
     }
     Some(())
@@ -136,6 +168,7 @@ fn refuse_length(report: &mut Report, table: &Table<'_>, key: &str, length: usiz
 /// Compiles `[[response_validators]]`.
 pub(super) fn validators(report: &mut Report, root: &Table<'_>) -> Vec<Validator> {
     let mut validators: Vec<Validator> = Vec::new();
+    let mut spent = Spent::default();
     for table in bounded(report, root, "response_validators") {
         let Some(validator) = validator(report, &table) else { continue };
         if validators.iter().any(|other| other.name == validator.name) {
@@ -143,6 +176,7 @@ pub(super) fn validators(report: &mut Report, root: &Table<'_>) -> Vec<Validator
             let problem = format!("two validators are named \"{}\"", validator.name);
             report.error(at, problem, "give each a `name` of its own: it is a metric's label");
         }
+        spent.refuse_more(report, &table, validator.values(), validator.positions());
         validators.push(validator);
     }
     validators
@@ -201,7 +235,7 @@ fn response_path(report: &mut Report, text: &Text<'_>) -> Option<Path> {
 
 fn values(report: &mut Report, table: &Table<'_>, key: &str) -> Option<Vec<Value>> {
     let items = table.list(report, key)?;
-    refuse_length(report, table, key, items.len())?;
+    refuse_empty(report, table, key, items.len())?;
     let mut values = Vec::with_capacity(items.len());
     for Node { value, at } in items {
         match as_json(value).filter(|value| !value.is_object() && !value.is_array()) {

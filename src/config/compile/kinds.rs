@@ -41,7 +41,7 @@ pub(super) fn kinds(report: &mut Report, root: &Table<'_>, inputs: &mut Inputs<'
 
 fn kind(report: &mut Report, name: &str, table: &Table<'_>, inputs: &mut Inputs<'_>) -> Option<Kind> {
     table.refuse_unknown(report, SIDECAR, "kinds.*");
-    let before = report.diagnostics.len();
+    let before = report.found;
     let type_path = path(report, table, "type");
     if table.get("type").is_none() {
         report.error(
@@ -70,7 +70,7 @@ fn kind(report: &mut Report, name: &str, table: &Table<'_>, inputs: &mut Inputs<
         }
     }
     let samples: Vec<Value> = sample(report, table, inputs).into_iter().collect();
-    let type_path = type_path.filter(|_| report.diagnostics.len() == before)?;
+    let type_path = type_path.filter(|_| report.found == before)?;
     match Kind::custom(name, types, type_path, id_path, time_path, fields, samples) {
         Ok(kind) => Some(kind),
         Err((problem, fix)) => {

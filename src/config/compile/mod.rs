@@ -26,6 +26,7 @@ use toml::de::{DeTable, DeValue};
 use super::document::{At, Document, Report};
 use super::overrides::Override;
 use super::snapshot::{Egress, Settings};
+use super::table::KEYS_MAX;
 use crate::kind::Kind;
 use crate::webhook::gate::Breaker;
 use crate::webhook::retry::Policy;
@@ -103,5 +104,14 @@ fn parse<'t>(document: &'t Document, report: &mut Report) -> Option<DeTable<'t>>
         let at = At::new(document, fault.span().unwrap_or(0..0));
         report.error(at, format!("this is no TOML: {}", fault.message()), SYNTAX_FIX);
     }
-    faults.is_empty().then(|| table.into_inner())
+    if !faults.is_empty() {
+        return None;
+    }
+    let table = table.into_inner();
+    if table.len() > KEYS_MAX {
+        let problem = format!("the file has {} keys and tables at its top, and {KEYS_MAX} are the limit", table.len());
+        report.error(At::new(document, 0..0), problem, "remove those that mean nothing: most of them must be unknown");
+        return None;
+    }
+    Some(table)
 }

@@ -42,16 +42,16 @@ pub(in crate::config) fn sidecar(file: &SidecarFile<'_>, inputs: &mut Inputs<'_>
     root.refuse_unknown(report, SIDECAR, "");
 
     let mut sections = Sections { file, root: &root, resolver: Resolver::new(inputs, false) };
-    let before = report.diagnostics.len();
+    let before = report.found;
     let egress = sections.egress(report);
-    let egress_known = complete && report.diagnostics.len() == before;
+    let egress_known = complete && report.found == before;
     let defaults = sections.defaults(report);
     let ca_named = sections.is_ca_named();
     let settings = sections.settings(report, egress.clone());
     let egress = Some(Egress { allow_networks: Vec::new(), ..egress }).filter(|_| egress_known);
-    let before = report.diagnostics.len();
+    let before = report.found;
     let kinds = kinds::kinds(report, &root, inputs);
-    let kinds_complete = complete && report.diagnostics.len() == before;
+    let kinds_complete = complete && report.found == before;
     Compiled {
         settings: Some(settings).filter(|_| !report.refuses()),
         shared: Arc::new(Shared { defaults, egress, ca_named }),

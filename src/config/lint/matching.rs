@@ -18,6 +18,9 @@ use crate::webhook::filter::{Filter, Glob, Test};
 /// How many possible values a message lists.
 const LISTED_MAX: usize = 12;
 
+/// How many globs all filters on one path may have for them to be held against each other.
+const COMPARED_MAX: usize = 1000;
+
 /// One filter as it is compiled and as it is written.
 struct Asked<'s> {
     filter: &'s Filter,
@@ -51,6 +54,9 @@ pub(super) fn lint(report: &mut Report, subject: &Subject<'_>) {
     }
     for group in paths.into_values() {
         let Some(path) = group.first().map(|asked| &asked.filter.path) else { continue };
+        if group.iter().map(|asked| asked.filter.values()).sum::<usize>() > COMPARED_MAX {
+            continue;
+        }
         let found = impossible(&webhook.kind, path, &group)
             .or_else(|| contradiction(&webhook.kind, path, &group))
             .or_else(|| no_trigger(&webhook.kind, &webhook.triggers, path, &group));

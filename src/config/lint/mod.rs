@@ -15,7 +15,7 @@ use std::ops::Range;
 use toml::de::DeTable;
 
 use super::document::{At, Document, Report};
-use super::load::{FILE_BYTES_MAX, SIDECAR_FILE, Source};
+use super::load::{SIDECAR_FILE, Source, TOML_BYTES_MAX};
 use super::overrides;
 use super::read;
 use super::snapshot::Snapshot;
@@ -141,7 +141,7 @@ fn sidecar(source: &Source, looks: bool, found: &mut Vec<Diagnostic>) -> BTreeSe
 
 /// Reads a file once more. What cannot be read has been reported.
 fn read_file(source: &Source, file: &str) -> Option<Document> {
-    let text = read::text(&source.dir.join(file), FILE_BYTES_MAX).ok()?;
+    let text = read::text(&source.dir.join(file), TOML_BYTES_MAX).ok()?;
     Some(Document { name: file.to_owned(), text, shown: true })
 }
 
@@ -181,7 +181,7 @@ fn mask(found: &mut [Diagnostic], document: &Document, secrets: &[Range<usize>])
     let lines: Vec<&str> = masked.lines().collect();
     for place in found.iter_mut().filter(|one| one.file == document.name).filter_map(|one| one.place.as_mut()) {
         if let Some(line) = place.line.checked_sub(1).and_then(|index| lines.get(index)) {
-            (*line).clone_into(&mut place.text);
+            place.show(line);
         }
     }
 }

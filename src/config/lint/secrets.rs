@@ -128,9 +128,11 @@ pub fn may_be_secret(value: &str) -> bool {
     !word.is_empty() && !NO_SECRETS.contains(&&*word.to_lowercase())
 }
 
-/// A table under a table. What has another shape is a fault, which has been reported.
+/// A table under a table, however large. What has another shape is a fault, which has been reported.
 fn quiet<'t>(table: &Table<'t>, key: &str) -> Option<Table<'t>> {
-    table.table(&mut Report::default(), key)
+    let entry = table.get(key)?;
+    let DeValue::Table(below) = entry.node.value else { return None };
+    Some(Table::new(entry.node.at.document, table.name(key), entry.node.at, below))
 }
 
 fn text<'t>(table: &Table<'t>, key: &str) -> Option<Text<'t>> {
@@ -149,7 +151,7 @@ impl Secrets<'_> {
         }
         for name in ["ingest", "admin"] {
             let Some(table) = quiet(root, name) else { continue };
-            self.field(&table, "token");
+            self.field(&table, table.get("token"));
             for entry in table.entries.iter().filter(|entry| nearest(entry.name, ["token"]).is_some()) {
                 self.below(entry);
             }
@@ -166,14 +168,14 @@ impl Secrets<'_> {
             }
             if let Some(parameters) = quiet(&oauth2, "parameters") {
                 for entry in parameters.entries.iter().filter(|entry| is_secret_header(entry.name)) {
-                    self.field(&parameters, entry.name);
+                    self.field(&parameters, Some(entry));
                 }
             }
         }
         if let Some(auth) = quiet(root, "auth") {
             for (way, key) in SECRET_FIELDS {
                 if let Some(table) = quiet(&auth, way) {
-                    self.field(&table, key);
+                    self.field(&table, table.get(key));
                 }
             }
         }
@@ -186,7 +188,7 @@ impl Secrets<'_> {
         if let Some(headers) = quiet(root, "headers") {
             for entry in &headers.entries {
                 if is_secret_header(entry.name) {
-                    self.field(&headers, entry.name);
+                    self.field(&headers, Some(entry));
                 }
             }
         }
@@ -256,20 +258,18 @@ impl Secrets<'_> {
 
     /// What is not shown, and is a fault already.
     fn hide(&mut self, at: At<'_>) {
-        let range = at.start..at.end;
-        if !self.found.contains(&range) {
-            self.found.push(range);
-        }
+        self.found.push(at.start..at.end);
     }
 
     /// A key whose value is a secret.
-    fn field(&mut self, table: &Table<'_>, key: &str) {
-        let Some(value) = text(table, key) else {
+    fn field(&mut self, table: &Table<'_>, entry: Option<&Entry<'_>>) {
+        let Some(entry) = entry else { return };
+        let Some(value) = as_text(entry.node) else {
             // A number without its quotes may be a credential all the same.
-            return table.get(key).map(|entry| self.hide(entry.node.at)).unwrap_or_default();
+            return self.hide(entry.node.at);
         };
         if is_typed(value.value) && may_be_secret(value.value) {
-            self.found(value.at, &format!("the secret `{}`", table.name(key)));
+            self.found(value.at, &format!("the secret `{}`", table.name(entry.name)));
         } else if !is_typed(value.value) && has_typed_part(value.value) {
             self.hide(value.at);
         }

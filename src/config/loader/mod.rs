@@ -12,7 +12,7 @@ use super::compile::{self, Around, Compiled, Shared};
 use super::document::{Document, Report};
 use super::folder::{WEBHOOKS, refuse_name, webhook_files};
 use super::inputs::{Digest, Input, Inputs};
-use super::load::{Loaded, Source, sidecar, sort};
+use super::load::{Loaded, Source, TOML_BYTES_MAX, sidecar, sort};
 use super::snapshot::{OnInvalidWebhook, Snapshot};
 use super::tests::TestCase;
 use crate::diagnostic::{Diagnostic, Level};
@@ -147,7 +147,7 @@ impl Look<'_> {
     /// One webhook, kept or compiled. `None` when it is faulty; the report says how.
     fn webhook(&mut self, path: &Path, stem: &str, report: &mut Report) -> Option<Arc<Entry>> {
         let name = format!("{WEBHOOKS}/{stem}.toml");
-        let (text, file) = match self.inputs.read_own(path) {
+        let (text, file) = match self.inputs.read_own(path, TOML_BYTES_MAX) {
             Ok(read) => read,
             Err(problem) => {
                 report.file_error(name, format!("the file {problem}"), "correct the file, or remove it");
