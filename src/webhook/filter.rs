@@ -139,11 +139,8 @@ impl Test {
         if pattern.len() > REGEX_BYTES_MAX {
             let problem =
                 format!("the regular expression is {} bytes long, and {REGEX_BYTES_MAX} is the limit", pattern.len());
-            return Err(Fault::new(
-                REGEX_BYTES_MAX..pattern.len(),
-                problem,
-                "use a shorter one, or `any_of` with globs",
-            ));
+            let rest = pattern.floor_char_boundary(REGEX_BYTES_MAX)..pattern.len();
+            return Err(Fault::new(rest, problem, "use a shorter one, or `any_of` with globs"));
         }
         let compiled = regex::RegexBuilder::new(pattern).size_limit(REGEX_COMPILED_BYTES_MAX).build();
         compiled.map(Self::Matches).map_err(|error| {
