@@ -11,6 +11,7 @@ mod deploy;
 mod docs;
 mod editor;
 mod faulty;
+mod fuzz;
 mod house;
 mod metrics;
 mod oracle;

@@ -152,7 +152,9 @@ impl Socket {
     }
 }
 
-async fn serve_connection<S, H, F>(stream: S, handler: H, stop: CancellationToken)
+/// Serves one connection within the limits of a request's head, until it ends or, after `stop`, the request that has begun has its
+/// answer.
+pub async fn serve_connection<S, H, F>(stream: S, handler: H, stop: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Fn(Request<Incoming>) -> F + Send,
