@@ -147,7 +147,7 @@ fn lines(kind: &Kind, data: &[u8]) {
         events += 1;
         good &= decode(kind, Bytes::copy_from_slice(line), event_id(), now()).is_ok();
     }
-    let head = b"POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-ndjson\r\n";
+    let head = b"POST /v1/events HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-ndjson\r\n";
     let answers = DOOR.ask([head, &*length(data.len()), data].concat());
     let [answer] = &*answers else { panic!("{} answers", answers.len()) };
     if good && events > 0 {

@@ -270,6 +270,6 @@ impl Spool for Nowhere {
 }
 
 fn seeds() -> Vec<(String, Vec<u8>)> {
-    let head = b"POST /v1/events?wait=1s HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n\r\n";
+    let head = b"POST /v1/events?wait=1s HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\r\n";
     files("config/events").into_iter().map(|(name, event)| (name, [&head[..], &event].concat())).collect()
 }
