@@ -57,14 +57,15 @@ impl Place {
         let end = floor(text, at.end.max(at.start));
         let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
         let line_end = text[start..].find('\n').map_or(text.len(), |newline| start + newline);
+        let line = text[line_start..line_end].trim_end_matches('\r');
         let mut place = Self {
             line: text[..start].matches('\n').count() + 1,
-            column: text[line_start..start].chars().count() + 1,
+            column: text[line_start..start.min(line_start + line.len())].chars().count() + 1,
             text: String::new(),
             text_column: 1,
             width: text[start..end.min(line_end).max(start)].chars().count().max(1),
         };
-        place.show(text[line_start..line_end].trim_end_matches('\r'));
+        place.show(line);
         place
     }
 

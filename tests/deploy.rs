@@ -1,10 +1,13 @@
-//! What `deploy/` ships is run: the git hook, the steps of the CI workflow, the systemd unit.
+//! What `deploy/` ships is run: the git hook, the steps of the CI workflow, the systemd unit, the bill of materials.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+
+use serde_json::Value;
 
 fn project() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -232,4 +235,48 @@ fn the_container_of_the_manifest_has_no_rights_that_it_does_not_need() {
     assert!(text.contains("automountServiceAccountToken: false"), "it never speaks to the cluster's API");
     assert!(text.contains("defaultMode: 0440"), "secrets are for the group of the pod alone");
     assert!(text.contains("kind: NetworkPolicy"), "nobody but a scraper comes in");
+}
+
+#[test]
+#[ignore = "needs jq and cargo-cyclonedx, which tests/all installs"]
+fn the_bill_of_materials_names_all_that_the_program_is_built_of_with_licences() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("made/outrigger.cdx.json");
+    let run = |command: &mut Command| {
+        let done = command.current_dir(project()).output().unwrap();
+        assert!(done.status.success(), "{}", said(&done));
+        String::from_utf8(done.stdout).unwrap()
+    };
+    run(Command::new("deploy/sbom").arg(&file));
+    let bill: Value = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
+    assert_eq!((&bill["bomFormat"], &bill["specVersion"]), (&"CycloneDX".into(), &"1.5".into()));
+    assert_eq!(bill["metadata"]["component"]["name"], "outrigger");
+
+    let tree = run(Command::new("cargo").args(["tree", "--locked", "--edges", "normal", "--prefix", "none"]));
+    let built = tree.lines().filter_map(|line| {
+        let mut words = line.split(' ');
+        Some((words.next()?.to_owned(), words.next()?.strip_prefix('v')?.to_owned()))
+    });
+    let mut built: BTreeSet<(String, String)> = built.collect();
+    assert!(built.remove(&("outrigger".to_owned(), env!("CARGO_PKG_VERSION").to_owned())), "{tree}");
+    assert!(built.len() > 100, "{tree}");
+    let mut named = BTreeSet::new();
+    for component in bill["components"].as_array().unwrap() {
+        let text = |key: &str| component[key].as_str().unwrap_or_default().to_owned();
+        let licences = component["licenses"].as_array().map_or(0, Vec::len);
+        assert!(licences > 0 && text("purl").starts_with("pkg:cargo/"), "{component}");
+        assert!(component["hashes"][0]["content"].is_string(), "{component}");
+        named.insert((text("name"), text("version")));
+    }
+    assert_eq!(named, built, "what is named, and what is built");
+
+    // What depends on what is among them, and nothing tells of the machine.
+    let references: BTreeSet<&str> =
+        bill["components"].as_array().unwrap().iter().filter_map(|component| component["bom-ref"].as_str()).collect();
+    let dependencies = bill["dependencies"].as_array().unwrap();
+    assert_eq!(dependencies.len(), references.len() + 1);
+    let on = dependencies.iter().filter_map(|dependency| dependency["dependsOn"].as_array()).flatten();
+    assert!(on.clone().count() > references.len());
+    assert!(on.filter_map(Value::as_str).all(|on| references.contains(on)));
+    assert!(!bill.to_string().contains(project().to_str().unwrap()));
 }

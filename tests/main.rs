@@ -12,6 +12,7 @@ mod docs;
 mod editor;
 mod egress;
 mod faulty;
+mod fuzz;
 mod house;
 mod injection;
 mod listeners;

@@ -138,7 +138,8 @@ fn guard(text: &str) -> Result<(), Fault> {
     }
     if text.len() > PATH_BYTES_MAX {
         let problem = format!("the JSONPath is {} bytes long, and {PATH_BYTES_MAX} is the limit", text.len());
-        return Err(Fault::new(PATH_BYTES_MAX..text.len(), problem, "use a shorter path"));
+        let rest = text.floor_char_boundary(PATH_BYTES_MAX)..text.len();
+        return Err(Fault::new(rest, problem, "use a shorter path"));
     }
     let mut open = Vec::new();
     let mut descents = 0;

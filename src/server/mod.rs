@@ -34,6 +34,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -159,7 +160,7 @@ impl Listener {
             let connection = Connection::new(stream, limits.write_stall_timeout);
             let (handler, stop, own_seat) = (handler.clone(), stop.clone(), Arc::clone(&seat));
             let connection = connections.spawn(async move {
-                serve_connection(connection, handler, &own_seat, limits, stop).await;
+                serve_seated(connection, handler, &own_seat, limits, stop).await;
                 drop(free);
             });
             seats.taken(seat, connection.abort_handle());
@@ -170,13 +171,20 @@ impl Listener {
     }
 }
 
-async fn serve_connection<H, F>(
-    connection: Connection,
-    handler: H,
-    seat: &Arc<Seat>,
-    limits: Limits,
-    stop: CancellationToken,
-) where
+/// Serves one connection within the limits of a listener, until it ends or, after `stop`, the request that has begun has its answer.
+pub async fn serve_connection<S, H, F>(stream: S, handler: H, stop: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    H: Fn(Request<Body>) -> F + Send + Sync,
+    F: Future<Output = Answer> + Send,
+{
+    let seat = Seats::new(1, LIMITS.quiet_min).seat();
+    serve_seated(stream, handler, &seat, LIMITS, stop).await;
+}
+
+async fn serve_seated<S, H, F>(stream: S, handler: H, seat: &Arc<Seat>, limits: Limits, stop: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
     H: Fn(Request<Body>) -> F + Send + Sync,
     F: Future<Output = Answer> + Send,
 {
@@ -192,7 +200,7 @@ async fn serve_connection<H, F>(
         .header_read_timeout(limits.head_timeout)
         .max_headers(HEADERS_MAX)
         .max_header_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(connection), service);
+        .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -20,10 +20,11 @@ use crate::delivery::{Lane, Reason};
 use crate::event::EventId;
 
 use super::inbox::{Inbox, Order};
-use super::keys::{KEY_BYTES, Keys};
+use super::keys::KEY_BYTES;
 use super::ledger::Ledger;
 use super::queue::{Memory, Queue};
 use super::reader::Ask;
+use super::stored::Stored;
 use super::{Appended, Backlog, Batch, DEAD_LETTERS_MAX, DeadLetter, DeadLetterPage, DeadLetterQuery, Lease};
 use super::{Settlement, Spool, SpoolError, Wait};
 use super::{lock, reader, recover, schema, writer};
@@ -191,10 +192,13 @@ impl DiskSpool {
             ready_max: options.ready_max.max(1),
             closed: AtomicBool::new(false),
         });
-        let (found, seq_last) = restore(&shared, &connection, options.dead_letter_retention)
-            .map_err(|error| schema::refused(&options.path.join(schema::DATABASE), error))?;
-        let keys = Keys::read(&connection, options.bytes_max)
-            .map_err(|error| schema::refused(&options.path.join(schema::DATABASE), error))?;
+        let failed = |error| schema::refused(&options.path.join(schema::DATABASE), error);
+        let mut ledger = Ledger::new(&connection).map_err(failed)?;
+        let dropped = tidy(&connection, &mut ledger, options.dead_letter_retention).map_err(failed)?;
+        let stored = Stored::read(&connection, &mut ledger, options.bytes_max).map_err(failed)?;
+        drop(ledger);
+        let found = Found { dropped, ..restore(&shared, &stored) };
+        let Stored { seq_last, keys, .. } = stored;
 
         let (reader, asks) = mpsc::channel();
         let setup = writer::Setup {
@@ -256,35 +260,29 @@ impl Drop for DiskSpool {
     }
 }
 
-/// Reads the kept counters and drops a bounded number of old dead letters: look-ups alone, whatever is in store.
-fn restore(shared: &Shared, connection: &Connection, retention: Duration) -> rusqlite::Result<(Found, i64)> {
-    let mut ledger = Ledger::new(connection)?;
-    let dropped = if_there_is_room(writer::drop_old_dead(&mut ledger, retention, RETENTION_STEP_OPEN))?;
-    // A webhook that has nothing in store is made again when it is named.
+/// Drops a bounded number of old dead letters, and webhooks that have nothing in store: these are made again when they are named.
+/// How many dead letters there were.
+fn tidy(connection: &Connection, ledger: &mut Ledger<'_>, retention: Duration) -> rusqlite::Result<u64> {
+    let dropped = if_there_is_room(writer::drop_old_dead(ledger, retention, RETENTION_STEP_OPEN))?;
     if_there_is_room(connection.execute("DELETE FROM webhooks WHERE pending <= 0 AND dead <= 0", []))?;
-    let last = |table: &str, column: &str| -> rusqlite::Result<i64> {
-        connection.query_row(&format!("SELECT coalesce(max({column}), 0) FROM {table}"), [], |row| row.get(0))
-    };
-    let seq_last = last("events", "seq")?;
-    shared.queue_id_last.store(last("webhooks", "id")?, Relaxed);
-    let mut found = Found { dropped: u64::try_from(dropped.values().sum::<i64>()).unwrap_or(0), ..Found::default() };
-    let mut statement = connection.prepare("SELECT id, name, pending, dead FROM webhooks")?;
-    let mut rows = statement.query([])?;
+    Ok(u64::try_from(dropped.values().sum::<i64>()).unwrap_or(0))
+}
+
+/// Makes the queues of what is in store.
+fn restore(shared: &Shared, stored: &Stored) -> Found {
+    shared.queue_id_last.store(stored.webhook_last, Relaxed);
+    let mut found = Found::default();
     let mut queues = shared.queues.write().unwrap_or_else(PoisonError::into_inner);
-    while let Some(row) = rows.next()? {
-        let name: Arc<str> = row.get(1)?;
-        let count = |column| row.get::<_, i64>(column).map(|count| u64::try_from(count).unwrap_or(0));
-        let (pending, dead) = (count(2)?, count(3)?);
-        let queue = Queue::new(row.get(0)?, Arc::clone(&name), Arc::clone(&shared.memory), shared.ready_max);
-        queue.restore(pending, dead, seq_last);
-        if pending > 0 {
-            queue.set_oldest(ledger.oldest(queue.id)?);
-        }
+    for webhook in &stored.webhooks {
+        let name = Arc::clone(&webhook.name);
+        let queue = Queue::new(webhook.id, Arc::clone(&name), Arc::clone(&shared.memory), shared.ready_max);
+        queue.restore(webhook.pending, webhook.dead, stored.seq_last);
+        queue.set_oldest(webhook.oldest);
         queues.insert(name, Arc::new(queue));
-        found.pending += pending;
-        found.dead += dead;
+        found.pending += webhook.pending;
+        found.dead += webhook.dead;
     }
-    Ok((found, seq_last))
+    found
 }
 
 /// Tidying up waits for room on the disk: what is pending has to be delivered to make that room.

@@ -1,9 +1,11 @@
 //! Idempotency keys: sets of keys, each a table of its own. New keys go into the latest set, and the oldest set is dropped
 //! whole, which costs less than to take its keys out one by one.
 
-use rusqlite::{Connection, OptionalExtension, Result, params};
+use bytes::Bytes;
+use rusqlite::{Connection, Error, OptionalExtension, Result, params};
 
-use super::{Appended, Key};
+use super::stored::NUMBER_MAX;
+use super::{Appended, Key, column};
 
 /// Sets that are kept: the latest of them is being filled.
 const SETS_MAX: u8 = 8;
@@ -33,7 +35,7 @@ struct Set {
 impl Set {
     /// When it takes no more keys: with this all sets but one cover the window.
     fn filled_ms(self) -> i64 {
-        self.opened_ms.saturating_add(self.window_ms / i64::from(SETS_MAX - 1)).max(self.opened_ms + 1)
+        self.opened_ms.saturating_add(self.window_ms / i64::from(SETS_MAX - 1)).max(self.opened_ms.saturating_add(1))
     }
 
     fn is_filled(self, bytes_max: i64, window_ms: i64, now_ms: i64) -> bool {
@@ -52,7 +54,8 @@ impl Set {
 }
 
 impl Keys {
-    /// Reads which sets there are, in a spool of so many bytes at most.
+    /// Reads which sets there are, in a spool of so many bytes at most. A set without its table, or with a number that none is
+    /// given, is an error.
     pub(super) fn read(connection: &Connection, bytes_max: u64) -> Result<Self> {
         let mut statement = connection
             .prepare_cached("SELECT number, opened_ms, window_ms, keys, bytes FROM key_sets ORDER BY number")?;
@@ -60,21 +63,33 @@ impl Keys {
             let (number, opened_ms, window_ms) = (row.get(0)?, row.get(1)?, row.get(2)?);
             Ok(Set { number, opened_ms, window_ms, keys: row.get(3)?, bytes: row.get(4)? })
         })?;
+        let sets: Vec<Set> = sets.collect::<Result<_>>()?;
+        for set in &sets {
+            for number in [set.number, set.keys, set.bytes] {
+                if !(0..=NUMBER_MAX).contains(&number) {
+                    return Err(Error::IntegralValueOutOfRange(0, number));
+                }
+            }
+            connection.prepare(&look_up(set.number))?;
+        }
         let set_bytes_max = i64::try_from(bytes_max / SET_SHARE).unwrap_or(i64::MAX);
-        Ok(Self { sets: sets.collect::<Result<_>>()?, set_bytes_max })
+        Ok(Self { sets, set_bytes_max })
     }
 
     /// What a batch with this key is answered, where the key is known.
     pub(super) fn known(&self, connection: &Connection, key: &Key, now_ms: i64) -> Result<Option<Appended>> {
         let behind_ms = now_ms.saturating_sub(window_ms(key));
         for set in self.sets.iter().rev() {
-            let known: Option<([u8; 16], Vec<u8>)> = connection
+            let known = connection
                 .prepare_cached(&look_up(set.number))?
-                .query_row(params![key.id, behind_ms], |row| Ok((row.get(0)?, row.get(1)?)))
+                .query_row(params![key.id, behind_ms], |row| {
+                    let (content, receipt) = (column::bytes(row, 0)?, column::bytes(row, 1)?);
+                    let same = content == Some(&key.content[..]);
+                    Ok(receipt.map(|receipt| (same, Bytes::copy_from_slice(receipt))))
+                })
                 .optional()?;
-            if let Some((content, receipt)) = known {
-                let same = content == key.content;
-                return Ok(Some(if same { Appended::Repeat(receipt.into()) } else { Appended::Conflict }));
+            if let Some((same, receipt)) = known.flatten() {
+                return Ok(Some(if same { Appended::Repeat(receipt) } else { Appended::Conflict }));
             }
         }
         Ok(None)
@@ -119,8 +134,10 @@ impl Keys {
             drop_set(connection, self.sets.remove(0).number)?;
         }
         let number = self.sets.last().map_or(1, |latest| latest.number + 1);
+        // A table without its set is what damage left of it.
         connection.execute_batch(&format!(
-            "CREATE TABLE keys_{number} (
+            "DROP TABLE IF EXISTS keys_{number};
+             CREATE TABLE keys_{number} (
                id BLOB PRIMARY KEY, at_ms INTEGER NOT NULL, content BLOB NOT NULL, receipt BLOB NOT NULL
              ) STRICT, WITHOUT ROWID"
         ))?;

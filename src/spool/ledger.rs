@@ -1,5 +1,7 @@
 //! The writer's statements: what one append or one settlement changes in the database.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Result, Row, Statement, params};
 
@@ -7,7 +9,7 @@ use crate::delivery::{LastOutcome, Reason};
 use crate::event::Event;
 
 use super::queue::Key;
-use super::{Claim, Settlement};
+use super::{Claim, Settlement, column};
 
 /// The due time of a row that waits for another one of its lane: it never comes.
 pub(super) const BLOCKED: i64 = i64::MAX - 1;
@@ -60,20 +62,21 @@ impl<'c> Ledger<'c> {
             commit: prepare("COMMIT")?,
             rollback: prepare("ROLLBACK")?,
             add_event: prepare("INSERT INTO events VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?,
-            add_delivery: prepare("INSERT INTO deliveries VALUES (?1, ?2, ?3, 0, ?4, ?5, 0, NULL)")?,
+            // What is there under the same key is what damage left of a delivery.
+            add_delivery: prepare("INSERT OR REPLACE INTO deliveries VALUES (?1, ?2, ?3, 0, ?4, ?5, 0, NULL)")?,
             lane_head: prepare(
                 "SELECT due, seq FROM deliveries INDEXED BY lanes WHERE webhook = ?1 AND lane = ?2 AND lane <> 0 ORDER BY seq LIMIT 1",
             )?,
-            make_due: prepare("UPDATE deliveries SET due = ?4 WHERE webhook = ?1 AND due = ?2 AND seq = ?3")?,
-            add_owed: prepare("INSERT INTO owed VALUES (?1, ?2)")?,
+            make_due: prepare("UPDATE OR REPLACE deliveries SET due = ?4 WHERE webhook = ?1 AND due = ?2 AND seq = ?3")?,
+            add_owed: prepare("INSERT OR REPLACE INTO owed VALUES (?1, ?2)")?,
             drop_delivery: prepare("DELETE FROM deliveries WHERE webhook = ?1 AND due = ?2 AND seq = ?3")?,
             move_delivery: prepare(
-                "UPDATE deliveries SET due = ?4, attempts = ?5, lane = ?6, failing_ms = ?7, last = ?8
+                "UPDATE OR REPLACE deliveries SET due = ?4, attempts = ?5, lane = ?6, failing_ms = ?7, last = ?8
                  WHERE webhook = ?1 AND due = ?2 AND seq = ?3",
             )?,
             last: prepare("SELECT last FROM deliveries WHERE webhook = ?1 AND due = ?2 AND seq = ?3")?,
             drop_event: prepare("DELETE FROM events WHERE seq = ?1")?,
-            lessen_owed: prepare("UPDATE owed SET n = n - 1 WHERE seq = ?1 RETURNING n")?,
+            lessen_owed: prepare("UPDATE owed SET n = max(n, 1) - 1 WHERE seq = ?1 RETURNING n")?,
             drop_owed: prepare("DELETE FROM owed WHERE seq = ?1")?,
             add_dead: prepare(
                 "INSERT INTO dead (webhook, seq, event, died_ms, reason, attempts, last)
@@ -185,7 +188,12 @@ impl<'c> Ledger<'c> {
             Settlement::Bury { reason, last, attempts, at } => {
                 let last = match last {
                     Some(last) => Some(written(last)),
-                    None => self.last.query_row([webhook, due, seq], |row| row.get(0)).optional()?.flatten(),
+                    None => {
+                        let last = self
+                            .last
+                            .query_row([webhook, due, seq], |row| Ok(column::text(row, 0)?.map(Cow::into_owned)));
+                        last.optional()?.flatten()
+                    }
                 };
                 if self.drop_delivery.execute([webhook, due, seq])? == 0 {
                     return Ok(Change::default());
@@ -208,7 +216,7 @@ impl<'c> Ledger<'c> {
     /// Forgets a dead letter; its webhook. `None` when there is no such letter.
     pub(super) fn forget(&mut self, number: i64) -> Result<Option<i64>> {
         let Some((webhook, seq)) = self.take_dead(number)? else { return Ok(None) };
-        let fanout: Option<i64> = self.fanout.query_row([seq], |row| row.get(0)).optional()?;
+        let fanout = self.fanout.query_row([seq], |row| column::number(row, 0)).optional()?;
         self.release(seq, fanout.is_some_and(|fanout| fanout > 1))?;
         Ok(Some(webhook))
     }
@@ -216,7 +224,7 @@ impl<'c> Ledger<'c> {
     fn take_dead(&mut self, number: i64) -> Result<Option<(i64, i64)>> {
         let mut rows = self.take_dead.query([number])?;
         let Some(row) = rows.next()? else { return Ok(None) };
-        let taken = (row.get(0)?, row.get(1)?);
+        let taken = (column::number(row, 0)?, column::number(row, 1)?);
         // The statement is stepped to its end, or the row would come back.
         rows.next()?;
         Ok(Some(taken))
@@ -264,7 +272,9 @@ impl<'c> Ledger<'c> {
     pub(super) fn drop_old_dead(&mut self, before_ms: i64, limit: i64) -> Result<Vec<i64>> {
         let old: Vec<(i64, i64, i64, i64)> = self
             .old_dead
-            .query_map([before_ms, limit], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
+            .query_map([before_ms, limit], |row| {
+                Ok((row.get(0)?, column::number(row, 1)?, column::number(row, 2)?, column::number(row, 3)?))
+            })?
             .collect::<Result<_>>()?;
         let mut webhooks = Vec::new();
         for (number, webhook, seq, fanout) in old {
@@ -290,7 +300,7 @@ impl<'c> Ledger<'c> {
     /// One delivery or dead letter less needs the event; the last one takes it along.
     fn release(&mut self, seq: i64, shared: bool) -> Result<()> {
         if shared {
-            let left: Option<i64> = self.lessen_owed.query_row([seq], |row| row.get(0)).optional()?;
+            let left = self.lessen_owed.query_row([seq], |row| column::number(row, 0)).optional()?;
             if left.is_some_and(|left| left > 0) {
                 return Ok(());
             }
@@ -346,13 +356,13 @@ fn pending(row: &Row<'_>) -> Result<Pending> {
     let claim = Claim {
         due: row.get(0)?,
         seq: row.get(1)?,
-        attempts: row.get(2)?,
-        shared: row.get::<_, i64>(3)? > 1,
-        lane: row.get(4)?,
-        since_ms: row.get(6)?,
+        attempts: column::count(row, 2)?,
+        shared: column::number(row, 3)? > 1,
+        lane: column::number(row, 4)?,
+        since_ms: column::number(row, 6)?,
         failing_ms: 0,
     };
-    let since_ms = if claim.since_ms == 0 { row.get::<_, Option<i64>>(5)?.unwrap_or(0) } else { claim.since_ms };
+    let since_ms = if claim.since_ms == 0 { column::number(row, 5)? } else { claim.since_ms };
     Ok(Pending { claim, since_ms })
 }
 

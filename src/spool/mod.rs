@@ -54,6 +54,7 @@
 
 #[cfg(test)]
 mod bounds;
+mod column;
 #[cfg(test)]
 mod contract;
 #[cfg(test)]
@@ -73,6 +74,7 @@ mod queue;
 mod reader;
 mod recover;
 mod schema;
+mod stored;
 mod writer;
 
 use std::fmt;

@@ -343,7 +343,7 @@ impl Queue {
 impl State {
     /// Sees to it that a row is read when it is due.
     fn expect(&mut self, (due, seq): Key) {
-        self.later = self.later.min((due, seq - 1));
+        self.later = self.later.min((due, seq.saturating_sub(1)));
         self.next_due = Some(self.next_due.map_or(due, |next| next.min(due)));
     }
 }

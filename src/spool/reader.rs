@@ -5,7 +5,6 @@ use std::sync::mpsc::Receiver;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 use tokio::sync::oneshot;
 
@@ -14,9 +13,10 @@ use crate::event::{Event, EventId};
 
 use super::disk::Shared;
 use super::inbox::Order;
-use super::ledger;
 use super::queue::{Key, Plan, Queue, Refill};
-use super::{Claim, DEAD_LETTERS_MAX, DeadLetter, DeadLetterPage, DeadLetterQuery, Settlement, SpoolError, at};
+use super::{
+    Claim, DEAD_LETTERS_MAX, DeadLetter, DeadLetterPage, DeadLetterQuery, Settlement, SpoolError, at, column, ledger,
+};
 
 /// Dead letters that one question looks at: refills wait no longer than that takes.
 const DEAD_LETTERS_SCANNED_MAX: i64 = 10_000;
@@ -74,13 +74,13 @@ fn refill(connection: &Connection, shared: &Shared, queue: &Arc<Queue>, plan: &P
     let mut statement = connection.prepare_cached(ROWS_BEHIND)?;
     let mut rows = statement.query(params![queue.id, plan.later.0, plan.later.1, i64::MAX])?;
     while let Some(row) = rows.next()? {
-        let (due, seq): Key = (row.get(0)?, row.get(1)?);
+        let (Ok(due), Ok(seq)) = (row.get(0), row.get(1)) else { continue };
         if due > now_ms || refill.rows.len() >= later_max || bytes > bytes_max {
             // What is due already is read again as soon as there is room.
             refill.next_due = Some(due);
             break;
         }
-        bytes += load(shared, queue, row, &mut refill)?;
+        bytes += load(shared, queue, row, (due, seq), &mut refill)?.unwrap_or(0);
         refill.later = Some((due, seq));
     }
     drop(rows);
@@ -96,8 +96,11 @@ fn refill(connection: &Connection, shared: &Shared, queue: &Arc<Queue>, plan: &P
                 refill.fresh_drained = false;
                 break;
             }
-            bytes += load(shared, queue, row, &mut refill)?;
-            refill.fresh = Some(row.get(1)?);
+            let Ok(seq) = row.get(1) else { continue };
+            // What has no event may have any number: fresh ones that are numbered before it are still to come.
+            let Some(loaded) = load(shared, queue, row, (0, seq), &mut refill)? else { continue };
+            bytes += loaded;
+            refill.fresh = Some(seq);
         }
     }
     Ok(refill)
@@ -109,37 +112,36 @@ SELECT d.due, d.seq, d.attempts, d.lane, d.since_ms, d.failing_ms, e.id, e.kind,
 FROM deliveries d LEFT JOIN events e ON e.seq = d.seq
 WHERE d.webhook = ?1 AND (d.due, d.seq) > (?2, ?3) AND d.due <= ?4 ORDER BY d.due, d.seq";
 
-/// Loads one row. One whose event is lost is settled at once: it would come back for ever.
-fn load(shared: &Shared, queue: &Arc<Queue>, row: &Row<'_>, refill: &mut Refill) -> Result<usize> {
+/// Loads one row: the bytes of its payload. One whose event is lost is settled at once: it would come back for ever.
+fn load(shared: &Shared, queue: &Arc<Queue>, row: &Row<'_>, key: Key, refill: &mut Refill) -> Result<Option<usize>> {
     let mut claim = Claim {
-        due: row.get(0)?,
-        seq: row.get(1)?,
-        attempts: row.get(2)?,
-        lane: row.get(3)?,
-        since_ms: row.get(4)?,
-        failing_ms: row.get(5)?,
+        due: key.0,
+        seq: key.1,
+        attempts: column::count(row, 2)?,
+        lane: column::number(row, 3)?,
+        since_ms: column::number(row, 4)?,
+        failing_ms: column::number(row, 5)?,
         shared: false,
     };
-    if row.get_ref(6)? == ValueRef::Null {
+    let Some(event) = event(row)? else {
         tracing::error!(webhook = %queue.webhook, seq = claim.seq, "dropped a delivery whose event is lost");
-        if queue.claim((claim.due, claim.seq)) {
+        if queue.claim(key) {
             let order = Order { queue: Arc::clone(queue), claim, settlement: Settlement::Delivered, metered: false };
             shared.inbox.settle(order, claim.lane != 0);
         }
-        return Ok(0);
-    }
-    claim.shared = row.get::<_, i64>(10)? > 1;
-    let raw = Bytes::copy_from_slice(row.get_ref(11)?.as_blob()?);
-    let bytes = raw.len();
-    let event = Event::new(
-        EventId::from_bytes(row.get(6)?),
-        Arc::from(row.get_ref(7)?.as_str()?),
-        Arc::from(row.get_ref(8)?.as_str()?),
-        at(row.get(9)?),
-        raw,
-    );
+        return Ok(None);
+    };
+    claim.shared = column::number(row, 10)? > 1;
+    let bytes = event.raw.len();
     refill.rows.push((Arc::new(event), claim));
-    Ok(bytes)
+    Ok(Some(bytes))
+}
+
+/// The event of a row; `None` where it is lost, or nobody could say any more which it was.
+fn event(row: &Row<'_>) -> Result<Option<Event>> {
+    let (Some(id), Some(raw)) = (column::event_id(row, 6)?, column::bytes(row, 11)?) else { return Ok(None) };
+    let text = |column| Ok::<Arc<str>, rusqlite::Error>(column::text(row, column)?.unwrap_or_default().into());
+    Ok(Some(Event::new(id, text(7)?, text(8)?, at(column::number(row, 9)?), Bytes::copy_from_slice(raw))))
 }
 
 /// What is told of a dead letter.
@@ -192,8 +194,8 @@ fn dead_letters(connection: &Connection, query: &DeadLetterQuery) -> Result<Dead
         page.next = Some(row.get(0)?);
         let reason_fits =
             query.reason.is_none_or(|reason| row.get_ref(6).is_ok_and(|text| text.as_str() == Ok(reason.as_str())));
-        if reason_fits && row.get::<_, i64>(9)? >= since_ms && row.get_ref(1)? != ValueRef::Null {
-            page.letters.push(letter(row)?);
+        if reason_fits && column::number(row, 9)? >= since_ms {
+            page.letters.extend(letter(row)?);
         }
     }
     if scanned < DEAD_LETTERS_SCANNED_MAX {
@@ -203,45 +205,31 @@ fn dead_letters(connection: &Connection, query: &DeadLetterQuery) -> Result<Dead
 }
 
 fn dead_letter(connection: &Connection, event: EventId, webhook: &str) -> Result<Option<(DeadLetter, Bytes)>> {
-    connection
-        .prepare_cached(&letter_of_delivery())?
-        .query_row(params![event.as_bytes().as_slice(), webhook], |row| {
-            Ok((letter(row)?, Bytes::copy_from_slice(row.get_ref(10)?.as_blob()?)))
-        })
-        .optional()
+    let found = connection.prepare_cached(&letter_of_delivery())?.query_row(
+        params![event.as_bytes().as_slice(), webhook],
+        |row| {
+            let payload = column::bytes(row, 10)?.map(Bytes::copy_from_slice);
+            Ok(letter(row)?.zip(payload))
+        },
+    );
+    Ok(found.optional()?.flatten())
 }
 
-fn letter(row: &Row<'_>) -> Result<DeadLetter> {
-    Ok(DeadLetter {
+/// The letter of a row; `None` where its event or its webhook is lost.
+fn letter(row: &Row<'_>) -> Result<Option<DeadLetter>> {
+    let (Some(event), Some(webhook)) = (column::event_id(row, 1)?, column::text(row, 5)?) else { return Ok(None) };
+    let text = |column| column::text(row, column).map(Option::unwrap_or_default);
+    Ok(Some(DeadLetter {
         number: row.get(0)?,
-        event: EventId::from_bytes(row.get(1)?),
-        kind: row.get(2)?,
-        event_type: row.get(3)?,
-        received_at: at(row.get(4)?),
-        webhook: row.get(5)?,
+        event,
+        kind: text(2)?.into(),
+        event_type: text(3)?.into(),
+        received_at: at(column::number(row, 4)?),
+        webhook: webhook.into(),
         // A spelling that this version does not know was written by a newer one.
-        reason: Reason::parse(row.get_ref(6)?.as_str()?).unwrap_or(Reason::ClientError),
-        last: row.get_ref(7)?.as_str_or_null()?.and_then(ledger::read),
-        attempts: row.get(8)?,
-        died_at: at(row.get(9)?),
-    })
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "unwrap is for tests")]
-mod tests {
-    use super::super::contract::assert_by_index;
-    use super::super::schema;
-    use super::*;
-
-    #[test]
-    fn every_question_is_answered_by_an_index() {
-        let connection = Connection::open_in_memory().unwrap();
-        schema::make_tables(&connection).unwrap();
-        assert_by_index(&connection, ROWS_BEHIND);
-        assert_by_index(&connection, &letter_of_delivery());
-        for (oldest_first, of_webhook) in [(false, false), (false, true), (true, false), (true, true)] {
-            assert_by_index(&connection, &letters(oldest_first, of_webhook));
-        }
-    }
+        reason: Reason::parse(&text(6)?).unwrap_or(Reason::ClientError),
+        last: column::text(row, 7)?.and_then(|last| ledger::read(&last)),
+        attempts: column::count(row, 8)?,
+        died_at: at(column::number(row, 9)?),
+    }))
 }

@@ -13,7 +13,8 @@ use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Result, Statement, ToSql, params, params_from_iter, types::Value};
 
 use super::disk::OpenError;
-use super::ledger::BLOCKED;
+use super::ledger::{BLOCKED, Ledger};
+use super::stored::{NUMBER_MAX, Stored};
 use super::{lock, schema};
 
 /// Reads that may fail before the rest of a table is given up.
@@ -73,12 +74,16 @@ pub(super) fn finish(directory: &Path) -> io::Result<()> {
 /// How the damaged file is opened: its log may have to be gone through.
 const OLD: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE;
 
-/// Whether `SQLite` finds no fault in all that it has, which says more than that it can be opened. That it may not look, or has
-/// no room to, is no fault of the file.
+/// Whether `SQLite` finds no fault in all that it has, which says more than that it can be opened, and opening finds none in what
+/// it reads. That it may not look, or has no room to, is no fault of the file.
 fn is_sound(path: &Path) -> Result<bool> {
     let look = || -> Result<bool> {
         let connection = Connection::open_with_flags(path, OLD)?;
         let said: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        // Whose it is, where it is not ours, is for opening to say.
+        if said == "ok" && schema::is_ours(&connection)? {
+            Stored::read(&connection, &mut Ledger::new(&connection)?, u64::MAX)?;
+        }
         Ok(said == "ok")
     };
     look().or_else(|error| match error.sqlite_error_code() {
@@ -234,9 +239,6 @@ fn read(
     }
 }
 
-/// No number that a spool gives is greater: what is comes from damage, and would be the last that could be given.
-const NUMBER_MAX: i64 = 1 << 53;
-
 /// Takes out what makes no sense or misses its other half, and makes again what can be made of the rest.
 fn mend(to: &Connection) -> Result<Counts> {
     to.execute_batch(&format!(
@@ -248,6 +250,7 @@ fn mend(to: &Connection) -> Result<Counts> {
          UPDATE dead SET attempts = 0 WHERE attempts NOT BETWEEN 0 AND {};
          DELETE FROM dead WHERE seq NOT IN (SELECT seq FROM events) OR webhook NOT IN (SELECT id FROM webhooks);
          DELETE FROM dead WHERE (webhook, seq) IN (SELECT webhook, seq FROM deliveries);
+         UPDATE sqlite_sequence SET seq = (SELECT coalesce(max(number), 0) FROM dead) WHERE name = 'dead';
          CREATE TEMP TABLE needed AS
            SELECT seq, count(*) AS n FROM (SELECT seq FROM deliveries UNION ALL SELECT seq FROM dead) GROUP BY seq;
          CREATE UNIQUE INDEX temp.needed_seq ON needed (seq);

@@ -15,7 +15,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, Error, ErrorCode, OpenFlags};
 
 use super::disk::OpenError;
 
@@ -121,6 +121,12 @@ pub(super) fn open_writer(directory: &Path, bytes_max: u64) -> Result<Connection
     Ok(connection)
 }
 
+/// Whether a database is of ours and of this version.
+pub(super) fn is_ours(connection: &Connection) -> rusqlite::Result<bool> {
+    let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+    Ok(number("application_id")? == APPLICATION_ID && number("user_version")? == SCHEMA_VERSION)
+}
+
 /// The version of a database of ours that is newer than this program; `None` of any other, or where it cannot be read.
 pub(super) fn newer(connection: &Connection) -> Option<i64> {
     let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0)).ok();
@@ -159,12 +165,24 @@ pub(super) fn log_file(directory: &Path) -> PathBuf {
 }
 
 /// What an error of `SQLite` while opening means.
-pub(super) fn refused(path: &Path, error: rusqlite::Error) -> OpenError {
+pub(super) fn refused(path: &Path, error: Error) -> OpenError {
     let path = path.to_owned();
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-            OpenError::Corrupt { path, detail: error.to_string() }
-        }
-        _ => OpenError::Database { path, error },
-    }
+    // A statement or a column that is not understood says that the tables are not what they were.
+    let damaged = match &error {
+        Error::FromSqlConversionFailure(..)
+        | Error::IntegralValueOutOfRange(..)
+        | Error::InvalidColumnType(..)
+        | Error::Utf8Error(..) => true,
+        error => matches!(
+            error.sqlite_error_code(),
+            Some(
+                ErrorCode::DatabaseCorrupt
+                    | ErrorCode::NotADatabase
+                    | ErrorCode::ConstraintViolation
+                    | ErrorCode::TypeMismatch
+                    | ErrorCode::Unknown
+            )
+        ),
+    };
+    if damaged { OpenError::Corrupt { path, detail: error.to_string() } } else { OpenError::Database { path, error } }
 }

@@ -1,0 +1,5 @@
+#![no_main]
+
+use outrigger_fuzz::{begin, targets::config::TARGET};
+
+libfuzzer_sys::fuzz_target!(init: begin(&TARGET), |data: &[u8]| (TARGET.run)(data));
