@@ -191,6 +191,11 @@ fn body_problem(error: BodyError, route: Route<'_>) -> Problem {
             let detail = format!("the body is larger than {BODY_BYTES_MAX} bytes; {fix}");
             Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
         }
+        BodyError::Crowded => Problem::later(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "this listener reads as many large bodies as it may; send the request again",
+            1,
+        ),
         BodyError::TooSlow => {
             Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not come in time; send it at once")
         }

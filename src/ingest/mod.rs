@@ -293,6 +293,11 @@ fn body_problem(error: BodyError, bytes_max: usize) -> Problem {
             StatusCode::PAYLOAD_TOO_LARGE,
             format!("the body is larger than {bytes_max} bytes (ingest.max_body)"),
         ),
+        BodyError::Crowded => Problem::later(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "this listener reads as many large bodies as it may; send the request again",
+            1,
+        ),
         BodyError::TooSlow => {
             Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not come in time; send it at once")
         }

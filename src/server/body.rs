@@ -7,6 +7,9 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 
+use tokio::sync::Semaphore;
+
+use super::BODY_PIECE_BYTES;
 use super::seats::Seat;
 
 /// How much of a body that is too large is read and thrown away, so that its sender gets to see the answer.
@@ -16,6 +19,7 @@ const DISCARD_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub struct Body {
     incoming: Incoming,
     seat: Arc<Seat>,
+    room: Arc<Semaphore>,
     timeout: Duration,
 }
 
@@ -26,40 +30,49 @@ pub enum BodyError {
     TooLarge,
     /// Not complete within [`BODY_TIMEOUT`](super::BODY_TIMEOUT).
     TooSlow,
+    /// The listener reads as many large bodies as it may.
+    Crowded,
     /// The connection broke.
     Broken,
 }
 
 impl Body {
-    pub(super) fn new(incoming: Incoming, seat: Arc<Seat>, timeout: Duration) -> Self {
-        Self { incoming, seat, timeout }
+    pub(super) fn new(incoming: Incoming, seat: Arc<Seat>, room: Arc<Semaphore>, timeout: Duration) -> Self {
+        Self { incoming, seat, room, timeout }
     }
 }
 
 /// Reads a body of at most `bytes_max` bytes, cut while reading.
 pub async fn read_body(body: Body, bytes_max: usize) -> Result<Bytes, BodyError> {
-    let Body { incoming, seat, timeout } = body;
+    let Body { incoming, seat, room, timeout } = body;
     if incoming.is_end_stream() {
         return Ok(Bytes::new());
     }
     seat.waits();
-    let read = tokio::time::timeout(timeout, collect(incoming, bytes_max)).await;
+    let read = tokio::time::timeout(timeout, collect(incoming, bytes_max, &seat, &room)).await;
     seat.works().await;
     read.unwrap_or(Err(BodyError::TooSlow))
 }
 
-async fn collect(mut body: Incoming, bytes_max: usize) -> Result<Bytes, BodyError> {
+async fn collect(mut body: Incoming, bytes_max: usize, seat: &Seat, room: &Semaphore) -> Result<Bytes, BodyError> {
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
-    let mut seen = 0;
+    let mut taken = Vec::new();
+    let (mut seen, mut told) = (0_usize, 0_usize);
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| BodyError::Broken)?.into_data() else { continue };
-        seen += data.len();
+        seen = seen.saturating_add(data.len());
         if seen > DISCARD_BYTES_MAX {
             return Err(BodyError::TooLarge);
         }
+        if seen - told >= BODY_PIECE_BYTES {
+            // Who sends much is no client that keeps a seat for nothing.
+            told = seen;
+            seat.waits();
+        }
         if seen > bytes_max {
-            rest.clear();
+            rest = BytesMut::new();
+            taken.clear();
         } else if first.is_empty() && rest.is_empty() {
             // Most bodies come in one frame, which needs no copy.
             first = data;
@@ -67,7 +80,14 @@ async fn collect(mut body: Incoming, bytes_max: usize) -> Result<Bytes, BodyErro
                 break;
             }
         } else {
+            while taken.len() * BODY_PIECE_BYTES < seen {
+                taken.push(room.try_acquire().map_err(|_| BodyError::Crowded)?);
+            }
             if rest.is_empty() {
+                // What is announced is given room at once, and takes memory as it comes.
+                let announced =
+                    body.size_hint().upper().and_then(|left| usize::try_from(left).ok()).unwrap_or_default();
+                rest.reserve(seen.saturating_add(announced).min(bytes_max));
                 rest.extend_from_slice(&first);
             }
             rest.extend_from_slice(&data);

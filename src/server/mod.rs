@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{CONNECTION, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 use http_body_util::Full;
 use hyper::server::conn::http1;
@@ -35,6 +35,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -57,6 +58,11 @@ pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a client may take not a byte of an answer.
 pub const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of all bodies that one listener reads at the same time, as far as they come in more than one piece. It is as much as the
+/// largest `ingest.max_body`.
+pub const BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Room for bodies is taken in steps of this.
+const BODY_PIECE_BYTES: usize = 64 * 1024;
 /// Header fields of one request.
 pub const HEADERS_MAX: usize = 64;
 /// Bytes of one request's head; of one without an end no more are kept either.
@@ -82,6 +88,7 @@ struct Limits {
     quiet_min: Duration,
     head_timeout: Duration,
     body_timeout: Duration,
+    bodies_bytes: usize,
     write_stall_timeout: Duration,
 }
 
@@ -90,6 +97,7 @@ const LIMITS: Limits = Limits {
     quiet_min: QUIET_MIN,
     head_timeout: HEAD_TIMEOUT,
     body_timeout: BODY_TIMEOUT,
+    bodies_bytes: BODIES_BYTES_MAX,
     write_stall_timeout: WRITE_STALL_TIMEOUT,
 };
 
@@ -138,6 +146,7 @@ impl Listener {
         let Self { socket, address, mut peers, limits, .. } = self;
         let connections = TaskTracker::new();
         let mut seats = Seats::new(limits.connections, limits.quiet_min);
+        let bodies = bodies(limits);
         loop {
             let accepted = tokio::select! {
                 () = stop.cancelled() => break,
@@ -158,9 +167,10 @@ impl Listener {
             };
             let seat = seats.seat();
             let connection = Connection::new(stream, limits.write_stall_timeout);
-            let (handler, stop, own_seat) = (handler.clone(), stop.clone(), Arc::clone(&seat));
+            let (handler, stop) = (handler.clone(), stop.clone());
+            let (own_seat, bodies) = (Arc::clone(&seat), Arc::clone(&bodies));
             let connection = connections.spawn(async move {
-                serve_seated(connection, handler, &own_seat, limits, stop).await;
+                serve_seated(connection, handler, (&own_seat, &bodies), limits, stop).await;
                 drop(free);
             });
             seats.taken(seat, connection.abort_handle());
@@ -179,11 +189,21 @@ where
     F: Future<Output = Answer> + Send,
 {
     let seat = Seats::new(1, LIMITS.quiet_min).seat();
-    serve_seated(stream, handler, &seat, LIMITS, stop).await;
+    serve_seated(stream, handler, (&seat, &bodies(LIMITS)), LIMITS, stop).await;
 }
 
-async fn serve_seated<S, H, F>(stream: S, handler: H, seat: &Arc<Seat>, limits: Limits, stop: CancellationToken)
-where
+/// The room that the bodies of a listener's requests share.
+fn bodies(limits: Limits) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(limits.bodies_bytes / BODY_PIECE_BYTES))
+}
+
+async fn serve_seated<S, H, F>(
+    stream: S,
+    handler: H,
+    (seat, bodies): (&Arc<Seat>, &Arc<Semaphore>),
+    limits: Limits,
+    stop: CancellationToken,
+) where
     S: AsyncRead + AsyncWrite + Unpin,
     H: Fn(Request<Body>) -> F + Send + Sync,
     F: Future<Output = Answer> + Send,
@@ -191,7 +211,11 @@ where
     let handler = &handler;
     let service = service_fn(|request: Request<_>| async move {
         seat.works().await;
-        let answer = handler(request.map(|body| Body::new(body, Arc::clone(seat), limits.body_timeout))).await;
+        let body = |body| Body::new(body, Arc::clone(seat), Arc::clone(bodies), limits.body_timeout);
+        let mut answer = handler(request.map(body)).await;
+        if seat.is_wanted() {
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         seat.waits();
         Ok::<_, Infallible>(answer)
     });

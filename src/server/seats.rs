@@ -3,11 +3,12 @@
 //! A connection either works, while a request of it is being answered, or it waits for its client: to send a head or a body,
 //! to read an answer, or to ask again. Clients that wait for nothing but time (slowloris) cost a seat each. So when all are
 //! taken, the connection that has waited for its client the longest makes room for a new one, if it has for
-//! [`QUIET_MIN`](super::QUIET_MIN); one that works never does. A client that is busy with one request after the other is never
+//! [`QUIET_MIN`](super::QUIET_MIN); one that works never does. While somebody stands before full seats, every answer also ends its
+//! connection, so that those who ask again and again take turns with the others. A client that is busy with one request after the other is never
 //! shut out for a new one, and those who stall keep nobody else out for longer than that.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -24,6 +25,8 @@ pub(super) struct Seats {
     count: usize,
     quiet_min: Duration,
     free: Arc<Semaphore>,
+    /// Whether somebody stands before full seats: who is answered then has to leave, however often he asks.
+    crowded: Arc<AtomicBool>,
     taken: Vec<(Arc<Seat>, AbortHandle)>,
     begun: Instant,
     told: Option<Instant>,
@@ -34,6 +37,7 @@ pub(super) struct Seat {
     /// Milliseconds from the listener's begin to when it began to wait for its client, or [`WORKS`] or [`LEFT`].
     state: AtomicU64,
     begun: Instant,
+    crowded: Arc<AtomicBool>,
 }
 
 /// The state of a seat whose connection answers a request.
@@ -44,12 +48,14 @@ const LEFT: u64 = u64::MAX - 1;
 impl Seats {
     pub(super) fn new(count: usize, quiet_min: Duration) -> Self {
         let (free, begun) = (Arc::new(Semaphore::new(count)), Instant::now());
-        Self { count, quiet_min, free, taken: Vec::new(), begun, told: None }
+        Self { count, quiet_min, free, crowded: Arc::default(), taken: Vec::new(), begun, told: None }
     }
 
     /// A free seat, for as long as the permit is kept. It may take as long as all connections work.
     pub(super) async fn free(&mut self, listener: &str) -> OwnedSemaphorePermit {
-        match Arc::clone(&self.free).try_acquire_owned() {
+        let free = Arc::clone(&self.free).try_acquire_owned();
+        self.crowded.store(free.is_err(), Ordering::Relaxed);
+        match free {
             Ok(free) => free,
             Err(_) => self.make_room(listener).await,
         }
@@ -57,7 +63,7 @@ impl Seats {
 
     /// A seat for a new connection, which waits for its client.
     pub(super) fn seat(&self) -> Arc<Seat> {
-        let seat = Seat { state: AtomicU64::new(0), begun: self.begun };
+        let seat = Seat { state: AtomicU64::new(0), begun: self.begun, crowded: Arc::clone(&self.crowded) };
         seat.waits();
         Arc::new(seat)
     }
@@ -115,6 +121,11 @@ impl Seat {
         if self.state.swap(WORKS, Ordering::Relaxed) == LEFT {
             std::future::pending::<()>().await;
         }
+    }
+
+    /// Whether others stand before full seats, so that this one is left after its answer.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.crowded.load(Ordering::Relaxed)
     }
 
     /// When it began to wait for its client; `None` where it does not.

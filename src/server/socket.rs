@@ -31,7 +31,7 @@ impl Socket {
         match listen {
             Listen::Tcp(address) => TcpListener::bind(address).await.map(Self::Tcp),
             Listen::Unix(path) => {
-                remove_stale_socket(path)?;
+                remove_stale_socket(path).await?;
                 let own_uid = own_uid()?;
                 Ok(Self::Unix { socket: bind_closed(path, mode)?.listen(BACKLOG)?, path: path.clone(), own_uid })
             }
@@ -69,6 +69,9 @@ impl Socket {
     }
 }
 
+/// How long who listens on a socket's path may take to show that he is there.
+const STALE_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// A Unix socket that is bound and refuses everybody. Its file has the mode when it begins to listen and somebody could connect.
 fn bind_closed(path: &Path, mode: u32) -> io::Result<UnixSocket> {
     let socket = UnixSocket::new_stream()?;
@@ -77,7 +80,7 @@ fn bind_closed(path: &Path, mode: u32) -> io::Result<UnixSocket> {
     Ok(socket)
 }
 
-fn remove_stale_socket(path: &Path) -> io::Result<()> {
+async fn remove_stale_socket(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(file) if !file.file_type().is_socket() => {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file that is no socket is in the way"));
@@ -86,7 +89,9 @@ fn remove_stale_socket(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
     }
-    match std::os::unix::net::UnixStream::connect(path) {
+    // Who is stopped and has a full queue never answers, and is there all the same.
+    let connected = tokio::time::timeout(STALE_TIMEOUT, UnixStream::connect(path)).await;
+    match connected.unwrap_or(Err(io::ErrorKind::AddrInUse.into())) {
         Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens on it")),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
         // Somebody else's, perhaps, and in use.

@@ -21,8 +21,14 @@ const DRIP_INTERVAL: Duration = Duration::from_millis(20);
 /// More than the buffers of two sockets take.
 const LARGE_BYTES: usize = 32 * 1024 * 1024;
 
-const PATIENT: Limits =
-    Limits { connections: 8, quiet_min: NEVER, head_timeout: NEVER, body_timeout: NEVER, write_stall_timeout: NEVER };
+const PATIENT: Limits = Limits {
+    connections: 8,
+    quiet_min: NEVER,
+    head_timeout: NEVER,
+    body_timeout: NEVER,
+    bodies_bytes: BODIES_BYTES_MAX,
+    write_stall_timeout: NEVER,
+};
 
 /// Requests to `/work` that have begun, and that may end.
 struct Work {
@@ -128,6 +134,59 @@ async fn a_body_that_drips_is_answered_408_and_its_connection_ends() {
         assert_eq!(status(&answer), Some(408), "{body}: {answer}");
         assert!(took >= SOON, "{body}: {took:?}");
     }
+}
+
+#[tokio::test]
+async fn those_who_ask_again_and_again_take_turns_with_others() {
+    // Nobody is ever quiet for long enough to make room.
+    let address = listener(Limits { connections: 2, ..PATIENT }).await;
+    let mut busy = Vec::new();
+    for _ in 0..2 {
+        let mut stream = sent(address, b"GET / HTTP/1.1\r\n\r\n").await;
+        let mut answer = [0; 1024];
+        assert!(timeout(PATIENCE, stream.read(&mut answer)).await.unwrap().unwrap() > 0, "it has a seat");
+        busy.push(tokio::spawn(async move {
+            while stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.is_ok() {
+                match stream.read(&mut answer).await {
+                    Ok(1..) => tokio::time::sleep(DRIP_INTERVAL).await,
+                    _ => return,
+                }
+            }
+        }));
+    }
+    assert_eq!(status(&ask(address, "GET / HTTP/1.1").await), Some(200));
+    busy.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test]
+async fn large_bodies_share_room_and_what_is_too_much_is_told() {
+    let limits = Limits { bodies_bytes: 2 * BODY_PIECE_BYTES, ..PATIENT };
+    let listen = Listen::Tcp(([127, 0, 0, 1], 0).into());
+    let listener = Listener { limits, ..Listener::bind(&listen, 0).await.unwrap() };
+    let address: SocketAddr = listener.address().strip_prefix("http://").unwrap().parse().unwrap();
+    let handler = |request: Request<Body>| async move {
+        match read_body(request.into_body(), 16 * BODY_PIECE_BYTES).await {
+            Ok(body) => json_answer(StatusCode::OK, body.len().to_string()),
+            Err(BodyError::Crowded) => json_answer(StatusCode::SERVICE_UNAVAILABLE, ""),
+            Err(error) => json_answer(StatusCode::BAD_REQUEST, format!("{error:?}")),
+        }
+    };
+    tokio::spawn(listener.serve(handler, CancellationToken::new()));
+    let body = |bytes: usize| {
+        format!(
+            "{}{}",
+            format_args!("POST / HTTP/1.1\r\nconnection: close\r\ncontent-length: {bytes}\r\n\r\n"),
+            "x".repeat(bytes)
+        )
+    };
+    let fits = BODY_PIECE_BYTES + 1000;
+    assert_eq!(status(&rest(&mut sent(address, body(fits).as_bytes()).await).await), Some(200));
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    // It may be answered before all of it is sent.
+    let _ = stream.write_all(body(8 * BODY_PIECE_BYTES).as_bytes()).await;
+    let answer = rest(&mut stream).await;
+    assert!(answer.is_empty() || status(&answer) == Some(503), "{answer}");
+    assert_eq!(status(&rest(&mut sent(address, body(fits).as_bytes()).await).await), Some(200), "there is room again");
 }
 
 #[tokio::test]

@@ -39,6 +39,9 @@ pub(super) fn listen(report: &mut Report, table: &Table<'_>, default: &str) -> L
     fallback
 }
 
+/// The bit that lets its owner connect.
+const OWNER_WRITES: u32 = 0o200;
+
 /// The mode of a listener's Unix socket, in octal digits.
 pub(super) fn socket_mode(report: &mut Report, table: &Table<'_>, listen: &Listen) -> u32 {
     let Some(text) = table.text(report, "socket_mode") else { return SOCKET_MODE };
@@ -49,6 +52,13 @@ pub(super) fn socket_mode(report: &mut Report, table: &Table<'_>, listen: &Liste
         report.error(text.at, problem, "write octal digits such as \"0660\", which lets its owner and group connect");
         return SOCKET_MODE;
     };
+    if mode & OWNER_WRITES == 0 {
+        let problem = format!(
+            "`{}` keeps out the sidecar itself, which could not replace the socket of a run before",
+            table.name("socket_mode")
+        );
+        report.error(text.at, problem, "begin with 6, as in \"0600\" or \"0660\"");
+    }
     warn_without_socket(report, table, listen, "socket_mode", mode != SOCKET_MODE);
     mode
 }
