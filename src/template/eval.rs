@@ -1,6 +1,7 @@
 //! Rendering: the walk over the tree with an event.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 use serde_json::{Number, Value};
 
@@ -32,6 +33,24 @@ pub(super) fn render(
     };
     renderer.nodes(nodes, &Scope { above: None, value: payload, turn: None })?;
     Ok(Rendered { text: renderer.output.text, missing: renderer.missing, blanks: renderer.blanks })
+}
+
+/// JSON text in ASCII.
+fn ascii_json(text: String) -> String {
+    if text.is_ascii() {
+        return text;
+    }
+    let mut ascii = String::with_capacity(2 * text.len());
+    for character in text.chars() {
+        if character.is_ascii() {
+            ascii.push(character);
+        } else {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                let _ = write!(ascii, "\\u{unit:04x}");
+            }
+        }
+    }
+    ascii
 }
 
 /// What a path begins at.
@@ -78,13 +97,21 @@ impl Renderer<'_> {
                     let holds = self.holds(condition, scope, include_zero)?;
                     self.nodes(if holds == *negate { otherwise } else { body }, scope)?;
                 }
-                Node::Each { of, body, otherwise } => self.each(of, body, otherwise, scope)?,
-                Node::With { of, body, otherwise } => match self.find(of, scope, true)? {
-                    Some(value) if self.is_truthy(&value, false)? => {
-                        self.nodes(body, &Scope { above: Some(scope), value: &value, turn: scope.turn })?;
+                Node::Each { of, body, otherwise } => {
+                    let from = self.output.text.len();
+                    self.each(of, body, otherwise, scope)?;
+                    self.note_blank(from);
+                }
+                Node::With { of, body, otherwise } => {
+                    let from = self.output.text.len();
+                    match self.find(of, scope, true)? {
+                        Some(value) if self.is_truthy(&value, false)? => {
+                            self.nodes(body, &Scope { above: Some(scope), value: &value, turn: scope.turn })?;
+                        }
+                        _ => self.nodes(otherwise, scope)?,
                     }
-                    _ => self.nodes(otherwise, scope)?,
-                },
+                    self.note_blank(from);
+                }
             }
         }
         Ok(())
@@ -122,6 +149,8 @@ impl Renderer<'_> {
             (Some(value), Style::Json(_)) => self.output.value(value, style),
             (Some(value), _) if json => {
                 let text = self.budget.make(|text| text.json(value, 0))?;
+                // In JSON what is beyond ASCII has an escape of its own, which its readers know.
+                let text = if style == Style::Header { ascii_json(text) } else { text };
                 self.output.text(&text, style)
             }
             (Some(value), _) => self.output.value(value, style),
@@ -129,10 +158,17 @@ impl Renderer<'_> {
             (None, _) if json => self.output.push("null"),
             (None, _) => Ok(()),
         }?;
-        if style == Style::Url && self.output.text.len() == from && self.blanks.last() != Some(&from) {
-            self.blanks.push(from);
+        if style == Style::Url {
+            self.note_blank(from);
         }
         Ok(())
+    }
+
+    /// Remembers where a value, or a block over one, wrote nothing.
+    fn note_blank(&mut self, from: usize) {
+        if self.output.text.len() == from && self.blanks.last() != Some(&from) {
+            self.blanks.push(from);
+        }
     }
 
     fn each<'v>(

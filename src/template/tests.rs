@@ -150,7 +150,7 @@ fn a_value_cannot_leave_its_place_in_text_forms_and_urls() {
     check(
         Format::Header,
         &event,
-        &[("für {{v}} {{l}} {{json v}}", "f%C3%BCr a&b=c d/%C3%BC\" [1,\"x\"] \"a&b=c d/%C3%BC\\\"\"")],
+        &[("für {{v}} {{l}} {{json v}}", "f%C3%BCr a&b=c d/%C3%BC\" [1,\"x\"] \"a&b=c d/\\u00fc\\\"\"")],
     );
 }
 
@@ -398,10 +398,23 @@ fn raw_values_are_refused_where_nothing_would_notice_that_they_left_their_place(
 }
 
 #[test]
+fn json_in_a_header_is_json_in_ascii() {
+    let event = json!({ "x": "Łódź 🎈\n%" });
+    assert_eq!(
+        rendered("{{json x}} {{x}}", Format::Header, &event).text.split(' ').next(),
+        Some("\"\\u0141\\u00f3d\\u017a")
+    );
+    let text = rendered("{{json x}}", Format::Header, &event).text;
+    assert!(text.is_ascii());
+    assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), event["x"]);
+}
+
+#[test]
 fn where_a_value_of_a_url_wrote_nothing_is_told() {
     let event = json!({ "empty": "", "null": null, "list": ["", "", ""], "x": "y" });
     let blanks = |source: &str, format: Format| rendered(source, format, &event).blanks;
     assert_eq!(blanks("/{{empty}}/{{null}}/{{no}}/{{x}}/{{trim \"  \"}}", Format::Url), [1, 2, 3, 6]);
     assert_eq!(blanks("/{{#each list}}{{this}}{{/each}}{{x}}", Format::Url), [1]);
     assert_eq!(blanks("/{{empty}}", Format::Text), [0; 0]);
+    assert_eq!(blanks("/{{#with no}}{{id}}{{/with}}/{{#each no}}x{{/each}}/{{#if no}}x{{/if}}", Format::Url), [1, 2]);
 }

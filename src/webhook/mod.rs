@@ -5,7 +5,7 @@ pub mod gate;
 pub mod grant;
 pub mod judge;
 pub mod ordering;
-mod path;
+pub(crate) mod path;
 pub mod request;
 pub mod retry;
 pub mod signing;

@@ -21,7 +21,7 @@ pub(super) fn check(path_and_query: &str, blanks: &[usize]) -> Result<(), &'stat
 }
 
 /// Whether a segment is or becomes one that is resolved away, however often it is decoded.
-fn climbs(segment: &str) -> bool {
+pub(crate) fn climbs(segment: &str) -> bool {
     let mut plain: Vec<u8> = Vec::with_capacity(segment.len());
     for byte in segment.bytes() {
         plain.push(byte);

@@ -14,6 +14,7 @@ use crate::diagnostic::Fault;
 use crate::secret::{MASK, Secret};
 use crate::template::{Format, Template};
 use crate::webhook::Url;
+use crate::webhook::path::climbs;
 
 /// What a reference without a value stands for where it is the whole URL.
 const PLACEHOLDER_URL: &str = "https://placeholder.invalid/PLACEHOLDER";
@@ -270,6 +271,11 @@ fn path(report: &mut Report, text: &Text<'_>, head: &Head, resolver: &mut Resolv
             break;
         }
     }
+    if let Some(at) = climbing(text.value, head.rest) {
+        let problem = "a segment of the URL's path is `.` or `..`, in itself or once it is decoded";
+        report.fault(text, Fault::new(at, problem, "write the path as it is meant"));
+        clean = false;
+    }
     let mut before = match &*head.overhang {
         "" => String::new(),
         _ if resolver.masks() => format!("/{MASK}"),
@@ -294,6 +300,18 @@ fn path(report: &mut Report, text: &Text<'_>, head: &Head, resolver: &mut Resolv
             None
         }
     }
+}
+
+/// The first segment of a path from an offset on that is resolved away and holds neither template nor reference.
+fn climbing(source: &str, from: usize) -> Option<Range<usize>> {
+    let mut at = from;
+    for segment in source.get(from..)?.split('?').next()?.split('/') {
+        if !segment.contains(['{', '}', '$']) && climbs(segment) {
+            return Some(at..at + segment.len());
+        }
+        at += segment.len() + 1;
+    }
+    None
 }
 
 /// The characters from an offset on that stand outside templates and references.
