@@ -17,7 +17,7 @@ pub const PATTERNS_POSITIONS_MAX: usize = 2 * PATTERN_POSITIONS_MAX;
 
 /// How large a regular expression may become when it is compiled, in bytes; `\w` takes 50 KiB of it, for it is every letter of
 /// every script.
-pub const PATTERN_COMPILED_BYTES_MAX: usize = 256 * 1024;
+pub const PATTERN_COMPILED_BYTES_MAX: usize = 1024 * 1024;
 
 /// How much memory one thread may use to match faster, in bytes.
 const CACHE_BYTES_MAX: usize = 512 * 1024;
@@ -60,6 +60,8 @@ pub enum Anchored {
     Yes,
     /// Any part of it.
     No,
+    /// Any part of it (`search` of RFC 9535), with `.` as in `match`.
+    Search,
 }
 
 /// Compiles an expression. The error is a problem and its fix.
@@ -84,11 +86,11 @@ pub fn compile(pattern: &str, anchored: Anchored) -> Result<Pattern, (String, St
     }
     let whole = match anchored {
         Anchored::Yes => format!("^(?:{pattern})$"),
-        Anchored::No => pattern.to_owned(),
+        Anchored::No | Anchored::Search => pattern.to_owned(),
     };
     let mut builder = RegexBuilder::new(&whole);
     builder.size_limit(PATTERN_COMPILED_BYTES_MAX).dfa_size_limit(CACHE_BYTES_MAX);
-    builder.crlf(anchored == Anchored::Yes);
+    builder.crlf(anchored != Anchored::No);
     match builder.build() {
         Ok(regex) => Ok(Pattern { regex, written: pattern.into(), positions }),
         Err(regex::Error::CompiledTooBig(_)) => refuse(
@@ -152,7 +154,7 @@ mod tests {
             ("(?:a{1000}){1000}", "has 1000000 positions"),
             ("(?:[01]*1[01]{900}){2}x", "has 1805 positions"),
             ("(?:(?:a?){1000}){1000}", "positions"),
-            (r"\w{6}", "too large"),
+            (r"\w{40}", "too large"),
             ("(a", "unclosed group"),
             (&nested, "nested"),
         ] {

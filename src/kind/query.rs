@@ -221,7 +221,7 @@ impl Compiler {
     fn matching(&mut self, function: &parsed::TestFunction) -> Result<Condition, Refusal> {
         let (name, text, pattern, anchored) = match function {
             parsed::TestFunction::Match(text, pattern) => ("match", text, pattern, Anchored::Yes),
-            parsed::TestFunction::Search(text, pattern) => ("search", text, pattern, Anchored::No),
+            parsed::TestFunction::Search(text, pattern) => ("search", text, pattern, Anchored::Search),
             parsed::TestFunction::Custom(name, _) => return unknown(name),
             parsed::TestFunction::Length(_) | parsed::TestFunction::Count(_) | parsed::TestFunction::Value(_) => {
                 let problem = "a function of the filter gives a value, and nothing says what it shall be";
@@ -249,7 +249,14 @@ impl Compiler {
             parsed::Comparison::Lte(..) => Comparison::Lte,
         };
         let (left, right) = comparison.vals();
-        Ok(Condition::Compare(how, self.comparable(left)?, self.comparable(right)?))
+        let (left, right) = (self.comparable(left)?, self.comparable(right)?);
+        let of_root = |operand: &Operand| matches!(operand, Operand::At(Origin::Root, _));
+        if of_root(&left) && of_root(&right) {
+            // It would be made again for every value that is judged, however large the two are.
+            let fix = "compare something of the value that is judged, as in `@.owner == $.data.owner`";
+            return refusal("a filter compares two values of `$`", fix);
+        }
+        Ok(Condition::Compare(how, left, right))
     }
 
     fn comparable(&mut self, comparable: &parsed::Comparable) -> Result<Operand, Refusal> {

@@ -5,7 +5,11 @@ use std::io;
 
 use serde_json::{Number, Value};
 
-/// A decimal number by its value, exact at any length.
+/// The longest number that is compared by its value, in bytes. A longer one equals what is written like it, and has no order: one number
+/// in an event may be compared with a hundred thousand others.
+pub const NUMBER_BYTES_MAX: usize = 1000;
+
+/// A decimal number by its value, exact.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decimal {
     negative: bool,
@@ -16,9 +20,12 @@ pub struct Decimal {
 }
 
 impl Decimal {
-    /// Reads a number as JSON writes it; `None` for any other text.
+    /// Reads a number as JSON writes it; `None` for any other text, and for a longer one than [`NUMBER_BYTES_MAX`].
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
+        if text.len() > NUMBER_BYTES_MAX {
+            return None;
+        }
         let (negative, text) = match text.strip_prefix('-') {
             Some(rest) => (true, rest),
             None => (false, text),
@@ -81,7 +88,7 @@ impl Ord for Decimal {
     }
 }
 
-/// How two numbers compare by their values, exactly. `None` where one has an exponent beyond counting.
+/// How two numbers compare by their values, exactly. `None` where one has an exponent beyond counting, or too many digits.
 #[must_use]
 pub fn order_numbers(left: &Number, right: &Number) -> Option<Ordering> {
     match (left.as_i64(), right.as_i64()) {
@@ -130,7 +137,7 @@ impl<'v> Compared<'v> {
 pub fn equal(left: &Value, right: &Value) -> bool {
     match (left, right) {
         (Value::Number(left), Value::Number(right)) => {
-            left.as_str() == right.as_str() || Decimal::parse(left.as_str()) == Decimal::parse(right.as_str())
+            left.as_str() == right.as_str() || order_numbers(left, right) == Some(Ordering::Equal)
         }
         (Value::Array(left), Value::Array(right)) => {
             left.len() == right.len() && left.iter().zip(right).all(|(left, right)| equal(left, right))

@@ -260,11 +260,15 @@ impl Drop for DiskSpool {
     }
 }
 
+/// Webhooks that have nothing in store, whatever their counters say: what is owed needs its webhook.
+const DELETE_IDLE: &str = "DELETE FROM webhooks WHERE pending <= 0 AND dead <= 0
+AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.webhook = webhooks.id)";
+
 /// Drops a bounded number of old dead letters, and webhooks that have nothing in store: these are made again when they are named.
 /// How many dead letters there were.
 fn tidy(connection: &Connection, ledger: &mut Ledger<'_>, retention: Duration) -> rusqlite::Result<u64> {
     let dropped = if_there_is_room(writer::drop_old_dead(ledger, retention, RETENTION_STEP_OPEN))?;
-    if_there_is_room(connection.execute("DELETE FROM webhooks WHERE pending <= 0 AND dead <= 0", []))?;
+    if_there_is_room(connection.execute(DELETE_IDLE, []))?;
     Ok(u64::try_from(dropped.values().sum::<i64>()).unwrap_or(0))
 }
 

@@ -114,14 +114,14 @@ WHERE d.webhook = ?1 AND (d.due, d.seq) > (?2, ?3) AND d.due <= ?4 ORDER BY d.du
 
 /// Loads one row: the bytes of its payload. One whose event is lost is settled at once: it would come back for ever.
 fn load(shared: &Shared, queue: &Arc<Queue>, row: &Row<'_>, key: Key, refill: &mut Refill) -> Result<Option<usize>> {
-    let mut claim = Claim {
+    let claim = Claim {
         due: key.0,
         seq: key.1,
         attempts: column::count(row, 2)?,
         lane: column::number(row, 3)?,
         since_ms: column::number(row, 4)?,
         failing_ms: column::number(row, 5)?,
-        shared: false,
+        shared: column::number(row, 10)? > 1,
     };
     let Some(event) = event(row)? else {
         tracing::error!(webhook = %queue.webhook, seq = claim.seq, "dropped a delivery whose event is lost");
@@ -131,7 +131,6 @@ fn load(shared: &Shared, queue: &Arc<Queue>, row: &Row<'_>, key: Key, refill: &m
         }
         return Ok(None);
     };
-    claim.shared = column::number(row, 10)? > 1;
     let bytes = event.raw.len();
     refill.rows.push((Arc::new(event), claim));
     Ok(Some(bytes))
@@ -232,4 +231,23 @@ fn letter(row: &Row<'_>) -> Result<Option<DeadLetter>> {
         attempts: column::count(row, 8)?,
         died_at: at(column::number(row, 9)?),
     }))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "unwrap is for tests")]
+mod tests {
+    use super::super::contract::assert_by_index;
+    use super::super::schema;
+    use super::*;
+
+    #[test]
+    fn every_question_is_answered_by_an_index() {
+        let connection = Connection::open_in_memory().unwrap();
+        schema::make_tables(&connection).unwrap();
+        assert_by_index(&connection, ROWS_BEHIND);
+        assert_by_index(&connection, &letter_of_delivery());
+        for (oldest_first, of_webhook) in [(false, false), (false, true), (true, false), (true, true)] {
+            assert_by_index(&connection, &letters(oldest_first, of_webhook));
+        }
+    }
 }

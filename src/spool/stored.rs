@@ -34,6 +34,7 @@ pub(super) struct Counted {
 impl Stored {
     /// Reads it. What is damaged is an error.
     pub(super) fn read(connection: &Connection, ledger: &mut Ledger<'_>, bytes_max: u64) -> Result<Self> {
+        unpointed(connection)?;
         let seq_last = last(connection, "events", "seq")?;
         let webhook_last = last(connection, "webhooks", "id")?;
         last(connection, "dead", "number")?;
@@ -54,6 +55,13 @@ impl Stored {
         let keys = Keys::read(connection, bytes_max)?;
         Ok(Self { webhooks, webhook_last, seq_last, keys })
     }
+}
+
+/// That the file has no pages of pointers, which none of ours has: a head that says so by damage reads well, and is found
+/// damaged at the first commit only.
+fn unpointed(connection: &Connection) -> Result<()> {
+    let vacuum: i64 = connection.query_row("PRAGMA auto_vacuum", [], |row| row.get(0))?;
+    if vacuum == 0 { Ok(()) } else { Err(out_of_range(vacuum)) }
 }
 
 /// The last of the numbers of a table, of which none makes no sense; 0 where there is none.

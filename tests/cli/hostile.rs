@@ -70,8 +70,8 @@ fn a_file_of_nothing_but_faults_is_refused_with_some_of_them() {
         ),
         (
             "values of filters",
-            format!("{URL}{}", format!("[[filters]]\npath = '$.a'\nany_of = [{}]\n", "'a',".repeat(999)).repeat(3)),
-            "more than 2000 values together",
+            format!("{URL}{}", format!("[[filters]]\npath = '$.a'\nany_of = [{}]\n", "'a',".repeat(999)).repeat(6)),
+            "more than 5000 values together",
         ),
         ("tests", format!("{URL}{}", many(|_| "[[tests]]\nnme = 'a'\n".to_owned())), "1000 are the limit"),
         ("faulty tests", format!("{URL}{}", "[[tests]]\nnme = 'a'\n".repeat(900)), "like the 100 of this file"),

@@ -104,14 +104,15 @@ fn settlement(number: usize) -> Settlement {
 /// it can be read and written is only asked of one whose pages are sound.
 pub fn hold(directory: &Path, pages_are_sound: bool) {
     let first = open(directory);
-    let damaged = matches!(first, Err(OpenError::Corrupt { .. }));
+    let damaged =
+        first.as_ref().err().filter(|error| matches!(error, OpenError::Corrupt { .. })).map(ToString::to_string);
     first.map(|spool| runtime().block_on(ask(spool, pages_are_sound))).unwrap_or_default();
     match recover(directory) {
         Ok(Some(_)) => {
             let spool = open(directory).expect("what was recovered can be opened");
             runtime().block_on(ask(spool, true));
         }
-        Ok(None) => assert!(!damaged, "what is damaged is recovered"),
+        Ok(None) => assert_eq!(damaged, None, "what is damaged is recovered"),
         Err(error) => assert!(!error.to_string().is_empty()),
     }
     // And once more, as any start would.

@@ -18,7 +18,7 @@ use crate::webhook::validator::{Rule, Validator};
 const ASKED_MAX: usize = 100;
 
 /// How many values all filters of a webhook may list together, and all its validators.
-const VALUES_MAX: usize = 2000;
+const VALUES_MAX: usize = 5000;
 
 /// The longest name of a validator: it is a metric's label.
 const VALIDATOR_NAME_CHARS_MAX: usize = 128;
