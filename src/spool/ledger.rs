@@ -186,14 +186,11 @@ impl<'c> Ledger<'c> {
                 Ok(Change::default())
             }
             Settlement::Bury { reason, last, attempts, at } => {
-                let last = match last {
-                    Some(last) => Some(written(last)),
-                    None => {
-                        let last = self
-                            .last
-                            .query_row([webhook, due, seq], |row| Ok(column::text(row, 0)?.map(Cow::into_owned)));
-                        last.optional()?.flatten()
-                    }
+                let last = if let Some(last) = last {
+                    Some(written(last))
+                } else {
+                    let text = |row: &Row<'_>| Ok(column::text(row, 0)?.map(Cow::into_owned));
+                    self.last.query_row([webhook, due, seq], text).optional()?.flatten()
                 };
                 if self.drop_delivery.execute([webhook, due, seq])? == 0 {
                     return Ok(Change::default());

@@ -84,7 +84,7 @@ mod tests {
     use tempfile::TempDir;
 
     use crate::spool::contract::{batch, inside, lease_all, name, open, options};
-    use crate::spool::{DiskSpool, OpenError, Reason, Settlement, Spool, recover};
+    use crate::spool::{DiskSpool, OpenError, Reason, Settlement, recover};
 
     /// What damage does to a spool that holds five deliveries and a dead letter.
     const DAMAGE: [&str; 9] = [
