@@ -1,7 +1,10 @@
 //! What the access service posted: one [`Event`], immutable and shared by everything that handles it.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::fmt;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -55,8 +58,9 @@ impl fmt::Debug for EventId {
 
 /// One event: what was posted and what it was taken for.
 ///
-/// It carries its text and not its tree: a tree takes six times the room, and most events wait longer than they are looked
-/// at. Whoever looks parses, and [`Event::keep_parsed`] keeps the tree where several will look.
+/// It carries its text and not its tree: a tree takes six times the room, or fifty times where somebody means harm, and most
+/// events wait longer than they are looked at. Whoever looks parses, and [`Event::keep_parsed`] keeps the tree where several will
+/// look, as long as the trees of all events leave room for it.
 #[derive(Clone)]
 pub struct Event {
     /// Its identity, ours and not the sender's.
@@ -70,11 +74,87 @@ pub struct Event {
     pub received_at: Timestamp,
     /// The bytes that came in for this event: a JSON object.
     pub raw: Bytes,
-    parsed: OnceLock<Value>,
+    parsed: OnceLock<Arc<Kept>>,
 }
 
-/// What a kept tree takes of memory, for each byte of text, roughly.
-const TREE_FACTOR: usize = 6;
+/// How much memory the trees may take together that are kept with their events.
+const KEPT_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// How much they take. What is kept decides how often an event is parsed, and nothing else.
+static KEPT_BYTES: AtomicUsize = AtomicUsize::new(0);
+
+/// A tree that is kept with its event.
+struct Kept {
+    tree: Value,
+    bytes: usize,
+}
+
+impl Kept {
+    /// Keeps a tree; it comes back where there is no room for it.
+    fn new(tree: Value) -> Result<Self, Value> {
+        let bytes = size_of::<Value>() + below(&tree);
+        if KEPT_BYTES.fetch_add(bytes, Relaxed).saturating_add(bytes) > KEPT_BYTES_MAX {
+            KEPT_BYTES.fetch_sub(bytes, Relaxed);
+            return Err(tree);
+        }
+        Ok(Self { tree, bytes })
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        KEPT_BYTES.fetch_sub(self.bytes, Relaxed);
+    }
+}
+
+/// What an allocation takes beside what is stored in it, in bytes.
+const ALLOCATION_BYTES: usize = 16;
+/// What a member of an object takes beside its name's letters and its value, in bytes.
+const MEMBER_BYTES: usize = size_of::<String>() + 2 * size_of::<usize>() + ALLOCATION_BYTES;
+
+/// What a value takes of memory beside its own place, roughly. It recurses as deep as its parser did.
+fn below(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) => 0,
+        Value::Number(number) => ALLOCATION_BYTES + number.as_str().len(),
+        Value::String(text) => ALLOCATION_BYTES + text.len(),
+        Value::Array(list) => {
+            let elements: usize = list.iter().map(below).sum();
+            ALLOCATION_BYTES + list.capacity() * size_of::<Value>() + elements
+        }
+        Value::Object(members) => {
+            let member =
+                |(name, value): (&String, &Value)| MEMBER_BYTES + name.len() + size_of::<Value>() + below(value);
+            ALLOCATION_BYTES + members.iter().map(member).sum::<usize>()
+        }
+    }
+}
+
+/// An event's tree, made when it is first asked for, and kept as long as somebody asks.
+pub struct Tree<'e> {
+    event: &'e Event,
+    made: OnceCell<Option<Cow<'e, Value>>>,
+}
+
+impl<'e> Tree<'e> {
+    /// Whose it is.
+    #[must_use]
+    pub const fn event(&self) -> &'e Event {
+        self.event
+    }
+
+    /// The tree. Only what a damaged disk gave back has none.
+    #[must_use]
+    pub fn get(&self) -> Option<&Value> {
+        self.made.get_or_init(|| self.event.keep_parsed().ok()).as_deref()
+    }
+
+    /// The same, where it is there already.
+    #[must_use]
+    pub fn made(&self) -> Option<&Value> {
+        self.made.get().and_then(Option::as_deref).or_else(|| self.event.parsed())
+    }
+}
 
 impl Event {
     /// An event from its parts. `raw` is a JSON object, which `kind::decode` has seen to.
@@ -86,12 +166,18 @@ impl Event {
     /// The tree, where it is kept.
     #[must_use]
     pub fn parsed(&self) -> Option<&Value> {
-        self.parsed.get()
+        self.parsed.get().map(|kept| &kept.tree)
+    }
+
+    /// Its tree, for as long as it is asked about.
+    #[must_use]
+    pub const fn tree(&self) -> Tree<'_> {
+        Tree { event: self, made: OnceCell::new() }
     }
 
     /// The payload as a tree; numbers keep the digits that came in. Only what a damaged disk gave back is no JSON.
     pub fn payload(&self) -> Result<Cow<'_, Value>, serde_json::Error> {
-        match self.parsed.get() {
+        match self.parsed() {
             Some(parsed) => Ok(Cow::Borrowed(parsed)),
             None => serde_json::from_slice(&self.raw).map(Cow::Owned),
         }
@@ -100,16 +186,19 @@ impl Event {
     /// What the payload takes of memory, roughly: its text, and its tree where that is kept.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.raw.len() * if self.parsed.get().is_some() { 1 + TREE_FACTOR } else { 1 }
+        self.raw.len() + self.parsed.get().map_or(0, |kept| kept.bytes)
     }
 
-    /// Parses the payload now and keeps it with the event, for all who look later. That is done before it is appended.
-    pub fn keep_parsed(&self) -> Result<&Value, serde_json::Error> {
-        if let Some(parsed) = self.parsed.get() {
-            return Ok(parsed);
+    /// Parses the payload now and keeps it with the event, for all who look later, where there is room for it. That is done before
+    /// it is appended.
+    pub fn keep_parsed(&self) -> Result<Cow<'_, Value>, serde_json::Error> {
+        if let Some(parsed) = self.parsed() {
+            return Ok(Cow::Borrowed(parsed));
         }
-        let parsed = serde_json::from_slice(&self.raw)?;
-        Ok(self.parsed.get_or_init(|| parsed))
+        Ok(match Kept::new(serde_json::from_slice(&self.raw)?) {
+            Ok(kept) => Cow::Borrowed(&self.parsed.get_or_init(|| Arc::new(kept)).tree),
+            Err(tree) => Cow::Owned(tree),
+        })
     }
 }
 
@@ -127,8 +216,35 @@ impl fmt::Debug for Event {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "unwrap is for tests")]
 mod tests {
     use super::*;
+
+    fn event(raw: impl Into<Bytes>) -> Event {
+        Event::new(EventId::from_bytes([1; 16]), "k".into(), "T".into(), Timestamp::UNIX_EPOCH, raw.into())
+    }
+
+    #[test]
+    fn a_tree_is_kept_where_there_is_room_and_weighs_what_it_takes() {
+        let small = event(r#"{"a":[1,"x",{}]}"#);
+        assert!(small.parsed().is_none() && small.memory_bytes() == small.raw.len());
+        assert!(matches!(small.keep_parsed().unwrap(), Cow::Borrowed(_)));
+        assert!(small.parsed().is_some() && small.memory_bytes() > small.raw.len() + 4 * size_of::<Value>());
+        let copy = small.clone();
+        drop(small);
+        assert_eq!(copy.parsed(), copy.payload().ok().as_deref());
+
+        // Fifty times its text, and more than there is room for.
+        let large = event(format!("{{\"a\":[{}0]}}", "0,".repeat(300_000)));
+        assert!(matches!(large.keep_parsed().unwrap(), Cow::Owned(_)));
+        assert!(large.parsed().is_none() && large.memory_bytes() == large.raw.len());
+        let tree = large.tree();
+        assert!(tree.made().is_none());
+        let first = tree.get().map(std::ptr::from_ref);
+        assert!(first.is_some() && tree.get().map(std::ptr::from_ref) == first, "it is made once");
+        assert!(tree.made().is_some() && tree.event().id == large.id);
+        assert!(event("x").tree().get().is_none());
+    }
 
     #[test]
     fn an_id_is_read_as_it_is_written() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::config::Snapshot;
-use crate::event::Event;
+use crate::event::{Event, Tree};
 use crate::webhook::{Status, Webhook};
 
 /// Who wants an event.
@@ -21,10 +21,11 @@ pub struct Plan<'s> {
 
 /// Plans one event. The cost grows with the webhooks of the event's kind and type, not with all.
 #[must_use]
-pub fn plan<'s>(snapshot: &'s Snapshot, event: &Event) -> Plan<'s> {
+pub fn plan<'s>(snapshot: &'s Snapshot, tree: &Tree<'_>) -> Plan<'s> {
     let mut plan = Plan::default();
+    let event = tree.event();
     for webhook in snapshot.index.triggered(&event.kind, &event.event_type) {
-        if !passes(webhook, event) {
+        if !passes(webhook, tree) {
             plan.filtered.push(webhook);
         } else if webhook.status == Status::Shadow {
             plan.shadowed.push(webhook);
@@ -37,10 +38,10 @@ pub fn plan<'s>(snapshot: &'s Snapshot, event: &Event) -> Plan<'s> {
 
 /// Whether an event passes all filters of a webhook that it has triggered.
 #[must_use]
-pub fn passes(webhook: &Webhook, event: &Event) -> bool {
+pub fn passes(webhook: &Webhook, tree: &Tree<'_>) -> bool {
     let all_hold = |payload: &Value| webhook.filters.iter().all(|filter| filter.holds(payload));
     // What has no filter is wanted unseen; the first filter parses the event for all.
-    webhook.filters.is_empty() || event.keep_parsed().is_ok_and(all_hold)
+    webhook.filters.is_empty() || tree.get().is_some_and(all_hold)
 }
 
 /// What keeps an event from a webhook, its status aside.

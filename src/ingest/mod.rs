@@ -25,7 +25,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::event::{Event, EventId};
+use crate::event::{Event, EventId, Tree};
 use crate::kind::Kind;
 use crate::kind::decode::{DecodeError, decode, decode_manual};
 use crate::live::{Live, Reader};
@@ -168,10 +168,11 @@ impl Ingest {
         let event = Arc::new(event);
         if let Some(webhook) = invoked {
             let shadowed = webhook.status == Status::Shadow;
-            let wanted = if shadowed { Vec::new() } else { vec![owed(webhook, &event)] };
+            let wanted = if shadowed { Vec::new() } else { vec![owed(webhook, &event.tree())] };
             return Planned { event, wanted, shadowed: if shadowed { vec![Arc::clone(webhook)] } else { Vec::new() } };
         }
-        let plan = plan(&live.snapshot, &event);
+        let tree = event.tree();
+        let plan = plan(&live.snapshot, &tree);
         for webhook in &plan.filtered {
             if let Some(handles) = live.handles.get(&webhook.name) {
                 handles.filtered.inc();
@@ -182,17 +183,18 @@ impl Ingest {
         }
         if plan.wanted.len() + plan.shadowed.len() > 1 {
             // Several will render it: parse once. It was decoded, so it can be parsed.
-            let _ = event.keep_parsed();
+            let _ = tree.get();
         }
-        let wanted = plan.wanted.iter().map(|webhook| owed(webhook, &event)).collect();
+        let wanted = plan.wanted.iter().map(|webhook| owed(webhook, &tree)).collect();
         let shadowed = plan.shadowed.into_iter().map(Arc::clone).collect();
+        drop(tree);
         Planned { event, wanted, shadowed }
     }
 }
 
 /// What a webhook owes for an event.
-fn owed(webhook: &Webhook, event: &Event) -> Owed {
-    Owed { webhook: Arc::clone(&webhook.name), lane: webhook.ordering.lane(event) }
+fn owed(webhook: &Webhook, tree: &Tree<'_>) -> Owed {
+    Owed { webhook: Arc::clone(&webhook.name), lane: webhook.ordering.lane(tree) }
 }
 
 /// Renders an event for its shadow webhooks and records what it came to: a line in the log and a count.

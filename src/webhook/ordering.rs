@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::delivery::Lane;
-use crate::event::Event;
+use crate::event::Tree;
 use crate::kind::Path;
 use crate::kind::pluck::text_at;
 
@@ -29,18 +29,17 @@ pub enum Ordering {
 impl Ordering {
     /// The lane of an event; `None` waits for nobody.
     #[must_use]
-    pub fn lane(&self, event: &Event) -> Option<Lane> {
+    pub fn lane(&self, tree: &Tree<'_>) -> Option<Lane> {
         match self {
             Self::None => None,
             Self::Strict => Some(Lane::WHOLE),
             Self::By { path, .. } => {
-                if let (None, Some(names)) = (event.parsed(), path.members())
-                    && let Some(text) = text_at(&event.raw, &names)
+                if let (None, Some(names)) = (tree.made(), path.members())
+                    && let Some(text) = text_at(&tree.event().raw, &names)
                 {
                     return Some(Lane::of(text.as_bytes()));
                 }
-                let payload = event.payload().ok()?;
-                let value = path.first(&payload).filter(|value| !value.is_null())?;
+                let value = path.first(tree.get()?).filter(|value| !value.is_null())?;
                 Some(
                     value
                         .as_str()
@@ -67,7 +66,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::event::EventId;
+    use crate::event::{Event, EventId};
 
     fn lane(path: &str, raw: &str, parsed: bool) -> Option<Lane> {
         let raw = Bytes::copy_from_slice(raw.as_bytes());
@@ -75,7 +74,7 @@ mod tests {
         if parsed {
             let _ = event.keep_parsed();
         }
-        Ordering::By { path: Path::parse(path).unwrap(), max_wait: MAX_WAIT }.lane(&event)
+        Ordering::By { path: Path::parse(path).unwrap(), max_wait: MAX_WAIT }.lane(&event.tree())
     }
 
     #[test]
