@@ -106,6 +106,9 @@ fn token_url(
 fn proof(report: &mut Report, table: &Table<'_>, resolver: &mut Resolver<'_, '_>) -> Option<(Proof, Secret)> {
     let (secret, key) = (table.get("client_secret"), table.get("private_key_file"));
     let way = table.choice(report, "client_auth", &[("basic", false), ("post", true)]);
+    // Read whatever else is missing, so that their faults are told with the others.
+    let key_id = table.text(report, "key_id").and_then(|text| plain(report, &text, resolver));
+    let audience = table.text(report, "assertion_audience").and_then(|text| plain(report, &text, resolver));
     let needs_key = |report: &mut Report, name: &str| {
         if let Some(entry) = table.get(name) {
             let problem = format!("`{}` is of no use without a private key", table.name(name));
@@ -149,8 +152,6 @@ fn proof(report: &mut Report, table: &Table<'_>, resolver: &mut Resolver<'_, '_>
                     }
                 }
             };
-            let key_id = table.text(report, "key_id").and_then(|text| plain(report, &text, resolver));
-            let audience = table.text(report, "assertion_audience").and_then(|text| plain(report, &text, resolver));
             Some((Proof::PrivateKey { key, key_id, audience }, pem))
         }
     }
