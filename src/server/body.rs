@@ -58,7 +58,7 @@ async fn collect(mut body: Incoming, bytes_max: usize, seat: &Seat, room: &Semap
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     let mut taken = Vec::new();
-    let (mut seen, mut told) = (0_usize, 0_usize);
+    let (mut seen, mut told, mut crowded) = (0_usize, 0_usize, false);
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| BodyError::Broken)?.into_data() else { continue };
         seen = seen.saturating_add(data.len());
@@ -68,9 +68,10 @@ async fn collect(mut body: Incoming, bytes_max: usize, seat: &Seat, room: &Semap
         if seen - told >= BODY_PIECE_BYTES {
             // Who sends much is no client that keeps a seat for nothing.
             told = seen;
-            seat.waits();
+            seat.waits_anew();
         }
-        if seen > bytes_max {
+        if seen > bytes_max || crowded {
+            first = Bytes::new();
             rest = BytesMut::new();
             taken.clear();
         } else if first.is_empty() && rest.is_empty() {
@@ -80,8 +81,14 @@ async fn collect(mut body: Incoming, bytes_max: usize, seat: &Seat, room: &Semap
                 break;
             }
         } else {
-            while taken.len() * BODY_PIECE_BYTES < seen {
-                taken.push(room.try_acquire().map_err(|_| BodyError::Crowded)?);
+            while taken.len() * BODY_PIECE_BYTES < seen && !crowded {
+                match room.try_acquire() {
+                    Ok(piece) => taken.push(piece),
+                    Err(_) => crowded = true,
+                }
+            }
+            if crowded {
+                continue;
             }
             if rest.is_empty() {
                 // What is announced is given room at once, and takes memory as it comes.
@@ -95,6 +102,7 @@ async fn collect(mut body: Incoming, bytes_max: usize, seat: &Seat, room: &Semap
     }
     match seen {
         seen if seen > bytes_max => Err(BodyError::TooLarge),
+        _ if crowded => Err(BodyError::Crowded),
         _ if rest.is_empty() => Ok(first),
         _ => Ok(rest.freeze()),
     }

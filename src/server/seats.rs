@@ -4,8 +4,8 @@
 //! to read an answer, or to ask again. Clients that wait for nothing but time (slowloris) cost a seat each. So when all are
 //! taken, the connection that has waited for its client the longest makes room for a new one, if it has for
 //! [`QUIET_MIN`](super::QUIET_MIN); one that works never does. While somebody stands before full seats, every answer also ends its
-//! connection, so that those who ask again and again take turns with the others. A client that is busy with one request after the other is never
-//! shut out for a new one, and those who stall keep nobody else out for longer than that.
+//! connection, so that those who ask again and again take turns with the others. No request is cut off while it is answered, and
+//! those who stall keep nobody else out for longer than that.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -55,10 +55,12 @@ impl Seats {
     pub(super) async fn free(&mut self, listener: &str) -> OwnedSemaphorePermit {
         let free = Arc::clone(&self.free).try_acquire_owned();
         self.crowded.store(free.is_err(), Ordering::Relaxed);
-        match free {
-            Ok(free) => free,
-            Err(_) => self.make_room(listener).await,
+        if let Ok(free) = free {
+            return free;
         }
+        let free = self.make_room(listener).await;
+        self.crowded.store(false, Ordering::Relaxed);
+        free
     }
 
     /// A seat for a new connection, which waits for its client.
@@ -112,8 +114,15 @@ impl Seats {
 impl Seat {
     /// From now on it waits for its client.
     pub(super) fn waits(&self) {
-        let from = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(0);
-        self.state.store(from, Ordering::Relaxed);
+        self.state.store(self.now(), Ordering::Relaxed);
+    }
+
+    /// Its client has sent something, and has to send more. One that is being ended stays so.
+    pub(super) fn waits_anew(&self) {
+        let now = self.now();
+        let anew = |state| (state < LEFT).then_some(now);
+        // Not an error: it works, or has lost its seat.
+        let _ = self.state.fetch_update(Ordering::Relaxed, Ordering::Relaxed, anew);
     }
 
     /// From now on it works. Never returns where it came too late: its connection is being ended.
@@ -126,6 +135,11 @@ impl Seat {
     /// Whether others stand before full seats, so that this one is left after its answer.
     pub(super) fn is_wanted(&self) -> bool {
         self.crowded.load(Ordering::Relaxed)
+    }
+
+    /// Milliseconds since the listener's begin.
+    fn now(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(0)
     }
 
     /// When it began to wait for its client; `None` where it does not.
@@ -192,11 +206,15 @@ mod tests {
         let seats = Seats::new(1, Duration::ZERO);
         let seat = seats.seat();
         let from = seat.waits_from().unwrap();
+        seat.waits_anew();
+        let from = seat.waits_from().unwrap_or(from);
         assert!(seat.leave(from) && !seat.leave(from));
+        seat.waits_anew();
         assert!(tokio::time::timeout(LOOK_INTERVAL, seat.works()).await.is_err());
         let seat = seats.seat();
         let from = seat.waits_from().unwrap();
         seat.works().await;
-        assert!(!seat.leave(from));
+        seat.waits_anew();
+        assert!(!seat.leave(from) && seat.waits_from().is_none());
     }
 }
