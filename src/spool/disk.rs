@@ -24,7 +24,7 @@ use super::keys::KEY_BYTES;
 use super::ledger::Ledger;
 use super::queue::{Memory, Queue};
 use super::reader::Ask;
-use super::stored::Stored;
+use super::stored::{self, Stored};
 use super::{Appended, Backlog, Batch, DEAD_LETTERS_MAX, DeadLetter, DeadLetterPage, DeadLetterQuery, Lease};
 use super::{Settlement, Spool, SpoolError, Wait};
 use super::{lock, reader, recover, schema, writer};
@@ -194,6 +194,8 @@ impl DiskSpool {
         });
         let failed = |error| schema::refused(&options.path.join(schema::DATABASE), error);
         let mut ledger = Ledger::new(&connection).map_err(failed)?;
+        // Before the first commit.
+        stored::unpointed(&connection).map_err(failed)?;
         let dropped = tidy(&connection, &mut ledger, options.dead_letter_retention).map_err(failed)?;
         let stored = Stored::read(&connection, &mut ledger, options.bytes_max).map_err(failed)?;
         drop(ledger);
@@ -260,9 +262,10 @@ impl Drop for DiskSpool {
     }
 }
 
-/// Webhooks that have nothing in store, whatever their counters say: what is owed needs its webhook.
+/// Webhooks that have nothing in store, whatever their counters say: what is owed or dead needs its webhook.
 const DELETE_IDLE: &str = "DELETE FROM webhooks WHERE pending <= 0 AND dead <= 0
-AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.webhook = webhooks.id)";
+AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.webhook = webhooks.id)
+AND NOT EXISTS (SELECT 1 FROM dead WHERE dead.webhook = webhooks.id)";
 
 /// Drops a bounded number of old dead letters, and webhooks that have nothing in store: these are made again when they are named.
 /// How many dead letters there were.

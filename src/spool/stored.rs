@@ -49,7 +49,11 @@ impl Stored {
                 if count > -NUMBER_MAX { sensible(count) } else { Err(out_of_range(count)) }
             };
             let (id, pending, dead) = (row.get(0)?, count(2)?, count(3)?);
-            let oldest = if pending > 0 { ledger.oldest(id)? } else { None };
+            let oldest = ledger.oldest(id)?;
+            if pending == 0 && oldest.is_some() {
+                // What is not counted would never be delivered.
+                return Err(out_of_range(row.get(2)?));
+            }
             webhooks.push(Counted { id, name: row.get(1)?, pending, dead, oldest });
         }
         let keys = Keys::read(connection, bytes_max)?;
@@ -59,7 +63,7 @@ impl Stored {
 
 /// That the file has no pages of pointers, which none of ours has: a head that says so by damage reads well, and is found
 /// damaged at the first commit only.
-fn unpointed(connection: &Connection) -> Result<()> {
+pub(super) fn unpointed(connection: &Connection) -> Result<()> {
     let vacuum: i64 = connection.query_row("PRAGMA auto_vacuum", [], |row| row.get(0))?;
     if vacuum == 0 { Ok(()) } else { Err(out_of_range(vacuum)) }
 }
@@ -95,13 +99,15 @@ mod tests {
     use crate::spool::{DiskSpool, OpenError, Reason, Settlement, recover};
 
     /// What damage does to a spool that holds five deliveries and a dead letter.
-    const DAMAGE: [&str; 9] = [
+    const DAMAGE: [&str; 11] = [
         "UPDATE events SET seq = 9223372036854775807 WHERE seq = 2",
         "UPDATE events SET seq = -1 WHERE seq = 2",
         "UPDATE webhooks SET id = 9007199254740993 WHERE name = 'b'",
         "UPDATE webhooks SET name = CAST(x'ff' AS TEXT) WHERE name = 'b'",
         "UPDATE webhooks SET pending = 9223372036854775807",
         "UPDATE webhooks SET dead = -9223372036854775808",
+        "UPDATE webhooks SET pending = 0 WHERE name = 'a'",
+        "UPDATE webhooks SET pending = -1, dead = -1",
         "UPDATE dead SET number = 9223372036854775807",
         "UPDATE sqlite_sequence SET seq = 9223372036854775807",
         "INSERT INTO key_sets VALUES (7, 0, 0, 0, 0)",
