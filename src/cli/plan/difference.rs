@@ -1,6 +1,7 @@
 //! In which parts two requests differ.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
@@ -8,7 +9,7 @@ use http::HeaderName;
 use serde_json::{Map, Value};
 
 use crate::cli::preview;
-use crate::kind::value::{Decimal, cut, equal};
+use crate::kind::value::{cut, equal, order_numbers};
 use crate::secret::MASK;
 use crate::webhook::request::{Request, WEBHOOK_ID};
 use crate::webhook::{Body, Webhook};
@@ -173,11 +174,7 @@ pub(super) fn aligned(old: &Value, new: &Value) -> Value {
             };
             Value::Array(new.iter().enumerate().map(aligned_to).collect())
         }
-        (Value::Number(one), Value::Number(other))
-            if Decimal::parse(one.as_str()) == Decimal::parse(other.as_str()) =>
-        {
-            old.clone()
-        }
+        (Value::Number(one), Value::Number(other)) if order_numbers(one, other) == Some(Ordering::Equal) => old.clone(),
         _ => new.clone(),
     }
 }
@@ -197,6 +194,8 @@ mod tests {
     #[test]
     fn bodies_are_compared_by_value_and_their_differences_named() {
         let old = json!({"a": 1, "b": [{"c": "x", "d": 1}, {"c": "y", "d": 2}], "e f": null, "g": [1]});
+        let long = |end: char| serde_json::from_str::<Value>(&format!("{}{end}", "1".repeat(2000))).unwrap();
+        assert_eq!(aligned(&long('1'), &long('2')), long('2'));
         assert_eq!(places(&old, &json!({"g": [1.0], "e f": null, "b": old["b"], "a": 1.0})), Vec::<String>::new());
         let new = json!({"a": "1", "b": [{"c": "x", "d": 3}, {"c": "y", "d": 4}], "g": [1, 2], "h": {"i": 1}});
         assert_eq!(places(&old, &new), ["body.a", "body.b[].d", "body.g[]", "body.h", "body[\"e f\"]"]);
