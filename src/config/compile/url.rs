@@ -304,9 +304,15 @@ fn path(report: &mut Report, text: &Text<'_>, head: &Head, resolver: &mut Resolv
 
 /// The first segment of a path from an offset on that is resolved away and holds neither template nor reference.
 fn climbing(source: &str, from: usize) -> Option<Range<usize>> {
+    // Templates and references make no segments, and end no path.
+    let mut blanked = vec![b'_'; source.len()];
+    for (at, character) in literal_characters(source, from) {
+        character.encode_utf8(blanked.get_mut(at)?);
+    }
+    let blanked = String::from_utf8(blanked).ok()?;
     let mut at = from;
-    for segment in source.get(from..)?.split('?').next()?.split('/') {
-        if !segment.contains(['{', '}', '$']) && climbs(segment) {
+    for segment in blanked.get(from..)?.split('?').next()?.split('/') {
+        if climbs(segment) {
             return Some(at..at + segment.len());
         }
         at += segment.len() + 1;
@@ -374,6 +380,22 @@ mod tests {
             "\u{212a}ubernetes",
         ] {
             assert!(!is_host(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn segments_that_climb_are_found_outside_templates_and_references() {
+        for (url, found) in [
+            ("https://a.b/../c", Some("..")),
+            ("https://a.b/{{c}}/%2e./d", Some("%2e.")),
+            ("https://a.b/${C:-?}/./d", Some(".")),
+            (r#"https://a.b/{{replace c "/?/" "-"}}/../d"#, Some("..")),
+            (r#"https://a.b/{{replace c "/../" "-"}}/d"#, None),
+            ("https://a.b/.{{c}}./${D:-/../}", None),
+            ("https://a.b/c?d=/../e", None),
+        ] {
+            let from = head_end(url).unwrap();
+            assert_eq!(climbing(url, from).map(|at| &url[at]), found, "{url}");
         }
     }
 
