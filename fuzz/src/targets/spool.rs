@@ -11,6 +11,7 @@ use outrigger::event::{Event, EventId};
 use outrigger::spool::{
     Batch, DeadLetter, DeadLetterQuery, DiskSpool, Key, OpenError, Options, Owed, Settlement, Spool, recover,
 };
+use rusqlite::Connection;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 
@@ -42,8 +43,19 @@ pub static SOUND: LazyLock<[Files; 2]> = LazyLock::new(|| {
     let read = |ending| std::fs::read(folder.path().join(format!("spool.db{ending}"))).unwrap_or_default();
     let running = Files { database: read(""), log: read("-wal") };
     drop(spool);
+    merge_log(&folder.path().join("spool.db"));
     [Files { database: read(""), log: Vec::new() }, running]
 });
+
+/// Writes a database's log into it. Two connections that close at the same moment may each find the other still there, and leave
+/// the log to whoever opens the database next.
+fn merge_log(database: &Path) {
+    let connection = Connection::open(database).expect("the spool's database");
+    let busy: bool = connection
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
+        .expect("the spool's log is written into its database");
+    assert!(!busy, "somebody still has the spool open");
+}
 
 fn runtime() -> Runtime {
     Builder::new_current_thread().enable_time().build().expect("a runtime")
