@@ -15,6 +15,7 @@ pub mod plan;
 
 pub mod client;
 pub mod gates;
+pub mod history;
 pub mod live;
 pub mod server;
 pub mod settled;

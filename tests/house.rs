@@ -9,17 +9,18 @@ const FLOORS: [&[&str]; 6] = [
     &["cli"],
     &["app", "admin"],
     &["ingest", "dispatch", "attempt", "reload"],
-    &["client", "server", "spool", "live", "settled", "gates", "stall"],
+    &["client", "server", "spool", "live", "settled", "gates", "history", "stall"],
     &["plan", "config", "webhook", "template", "kind"],
     &["event", "delivery", "diagnostic", "metrics", "secret"],
 ];
 
 /// The arrows between modules of one floor: from, to.
-const ARROWS: [(&str, &str); 17] = [
+const ARROWS: [(&str, &str); 18] = [
     ("app", "admin"),
     ("dispatch", "attempt"),
     ("live", "client"),
     ("client", "stall"),
+    ("history", "client"),
     ("server", "stall"),
     ("plan", "config"),
     ("plan", "webhook"),
