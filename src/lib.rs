@@ -18,6 +18,7 @@ pub mod gates;
 pub mod live;
 pub mod server;
 pub mod settled;
+pub mod shown;
 pub mod spool;
 pub mod stall;
 

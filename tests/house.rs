@@ -9,7 +9,7 @@ const FLOORS: [&[&str]; 6] = [
     &["cli"],
     &["app", "admin"],
     &["ingest", "dispatch", "attempt", "reload"],
-    &["client", "server", "spool", "live", "settled", "gates", "stall"],
+    &["client", "server", "spool", "live", "settled", "gates", "stall", "shown"],
     &["plan", "config", "webhook", "template", "kind"],
     &["event", "delivery", "diagnostic", "metrics", "secret"],
 ];
