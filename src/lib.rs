@@ -19,6 +19,7 @@ pub mod history;
 pub mod live;
 pub mod server;
 pub mod settled;
+pub mod shown;
 pub mod spool;
 pub mod stall;
 

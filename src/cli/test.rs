@@ -21,8 +21,9 @@ use crate::delivery::{Failure, Outcome, Reason};
 use crate::event::{Event, EventId};
 use crate::kind::Kind;
 use crate::kind::decode::decode;
+use crate::shown;
 use crate::webhook::Webhook;
-use crate::webhook::request::Request;
+use crate::webhook::request::{Request, WEBHOOK_ID};
 
 /// The header that tells receivers a test from a real event.
 const TEST_HEADER: HeaderName = HeaderName::from_static("outrigger-test");
@@ -159,14 +160,16 @@ async fn send(snapshot: &Snapshot, webhook: &Arc<Webhook>, event: &Event) -> Res
 }
 
 fn show_request(webhook: &Webhook, request: &Request) {
-    println!("{} https://{}/***", request.method, webhook.url.host);
-    for (name, value) in preview::shown_headers(webhook, request) {
+    let shown = shown::request(webhook, request);
+    println!("{} {}", shown.method, shown.url);
+    // The delivery's id is one that nobody knows.
+    for (name, value) in shown.headers.iter().filter(|(name, _)| *name != WEBHOOK_ID.as_str()) {
         println!("{name}: {value}");
     }
     println!("{TEST_HEADER}: true");
-    println!("\n{}", cut(pretty(&request.body)));
-    if !request.missing.is_empty() {
-        println!("\nthe event has no {}", request.missing.join(", "));
+    println!("\n{}", cut(shown::pretty(&shown.body)));
+    if !shown.missing.is_empty() {
+        println!("\nthe event has no {}", shown.missing.join(", "));
     }
 }
 
@@ -189,7 +192,7 @@ fn show_response(webhook: &Webhook, attempted: &Attempted) {
 
 /// A body for people.
 fn pretty(body: &[u8]) -> String {
-    preview::pretty(&String::from_utf8_lossy(body))
+    shown::pretty(&String::from_utf8_lossy(body))
 }
 
 /// The beginning of a text. What is secret in it has been masked before: half a secret would not be known as one.

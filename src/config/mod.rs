@@ -19,7 +19,7 @@ mod table;
 mod tests;
 
 pub use index::Index;
-pub use lint::{PASTED_KEY, hide_typed, is_secret_header, lint, may_be_secret};
+pub use lint::{PASTED_KEY, hide_typed, is_secret_header, lint, may_be_secret, says_more_than_scheme};
 pub use load::{
     Environment, FILE_BYTES_MAX, Loaded, NAME_CHARS_MAX, Source, WEBHOOKS_MAX, load, load_settings, load_variables,
     sort,
