@@ -12,6 +12,7 @@ use http_body_util::Full;
 use hyper::Request;
 use jiff::Timestamp;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -21,6 +22,7 @@ use crate::client::{ClientError, Clients, Routes};
 use crate::config::{Listen, Loaded, Loader, SOCKET_MODE, Settings};
 use crate::dispatch::Dispatch;
 use crate::gates::Gates;
+use crate::history::History;
 use crate::ingest::Ingest;
 use crate::live::{Live, Reader};
 use crate::metrics::{Metrics, Reloaded};
@@ -107,7 +109,7 @@ pub struct Addresses {
 pub struct Running {
     /// Where it listens.
     pub addresses: Addresses,
-    serve: tokio::task::JoinHandle<()>,
+    serve: JoinHandle<()>,
 }
 
 impl Running {
@@ -144,6 +146,7 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
     metrics.reloaded(Reloaded::Published, Timestamp::now());
     let settled = Arc::new(Settled::default());
     let gates = Arc::new(Gates::default());
+    let history = Arc::new(History::new(Timestamp::now(), 0));
     let (closing, stop_dispatch, stop_serving) =
         (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
     let ready = Arc::new(AtomicBool::new(true));
@@ -159,6 +162,7 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
         gates: Arc::clone(&gates),
         metrics: Arc::clone(&metrics),
         settled: Arc::clone(&settled),
+        history: Arc::clone(&history),
         stop: stop_dispatch.clone(),
     });
     let dispatch = tokio::spawn(dispatch.run());
@@ -175,6 +179,7 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
         spool: Arc::clone(&spool),
         metrics: Arc::clone(&metrics),
         settled: Arc::clone(&settled),
+        history,
         guard: Guard::new("ingest", ingest_listener.reach()),
         closing: closing.clone(),
     });
@@ -184,46 +189,67 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
     tasks.spawn(metrics_listener.serve(move |request| std::future::ready(page.answer(&request)), stop_serving.clone()));
     tasks.spawn(keep_gauges(Arc::clone(&metrics), Arc::clone(&spool), stop_serving.clone()));
 
+    let ending =
+        Ending { live: in_force, ready, closing, stop_dispatch, stop_serving, dispatch, settled, tasks, spool, abort };
     let serve = tokio::spawn(async move {
         stop.cancelled().await;
-        // Teardown, in reverse: take no new events, begin no new attempts, end those in flight, write down, close.
-        ready.store(false, Ordering::Release);
-        let shutdown = in_force.borrow().snapshot.settings.shutdown;
+        ending.end().await;
+    });
+    Ok(Running { addresses, serve })
+}
+
+/// What ends with the process, and what tells it so.
+struct Ending {
+    live: Reader,
+    ready: Arc<AtomicBool>,
+    closing: CancellationToken,
+    stop_dispatch: CancellationToken,
+    stop_serving: CancellationToken,
+    dispatch: JoinHandle<()>,
+    settled: Arc<Settled>,
+    tasks: TaskTracker,
+    spool: Arc<dyn Spool>,
+    abort: CancellationToken,
+}
+
+impl Ending {
+    /// Teardown, in reverse: take no new events, begin no new attempts, end those in flight, write down, close.
+    async fn end(mut self) {
+        self.ready.store(false, Ordering::Release);
+        let shutdown = self.live.borrow().snapshot.settings.shutdown;
         tracing::info!(delay = ?shutdown.delay, grace = ?shutdown.grace, "shutdown.begun");
         let end = tokio::time::Instant::now() + shutdown.delay + shutdown.grace;
         tokio::select! {
             () = tokio::time::sleep(shutdown.delay) => {}
-            () = abort.cancelled() => {}
+            () = self.abort.cancelled() => {}
         }
-        closing.cancel();
-        stop_dispatch.cancel();
-        let mut dispatch = dispatch;
+        self.closing.cancel();
+        self.stop_dispatch.cancel();
         let drained = tokio::select! {
-            ended = &mut dispatch => ended.is_ok(),
+            ended = &mut self.dispatch => ended.is_ok(),
             () = tokio::time::sleep_until(end.checked_sub(CLOSE_RESERVE).unwrap_or(end)) => false,
-            () = abort.cancelled() => false,
+            () = self.abort.cancelled() => false,
         };
         if !drained {
             // Their settlements find the spool closed, so they come back with the next start.
             tracing::warn!("attempts in flight are given up; they stay in the spool");
-            dispatch.abort();
+            self.dispatch.abort();
         }
-        settled.close();
-        stop_serving.cancel();
-        tasks.close();
+        self.settled.close();
+        self.stop_serving.cancel();
+        self.tasks.close();
         let last = end.max(tokio::time::Instant::now() + CLOSE_RESERVE);
         let served = tokio::select! {
-            () = tasks.wait() => true,
+            () = self.tasks.wait() => true,
             () = tokio::time::sleep_until(last) => false,
-            () = abort.cancelled() => false,
+            () = self.abort.cancelled() => false,
         };
         if !served {
             tracing::warn!("some connections did not end in time");
         }
-        spool.close().await;
+        self.spool.close().await;
         tracing::info!("shutdown.ended");
-    });
-    Ok(Running { addresses, serve })
+    }
 }
 
 fn open_spool(settings: &crate::config::Spool, metrics: &Metrics) -> Result<DiskSpool, OpenError> {

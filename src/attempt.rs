@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use http::StatusCode;
 use http::header::AUTHORIZATION;
+use http::{HeaderName, HeaderValue, StatusCode};
 use http_body_util::Full;
 use jiff::Timestamp;
 
@@ -17,23 +17,59 @@ use crate::client::{Issued, Limits, Response, Way};
 use crate::delivery::{Failure, Outcome, Reason};
 use crate::event::Event;
 use crate::webhook::Webhook;
-use crate::webhook::judge::{Judgement, ResponseParts, judge};
+use crate::webhook::judge::{ResponseParts, judge};
 use crate::webhook::request::{Request, WEBHOOK_ID};
+use crate::webhook::validator::Verdict;
 
 /// What an attempt came to, and what is known of it.
 pub struct Attempted {
     /// Accepted, or why not.
     pub outcome: Outcome,
-    /// The response's status, when one came.
-    pub status: Option<u16>,
+    /// What came back.
+    pub response: Option<Response>,
     /// From rendering to the verdict.
     pub duration: Duration,
+    /// How much of it rendering took.
+    pub render: Duration,
     /// The validators' verdicts, in the order of the file; empty when none was asked.
-    pub validators: Vec<(Arc<str>, bool)>,
+    pub verdicts: Vec<(Arc<str>, Verdict)>,
     /// Template paths that the event lacked.
     pub missing: Vec<String>,
+    /// The token that was sent, to be masked in what the response says.
+    pub token: Option<Arc<Issued>>,
     /// What the exchange met on its way.
     pub met: Met,
+}
+
+impl Attempted {
+    fn failed(failure: Failure) -> Self {
+        Self::came_to(Outcome::Failed(failure))
+    }
+
+    /// With nothing else known.
+    fn came_to(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            response: None,
+            duration: Duration::ZERO,
+            render: Duration::ZERO,
+            verdicts: Vec::new(),
+            missing: Vec::new(),
+            token: None,
+            met: Met::default(),
+        }
+    }
+
+    /// The response's status, when one came.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        self.response.as_ref().map(|response| response.status.as_u16())
+    }
+
+    /// The names of the validators with whether each was content.
+    pub fn validators(&self) -> impl Iterator<Item = (&Arc<str>, bool)> {
+        self.verdicts.iter().map(|(name, verdict)| (name, verdict.passed))
+    }
 }
 
 /// What an exchange met on its way, whatever it came to.
@@ -47,27 +83,39 @@ pub struct Met {
     pub certificate_expires: Option<Timestamp>,
 }
 
-/// Makes one attempt. It always ends: the webhook's `timeout` bounds each exchange with the target, of which there are two at most, and
-/// the client's own limit each with an authorization server; a panic on the way is a failure as others are. What it says of a
-/// failure holds none of the webhook's secrets.
-pub async fn attempt(way: Option<&Way>, webhook: &Webhook, event: &Event) -> Attempted {
+/// Makes one attempt, with a header beside those of the webhook where one is given. It always ends: the webhook's `timeout` bounds each
+/// exchange with the target, of which there are two at most, and the client's own limit each with an authorization server; a panic on
+/// the way is a failure as others are. What it says of a failure holds none of the webhook's secrets.
+pub async fn attempt(
+    way: Option<&Way>,
+    webhook: &Webhook,
+    event: &Event,
+    extra: Option<(HeaderName, HeaderValue)>,
+) -> Attempted {
     let begun = Instant::now();
     let attempted = caught(async {
-        match (webhook.render(event), way) {
-            (Ok(request), Some(way)) => send(way, webhook, request, begun).await,
-            (Err(failure), _) => failed(failure, begun, Vec::new(), Met::default()),
+        let rendered = webhook.render(event);
+        let render = begun.elapsed();
+        let attempted = match (rendered, way) {
+            (Ok(mut request), Some(way)) => {
+                request.headers.extend(extra);
+                send(way, webhook, request).await
+            }
+            (Err(failure), _) => Attempted::failed(failure),
             // Both are of one publication, so this is a fault of ours; nothing is sent by a way that is not the webhook's.
             (Ok(_), None) => {
                 let detail = "there is no way to the target in this publication, which is a fault of Outrigger";
-                failed(Failure::new(Reason::NetworkError, detail), begun, Vec::new(), Met::default())
+                Attempted::failed(Failure::new(Reason::NetworkError, detail))
             }
-        }
+        };
+        Attempted { render, ..attempted }
     });
     let mut attempted = attempted.await.unwrap_or_else(|| {
         // Another version may do better: it is retried, with the backoff that a lease given back would not have.
         let detail = "the attempt panicked, which is a fault of Outrigger; standard error has the place";
-        failed(Failure::new(Reason::NetworkError, detail), begun, Vec::new(), Met::default())
+        Attempted::failed(Failure::new(Reason::NetworkError, detail))
     });
+    attempted.duration = begun.elapsed();
     if let Outcome::Failed(failure) = &mut attempted.outcome
         && let Cow::Owned(masked) = webhook.mask.apply(&failure.detail)
     {
@@ -87,57 +135,48 @@ async fn caught<T>(future: impl Future<Output = T>) -> Option<T> {
     poll_fn(poll).await
 }
 
-async fn send(way: &Way, webhook: &Webhook, mut request: Request, begun: Instant) -> Attempted {
-    let missing = std::mem::take(&mut request.missing);
-    let (exchanged, met) = exchange(way, webhook, request).await;
-    match exchanged {
-        Ok(Exchanged { response, judgement, .. }) => Attempted {
-            outcome: judgement.outcome,
-            status: Some(response.status.as_u16()),
-            duration: begun.elapsed(),
-            validators: judgement.verdicts.into_iter().map(|(name, verdict)| (name, verdict.passed)).collect(),
-            missing,
-            met,
-        },
-        Err(failure) => failed(failure, begun, missing, met),
-    }
-}
-
-/// An exchange that came to a response.
-pub struct Exchanged {
-    /// The response.
-    pub response: Response,
-    /// What it is worth.
-    pub judgement: Judgement,
-    /// The token that was sent, to be masked in what the response says.
-    pub token: Option<Arc<Issued>>,
-}
-
-/// Authenticates, signs and sends a rendered request, and judges the response. The error is that there was none.
+/// Authenticates, signs and sends a rendered request, and judges the response.
 ///
 /// A token that the target answers with 401 is replaced once, and the request sent again with the new one: it may have been
 /// taken back before its time. A target that refuses them all is not asked twice each time.
-pub async fn exchange(way: &Way, webhook: &Webhook, request: Request) -> (Result<Exchanged, Failure>, Met) {
-    let mut met = Met::default();
-    let exchanged = exchange_met(way, webhook, request, &mut met).await;
-    (exchanged, met)
+async fn send(way: &Way, webhook: &Webhook, mut request: Request) -> Attempted {
+    let missing = std::mem::take(&mut request.missing);
+    let (mut met, mut token) = (Met::default(), None);
+    let attempted = match exchange(way, webhook, request, &mut token, &mut met).await {
+        Ok(response) => {
+            let Response { status, headers, body, truncated, .. } = &response;
+            let parts = ResponseParts { status: *status, headers, body, truncated: *truncated };
+            let judgement = judge(webhook, parts, Timestamp::now());
+            let verdicts = judgement.verdicts;
+            Attempted { verdicts, response: Some(response), ..Attempted::came_to(judgement.outcome) }
+        }
+        Err(failure) => Attempted::failed(failure),
+    };
+    Attempted { missing, token, met, ..attempted }
 }
 
-async fn exchange_met(way: &Way, webhook: &Webhook, request: Request, met: &mut Met) -> Result<Exchanged, Failure> {
-    let mut token = token(way, None, met).await?;
-    let mut response = match &token {
+/// `token` is left at the one that was sent last.
+async fn exchange(
+    way: &Way,
+    webhook: &Webhook,
+    request: Request,
+    token: &mut Option<Arc<Issued>>,
+    met: &mut Met,
+) -> Result<Response, Failure> {
+    *token = self::token(way, None, met).await?;
+    let response = match token {
         Some(issued) => send_once(way, webhook, request.clone(), Some(issued), met).await?,
-        None => return Ok(judged(webhook, send_once(way, webhook, request, None, met).await?, None)),
+        None => return send_once(way, webhook, request, None, met).await,
     };
     if response.status == StatusCode::UNAUTHORIZED {
         let other = self::token(way, token.as_ref(), met).await?;
         let same = other.as_ref().zip(token.as_ref()).is_none_or(|(other, refused)| other.is_same(refused));
         if !same {
-            response = send_once(way, webhook, request, other.as_deref(), met).await?;
-            token = other;
+            *token = other;
+            return send_once(way, webhook, request, token.as_deref(), met).await;
         }
     }
-    Ok(judged(webhook, response, token))
+    Ok(response)
 }
 
 /// A token for the webhook's target, if it needs one.
@@ -175,24 +214,6 @@ async fn send_once(
     let response = way.client().send(request, limits).await?;
     met.certificate_expires = response.certificate_expires;
     Ok(response)
-}
-
-fn judged(webhook: &Webhook, response: Response, token: Option<Arc<Issued>>) -> Exchanged {
-    let Response { status, headers, body, truncated, .. } = &response;
-    let parts = ResponseParts { status: *status, headers, body, truncated: *truncated };
-    let judgement = judge(webhook, parts, Timestamp::now());
-    Exchanged { response, judgement, token }
-}
-
-fn failed(failure: Failure, begun: Instant, missing: Vec<String>, met: Met) -> Attempted {
-    Attempted {
-        outcome: Outcome::Failed(failure),
-        status: None,
-        duration: begun.elapsed(),
-        validators: Vec::new(),
-        missing,
-        met,
-    }
 }
 
 #[cfg(test)]

@@ -163,6 +163,13 @@ impl Event {
         Self { id, kind, event_type, received_at, raw, parsed: OnceLock::new() }
     }
 
+    /// The same event without its tree: what keeps it for long keeps its text alone.
+    #[must_use]
+    pub fn without_tree(&self) -> Self {
+        let Self { id, received_at, .. } = *self;
+        Self::new(id, Arc::clone(&self.kind), Arc::clone(&self.event_type), received_at, self.raw.clone())
+    }
+
     /// The tree, where it is kept.
     #[must_use]
     pub fn parsed(&self) -> Option<&Value> {

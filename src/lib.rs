@@ -15,9 +15,11 @@ pub mod plan;
 
 pub mod client;
 pub mod gates;
+pub mod history;
 pub mod live;
 pub mod server;
 pub mod settled;
+pub mod shown;
 pub mod spool;
 pub mod stall;
 

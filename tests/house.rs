@@ -9,17 +9,19 @@ const FLOORS: [&[&str]; 6] = [
     &["cli"],
     &["app", "admin"],
     &["ingest", "dispatch", "attempt", "reload"],
-    &["client", "server", "spool", "live", "settled", "gates", "stall"],
+    &["client", "server", "spool", "live", "settled", "gates", "history", "shown", "stall"],
     &["plan", "config", "webhook", "template", "kind"],
     &["event", "delivery", "diagnostic", "metrics", "secret"],
 ];
 
 /// The arrows between modules of one floor: from, to.
-const ARROWS: [(&str, &str); 17] = [
+const ARROWS: [(&str, &str); 19] = [
     ("app", "admin"),
     ("dispatch", "attempt"),
     ("live", "client"),
     ("client", "stall"),
+    ("history", "client"),
+    ("history", "shown"),
     ("server", "stall"),
     ("plan", "config"),
     ("plan", "webhook"),

@@ -15,6 +15,7 @@ use crate::event::Event;
 use crate::kind::Kind;
 use crate::plan::refusals;
 use crate::secret::MASK;
+use crate::shown;
 use crate::webhook::{Status, Webhook};
 
 /// The kind of an event where neither a flag nor a webhook says it.
@@ -190,14 +191,13 @@ impl Question<'_> {
             }
         };
         let mut out = format!("{head}\n");
-        let port = if webhook.url.port == 443 { String::new() } else { format!(":{}", webhook.url.port) };
-        let _ = writeln!(out, "{} https://{}{port}/{MASK}", webhook.method, webhook.url.host);
+        let _ = writeln!(out, "{} {}", webhook.method, shown::url(webhook));
         for (name, value) in &request.headers {
-            let value = if preview::is_typed_secret(webhook, name, value) { MASK } else { value };
+            let value = if shown::is_typed_secret(webhook, name, value) { MASK } else { value };
             let _ = writeln!(out, "{name}: {value}");
         }
         if !request.body.is_empty() {
-            let _ = writeln!(out, "\n{}", preview::pretty(request.body.trim_end()));
+            let _ = writeln!(out, "\n{}", shown::pretty(request.body.trim_end()));
         }
         if !request.missing.is_empty() {
             let _ = writeln!(out, "\nmissing in the event: {}", request.missing.join(", "));

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 use clap::Args;
@@ -12,20 +11,19 @@ use jiff::Timestamp;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::attempt::{Exchanged, exchange};
+use crate::attempt::{Attempted, attempt};
 use crate::cli::run::block_on;
 use crate::cli::{BAD_CONFIG, Folder, NO, USAGE};
 use crate::cli::{preview, render};
-use crate::client::{Clients, Response, Routes};
+use crate::client::{Clients, Routes};
 use crate::config::{Snapshot, Source, load};
 use crate::delivery::{Failure, Outcome, Reason};
 use crate::event::{Event, EventId};
 use crate::kind::Kind;
 use crate::kind::decode::decode;
-use crate::secret::Mask;
+use crate::shown;
 use crate::webhook::Webhook;
-use crate::webhook::judge::Judgement;
-use crate::webhook::request::Request;
+use crate::webhook::request::{Request, WEBHOOK_ID};
 
 /// The header that tells receivers a test from a real event.
 const TEST_HEADER: HeaderName = HeaderName::from_static("outrigger-test");
@@ -152,41 +150,41 @@ async fn send(snapshot: &Snapshot, webhook: &Arc<Webhook>, event: &Event) -> Res
     let fault = |problem: String| Failure::new(Reason::TlsError, problem);
     let clients = Clients::new(&snapshot.settings.egress, Routes::default(), [webhook])
         .map_err(|error| fault(error.to_string()))?;
-    let way = clients.way(&webhook.name).ok_or_else(|| fault("there is no way to the target".to_owned()))?;
-    let mut request = webhook.render(event)?;
-    request.headers.insert(TEST_HEADER, HeaderValue::from_static("true"));
-    let begun = Instant::now();
-    let Exchanged { response, judgement, token } = exchange(way, webhook, request).await.0?;
-    let mask = token.as_ref().map_or_else(|| webhook.mask.clone(), |token| webhook.mask.with(&token.secret));
-    show_response(&response, &judgement, &mask, begun.elapsed().as_millis());
-    match judgement.outcome {
+    let way = clients.way(&webhook.name).map(AsRef::as_ref);
+    let attempted = attempt(way, webhook, event, Some((TEST_HEADER, HeaderValue::from_static("true")))).await;
+    show_response(webhook, &attempted);
+    match attempted.outcome {
         Outcome::Accepted => Ok(()),
         Outcome::Failed(failure) => Err(failure),
     }
 }
 
 fn show_request(webhook: &Webhook, request: &Request) {
-    println!("{} https://{}/***", request.method, webhook.url.host);
-    for (name, value) in preview::shown_headers(webhook, request) {
+    let shown = shown::request(webhook, request);
+    println!("{} {}", shown.method, shown.url);
+    // The delivery's id is one that nobody knows.
+    for (name, value) in shown.headers.iter().filter(|(name, _)| *name != WEBHOOK_ID.as_str()) {
         println!("{name}: {value}");
     }
     println!("{TEST_HEADER}: true");
-    println!("\n{}", cut(pretty(&request.body)));
-    if !request.missing.is_empty() {
-        println!("\nthe event has no {}", request.missing.join(", "));
+    println!("\n{}", cut(shown::pretty(&shown.body)));
+    if !shown.missing.is_empty() {
+        println!("\nthe event has no {}", shown.missing.join(", "));
     }
 }
 
 /// What came back, without what is secret in it: receivers repeat what they were sent.
-fn show_response(response: &Response, judgement: &Judgement, mask: &Mask, milliseconds: u128) {
-    println!("\n{} after {milliseconds} ms", response.status);
+fn show_response(webhook: &Webhook, attempted: &Attempted) {
+    let Some(response) = &attempted.response else { return };
+    let mask = attempted.token.as_ref().map_or_else(|| webhook.mask.clone(), |token| webhook.mask.with(&token.secret));
+    println!("\n{} after {} ms", response.status, attempted.duration.as_millis());
     for (name, value) in &response.headers {
         if name != http::header::SET_COOKIE {
             println!("{name}: {}", mask.apply(&String::from_utf8_lossy(value.as_bytes())));
         }
     }
     println!("\n{}", cut(mask.apply(&pretty(&response.body)).into_owned()));
-    for (name, verdict) in &judgement.verdicts {
+    for (name, verdict) in &attempted.verdicts {
         let mark = if verdict.passed { "passed" } else { "failed" };
         println!("validator {name}: {mark}, found {}", mask.apply(verdict.found.as_deref().unwrap_or("nothing")));
     }
@@ -194,7 +192,7 @@ fn show_response(response: &Response, judgement: &Judgement, mask: &Mask, millis
 
 /// A body for people.
 fn pretty(body: &[u8]) -> String {
-    preview::pretty(&String::from_utf8_lossy(body))
+    shown::pretty(&String::from_utf8_lossy(body))
 }
 
 /// The beginning of a text. What is secret in it has been masked before: half a secret would not be known as one.

@@ -11,7 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::Uri;
 use hyper_util::rt::TokioIo;
@@ -24,7 +24,7 @@ use crate::delivery::{Failure, Reason};
 use crate::webhook::filter::Glob;
 
 use super::guard::Guard;
-use super::socket::TlsSocket;
+use super::socket::{Opening, TlsSocket};
 use super::tls;
 
 /// Name, TCP and TLS together may take this long; the request's own limit may end it sooner.
@@ -138,15 +138,19 @@ impl Ways {
                 ConnectError::new(Reason::TlsError, format!("{host} is no name that a certificate can have"))
             })?,
         };
+        let begun = Instant::now();
         let addresses = match self.routes.hosts.get(host) {
             Some(address) => vec![*address],
             None => self.permitted(host, self.resolve(host, port).await?)?,
         };
+        let resolved = Instant::now();
         let tcp = dial(host, &addresses).await?;
+        let connected = Instant::now();
         // Without it small requests wait for the acknowledgement of the one before; a socket that refuses it still works.
         let _ = tcp.set_nodelay(true);
         let stream = self.tls.connect(name, tcp).await.map_err(|error| handshake_error(host, &error))?;
-        Ok(TlsSocket::new(stream))
+        let opening = Opening { dns: resolved - begun, connect: connected - resolved, tls: connected.elapsed() };
+        Ok(TlsSocket::new(stream, opening))
     }
 
     async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectError> {

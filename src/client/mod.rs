@@ -8,7 +8,7 @@ mod socket;
 mod tls;
 mod tokens;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Request, StatusCode, Version};
@@ -25,6 +25,7 @@ use crate::webhook::tls::Tls;
 
 pub use clients::{Clients, Way};
 pub use connect::{Names, Routes};
+pub use socket::Opening;
 pub use tokens::{Fetched, Issued};
 
 use connect::Connector;
@@ -80,8 +81,19 @@ pub struct Response {
     pub body: Bytes,
     /// Whether there was more of the body.
     pub truncated: bool,
+    /// How long the way took.
+    pub wire: Wire,
     /// When the certificate expires that the receiver showed.
     pub certificate_expires: Option<Timestamp>,
+}
+
+/// How long the parts of an exchange took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wire {
+    /// Opening the connection; nothing where it was used again.
+    pub opening: Option<Opening>,
+    /// From the request to the head of its response, with the opening.
+    pub first_byte: Duration,
 }
 
 /// The client: one pool of connections with one TLS identity.
@@ -144,6 +156,7 @@ impl Client {
         bytes_max: usize,
         used: &mut CaptureConnection,
     ) -> Result<Response, Failure> {
+        let begun = Instant::now();
         let mut again = request.clone();
         let answered = match self.pool.request(request).await {
             Err(error) if was_stale(&error) => {
@@ -153,13 +166,15 @@ impl Client {
             answered => answered,
         };
         let (head, body) = answered.map_err(|error| classify(host, Phase::Head, &error))?.into_parts();
-        let (body, truncated) = read(host, head.version, body, bytes_max).await?;
         let record = head.extensions.get::<Record>();
+        let opening = record.filter(|record| !record.has_served()).map(Record::opening);
+        let wire = Wire { opening, first_byte: begun.elapsed() };
+        let (body, truncated) = read(host, head.version, body, bytes_max).await?;
         if let Some(record) = record {
             record.complete();
         }
         let certificate_expires = record.and_then(Record::certificate_expires);
-        Ok(Response { status: head.status, headers: head.headers, body, truncated, certificate_expires })
+        Ok(Response { status: head.status, headers: head.headers, body, truncated, wire, certificate_expires })
     }
 }
 

@@ -33,6 +33,19 @@ struct Counts {
     read: AtomicU64,
     /// How many of them had come when an exchange was last complete; 0 when none was.
     served: AtomicU64,
+    /// How long it took to open.
+    opening: Opening,
+}
+
+/// How long the parts of opening a connection took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Opening {
+    /// To find the name's addresses.
+    pub dns: Duration,
+    /// To reach one of them.
+    pub connect: Duration,
+    /// To agree on TLS.
+    pub tls: Duration,
 }
 
 impl Record {
@@ -46,6 +59,11 @@ impl Record {
     /// When the certificate expires that the receiver showed.
     pub(super) fn certificate_expires(&self) -> Option<Timestamp> {
         self.0.certificate_expires
+    }
+
+    /// How long it took to open the connection.
+    pub(super) fn opening(&self) -> Opening {
+        self.0.opening
     }
 
     /// An exchange is complete: all that came so far belonged to it or to earlier ones.
@@ -72,14 +90,14 @@ pub(super) struct TlsSocket {
 }
 
 impl TlsSocket {
-    pub(super) fn new(stream: TlsStream<TcpStream>) -> Self {
-        Self::with_limit(stream, WRITE_STALL_TIMEOUT)
+    pub(super) fn new(stream: TlsStream<TcpStream>, opening: Opening) -> Self {
+        Self::with_limit(stream, opening, WRITE_STALL_TIMEOUT)
     }
 
-    fn with_limit(stream: TlsStream<TcpStream>, limit: Duration) -> Self {
+    fn with_limit(stream: TlsStream<TcpStream>, opening: Opening, limit: Duration) -> Self {
         let certificates = stream.get_ref().1.peer_certificates();
         let certificate_expires = certificates.and_then(<[_]>::first).and_then(expiry);
-        let record = Record(Arc::new(Counts { certificate_expires, ..Counts::default() }));
+        let record = Record(Arc::new(Counts { certificate_expires, opening, ..Counts::default() }));
         Self { stream, record, stall: Stall::new(limit) }
     }
 }
@@ -157,7 +175,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_left_of_an_exchange_with_a_receiver_that_reads_nothing_does_not_stay() {
         let (stream, _deaf) = connection().await;
-        let socket = TokioIo::new(TlsSocket::with_limit(stream, Duration::from_millis(200)));
+        let socket = TokioIo::new(TlsSocket::with_limit(stream, Opening::default(), Duration::from_millis(200)));
         let (mut sender, connection) = hyper::client::conn::http1::handshake(socket).await.unwrap();
         let connection = tokio::spawn(connection);
         // More than the buffers of two sockets take.

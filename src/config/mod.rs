@@ -19,7 +19,7 @@ mod table;
 mod tests;
 
 pub use index::Index;
-pub use lint::{PASTED_KEY, hide_typed, is_secret_header, lint, may_be_secret};
+pub use lint::{PASTED_KEY, hide_typed, is_secret_header, lint, may_be_secret, says_more_than_scheme};
 pub use load::{
     Environment, FILE_BYTES_MAX, Loaded, NAME_CHARS_MAX, Source, WEBHOOKS_MAX, load, load_settings, load_variables,
     sort,
@@ -31,6 +31,6 @@ pub use reference::{Key, SIDECAR, Shape, WEBHOOK, reference};
 pub use references::{PLACEHOLDER, REFERENCE_BYTES_MAX};
 pub use schema::ConfigFile;
 pub use snapshot::{
-    Admin, Egress, Ingest, Listen, Log, OnInvalidWebhook, SOCKET_MODE, Settings, Shutdown, Snapshot, Spool,
+    Admin, Egress, History, Ingest, Listen, Log, OnInvalidWebhook, SOCKET_MODE, Settings, Shutdown, Snapshot, Spool,
 };
 pub use tests::{Expect, TestCase, TestEvent, TestResponse};

@@ -82,8 +82,8 @@ pub struct Settings {
     pub poll: Duration,
     /// Before a removed webhook's pending deliveries become dead letters.
     pub removal_grace: Duration,
-    /// `history.per_webhook`.
-    pub history_per_webhook: usize,
+    /// How much of what was is kept for people.
+    pub history: History,
     /// How a run ends.
     pub shutdown: Shutdown,
     /// What is logged and how.
@@ -129,6 +129,15 @@ pub struct Spool {
     pub bytes_max: u64,
     /// How long dead letters are kept.
     pub dead_letter_retention: Duration,
+}
+
+/// `[history]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct History {
+    /// Invocations of each webhook; 0 keeps none.
+    pub per_webhook: usize,
+    /// What all of them may take of memory, their events included, in bytes.
+    pub bytes_max: usize,
 }
 
 /// `[egress]`.

@@ -1,25 +1,34 @@
 //! One delivery's turn: an attempt, the decision after it, and one settlement.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::attempt::{Attempted, Met, attempt};
 use crate::delivery::{LastOutcome, Outcome, Reason, delivery_id};
 use crate::dispatch::{Dispatch, handles};
 use crate::gates::Turn;
+use crate::history::{Answered, Invocation, Then, Timings};
 use crate::live::Live;
 use crate::settled::Report;
 use crate::spool::{Lease, Settlement};
 use crate::webhook::Webhook;
 use crate::webhook::retry::{Decision, Standing, decide, verdict};
 
+/// An attempt that has ended, and what was decided.
+struct Ended {
+    attempted: Attempted,
+    decision: Decision,
+    probe: bool,
+}
+
 impl Dispatch {
     /// Attempts a delivery and settles it; one without a turn is too old for an attempt. Dropped before its end, the delivery goes
     /// back to the spool.
-    pub(super) async fn deliver(&self, live: &Live, webhook: &Webhook, lease: Lease, turn: Option<Turn>) {
+    pub(super) async fn deliver(&self, live: &Live, webhook: &Arc<Webhook>, lease: Lease, turn: Option<Turn>) {
         let Some(turn) = turn else { return self.bury_expired(live, webhook, lease).await };
-        let attempted = attempt(live.clients.way(&webhook.name).map(AsRef::as_ref), webhook, &lease.event).await;
+        let attempted = attempt(live.clients.way(&webhook.name).map(AsRef::as_ref), webhook, &lease.event, None).await;
         let now = Timestamp::now();
         let probe = turn.is_probe();
         let standing = Standing {
@@ -36,6 +45,7 @@ impl Dispatch {
         count(live, webhook, &lease, &attempted, &settlement, now);
         log(webhook, &lease, &attempted, &decision, probe, now);
         self.report(&lease, &attempted, &settlement, now);
+        self.remember(live, webhook, &lease, Ended { attempted, decision, probe }, now);
         self.spool.settle(lease, settlement).await;
     }
 
@@ -65,6 +75,36 @@ impl Dispatch {
         self.spool.settle(lease, settlement).await;
     }
 
+    /// Keeps the attempt for people.
+    fn remember(&self, live: &Live, webhook: &Arc<Webhook>, lease: &Lease, ended: Ended, now: Timestamp) {
+        let Ended { attempted, decision, probe } = ended;
+        let begun = now.checked_sub(SignedDuration::try_from(attempted.duration).unwrap_or_default()).unwrap_or(now);
+        let invocation = Invocation {
+            id: self.history.next_id(now),
+            at: now,
+            webhook: Arc::clone(webhook),
+            event: lease.event.without_tree(),
+            payload_dropped: false,
+            generation: live.generation,
+            attempt: lease.attempts.saturating_add(1),
+            probe,
+            test: false,
+            then: then(decision),
+            response: attempted.response.as_ref().map(Answered::new),
+            timings: Timings {
+                queued: Some(between(lease.ready_at(), begun)),
+                render: attempted.render,
+                wire: attempted.response.as_ref().map(|response| response.wire),
+                total: attempted.duration,
+            },
+            outcome: attempted.outcome,
+            verdicts: attempted.verdicts,
+            missing: attempted.missing,
+            token: attempted.token,
+        };
+        self.history.keep(invocation, live.snapshot.settings.history);
+    }
+
     fn report(&self, lease: &Lease, attempted: &Attempted, settlement: &Settlement, now: Timestamp) {
         if !self.settled.is_awaited() {
             return;
@@ -82,10 +122,20 @@ impl Dispatch {
             webhook: lease.webhook.clone(),
             dead,
             attempts,
-            status: attempted.status,
+            status: attempted.status(),
             milliseconds: milliseconds(age(lease, now)),
-            validators: attempted.validators.clone(),
+            validators: attempted.validators().map(|(name, passed)| (Arc::clone(name), passed)).collect(),
         });
+    }
+}
+
+/// What becomes of a delivery, in the words of history.
+const fn then(decision: Decision) -> Then {
+    match decision {
+        Decision::Done => Then::Delivered,
+        Decision::Retry { at, .. } => Then::Retry(at),
+        Decision::Hold => Then::Held,
+        Decision::Bury { .. } => Then::Dead,
     }
 }
 
@@ -127,7 +177,7 @@ fn count(
         Outcome::Accepted => handles.accepted(attempted.duration, age(lease, now), now),
         Outcome::Failed(failure) => handles.failed(failure.reason, attempted.duration),
     }
-    for (validator, _) in attempted.validators.iter().filter(|(_, passed)| !passed) {
+    for (validator, _) in attempted.validators().filter(|(_, passed)| !passed) {
         handles.validator_failed(validator);
     }
     handles.missing.inc_by(attempted.missing.len() as u64);
@@ -150,10 +200,10 @@ fn log(webhook: &Webhook, lease: &Lease, attempted: &Attempted, decision: &Decis
     match &attempted.outcome {
         Outcome::Accepted => tracing::info!(
             %event_id, delivery_id = %delivery_id(event_id, webhook_name), webhook = %webhook_name, attempt, outcome = "accepted",
-            status = attempted.status, duration_ms, probe, host, "delivery.attempted"
+            status = attempted.status(), duration_ms, probe, host, "delivery.attempted"
         ),
         Outcome::Failed(failure) => {
-            let validator = attempted.validators.iter().find(|(_, passed)| !passed).map(|(name, _)| name.as_ref());
+            let validator = attempted.validators().find(|(_, passed)| !passed).map(|(name, _)| name.as_ref());
             let retry_in_ms = match decision {
                 Decision::Retry { at, .. } => Some(milliseconds(between(now, *at))),
                 _ => None,
@@ -162,7 +212,7 @@ fn log(webhook: &Webhook, lease: &Lease, attempted: &Attempted, decision: &Decis
             let dead = matches!(decision, Decision::Bury { .. });
             tracing::warn!(
                 %event_id, delivery_id = %delivery_id(event_id, webhook_name), webhook = %webhook_name, attempt, outcome = "failed",
-                reason = %failure.reason, detail = %failure.detail, status = attempted.status, duration_ms, retry_in_ms, held, dead,
+                reason = %failure.reason, detail = %failure.detail, status = attempted.status(), duration_ms, retry_in_ms, held, dead,
                 probe, validator, host, "delivery.attempted"
             );
         }

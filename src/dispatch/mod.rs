@@ -31,6 +31,7 @@ use tokio_util::task::TaskTracker;
 use crate::client::Way;
 use crate::delivery::{Cause, Reason};
 use crate::gates::{Door, Gates, Opening};
+use crate::history::History;
 use crate::live::{Live, Reader};
 use crate::metrics::Metrics;
 use crate::settled::Settled;
@@ -62,6 +63,8 @@ pub struct Dispatch {
     pub metrics: Arc<Metrics>,
     /// Who waits for ends.
     pub settled: Arc<Settled>,
+    /// What people look at afterwards.
+    pub history: Arc<History>,
     /// Cancelled when no more attempts are begun.
     pub stop: CancellationToken,
 }
@@ -308,6 +311,7 @@ impl Dispatch {
             }
         }
         self.gates.remove(name);
+        self.history.remove(name);
         true
     }
 

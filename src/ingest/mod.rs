@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::event::{Event, EventId, Tree};
+use crate::history::{History, Taken};
 use crate::kind::Kind;
 use crate::kind::decode::{DecodeError, decode, decode_manual};
 use crate::live::{Live, Reader};
@@ -56,6 +57,8 @@ pub struct Ingest {
     pub metrics: Arc<Metrics>,
     /// Where `?wait=` hears of ends.
     pub settled: Arc<Settled>,
+    /// What people look at afterwards.
+    pub history: Arc<History>,
     /// Who is let in.
     pub guard: Guard,
     /// Cancelled when no more events are taken.
@@ -67,6 +70,14 @@ struct Planned {
     event: Arc<Event>,
     wanted: Vec<Owed>,
     shadowed: Vec<Arc<Webhook>>,
+}
+
+impl Planned {
+    /// For those who look for it later.
+    fn taken(&self) -> Taken {
+        let wanted = self.wanted.iter().map(|owed| Arc::clone(&owed.webhook)).collect();
+        Taken { event: self.event.without_tree(), wanted }
+    }
 }
 
 impl Ingest {
@@ -155,6 +166,7 @@ impl Ingest {
         }
         self.metrics.received(&kind.name, Received::Accepted, planned.len() as u64);
         for planned in &planned {
+            self.history.took(planned.taken(), live.snapshot.settings.history);
             shadow(live, planned);
         }
         match waiting {

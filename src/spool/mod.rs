@@ -215,6 +215,12 @@ impl Lease {
         Self { event, webhook, attempts: claim.attempts, since, failing_since, claim, home: Some(home) }
     }
 
+    /// When it could first have been attempted this time: its age begins to count, or it is due again.
+    #[must_use]
+    pub fn ready_at(&self) -> Timestamp {
+        self.since.max(at(self.claim.due))
+    }
+
     /// Takes the lease apart for its settlement: nothing is given back any more.
     fn settled(mut self) -> Claim {
         self.home = None;

@@ -67,6 +67,7 @@ use serde_json::Value;
 use crate::diagnostic::Fault;
 use crate::secret::Secret;
 
+use self::expression::Expression;
 use self::node::Node;
 
 pub use budget::Budget;
@@ -151,6 +152,15 @@ impl Template {
             Node::Text(text) => Some(&**text),
             Node::Secret(secret) => Some(secret.expose()),
             _ => None,
+        })
+    }
+
+    /// Whether it is made of literals, references and fields of the event, and of nothing that could hold a text by itself.
+    pub fn is_plain(&self) -> bool {
+        self.nodes.iter().all(|node| match node {
+            Node::Text(_) | Node::Secret(_) => true,
+            Node::Print { expression, .. } => matches!(expression, Expression::Path(_) | Expression::Local(_)),
+            Node::If { .. } | Node::Each { .. } | Node::With { .. } => false,
         })
     }
 

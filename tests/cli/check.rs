@@ -60,10 +60,10 @@ fn an_inactive_webhook_may_lack_its_secrets() {
 
 #[test]
 fn keys_without_effect_are_warned_about() {
-    let sidecar = "[history]\nper_webhook = 7\n";
+    let sidecar = "[ingest]\nsocket_mode = \"0600\"\n";
     let folder = folder(&[("webhooks/hook.toml", URL), ("outrigger.toml", sidecar)]);
     let run = outrigger(&["check", folder.path().to_str().unwrap()], &[], "").expect_code(0);
-    assert!(run.out.contains("warning[no-effect]: `history.per_webhook` has no effect yet"), "{}", run.out);
+    assert!(run.out.contains("warning[no-effect]: `ingest.socket_mode` has no effect"), "{}", run.out);
 }
 
 #[test]

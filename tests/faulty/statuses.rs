@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
-use outrigger::client::Response;
+use outrigger::client::{Response, Wire};
 use outrigger::config::{Source, load};
 use outrigger::delivery::{Failure, Outcome, Reason};
 use outrigger::webhook::Webhook;
@@ -83,6 +83,7 @@ fn every_status_that_there_can_be_is_judged_as_documented() {
             headers: HeaderMap::new(),
             body: bytes::Bytes::new(),
             truncated: false,
+            wire: Wire::default(),
             certificate_expires: None,
         };
         for (templated, webhook) in &webhooks {

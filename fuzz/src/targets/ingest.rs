@@ -15,6 +15,7 @@ use outrigger::client::{Clients, Routes};
 use outrigger::config::Snapshot;
 use outrigger::delivery::Reason;
 use outrigger::event::EventId;
+use outrigger::history::History;
 use outrigger::ingest::Ingest;
 use outrigger::live::{Live, Reader};
 use outrigger::metrics::Metrics;
@@ -132,6 +133,7 @@ impl Door {
             spool: Arc::new(nowhere),
             metrics: Arc::clone(&self.metrics),
             settled,
+            history: Arc::new(History::new(Timestamp::UNIX_EPOCH, 0)),
             guard: Guard::new("ingest", Reach::Loopback),
             closing: CancellationToken::new(),
         });

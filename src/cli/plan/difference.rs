@@ -8,9 +8,9 @@ use std::fmt::Write as _;
 use http::HeaderName;
 use serde_json::{Map, Value};
 
-use crate::cli::preview;
 use crate::kind::value::{cut, equal, order_numbers};
 use crate::secret::MASK;
+use crate::shown;
 use crate::webhook::request::{Request, WEBHOOK_ID};
 use crate::webhook::{Body, Webhook};
 
@@ -58,7 +58,7 @@ fn seen<'m>((webhook, request): Made<'m>, name: &HeaderName) -> Option<Cow<'m, s
         return Some(MASK.into());
     }
     let value = String::from_utf8_lossy(value.as_bytes());
-    Some(if preview::is_typed_secret(webhook, name.as_str(), &value) { MASK.into() } else { value })
+    Some(if shown::is_typed_secret(webhook, name.as_str(), &value) { MASK.into() } else { value })
 }
 
 fn body(old: Made<'_>, new: Made<'_>, parts: &mut Vec<String>) {

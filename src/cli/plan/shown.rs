@@ -11,6 +11,8 @@ use crate::cli::preview;
 use crate::config::PLACEHOLDER;
 use crate::event::Event;
 use crate::secret::MASK;
+use crate::shown;
+use crate::webhook::request::WEBHOOK_ID;
 use crate::webhook::{Status, Webhook};
 
 /// A request as people may see it.
@@ -110,7 +112,7 @@ fn does(side: &Side, name: &str, event: Option<&Event>, urls: bool) -> Does {
 fn request(webhook: &Webhook, event: &Event, urls: bool) -> Result<Request, String> {
     let rendered = webhook.render(event).map_err(|failure| failure.detail)?;
     let own_agent = webhook.headers.iter().any(|(name, _)| name == USER_AGENT);
-    let headers = preview::shown_headers(webhook, &rendered).into_iter();
+    let headers = shown::headers(webhook, &rendered).into_iter();
     let body = match difference::json((webhook, &rendered)) {
         Some(value) => Body::Json(value),
         None => Body::Text(String::from_utf8_lossy(&rendered.body).into_owned()),
@@ -118,8 +120,10 @@ fn request(webhook: &Webhook, event: &Event, urls: bool) -> Result<Request, Stri
     Ok(Request {
         method: rendered.method.to_string(),
         url: url(webhook, &rendered.uri, urls),
-        // Every request says which program sends it, where the webhook says nothing else.
-        headers: headers.filter(|(name, _)| own_agent || name != USER_AGENT.as_str()).collect(),
+        // Every request says which program sends it, where the webhook says nothing else, and has the id of its delivery.
+        headers: headers
+            .filter(|(name, _)| name != WEBHOOK_ID.as_str() && (own_agent || name != USER_AGENT.as_str()))
+            .collect(),
         body,
     })
 }

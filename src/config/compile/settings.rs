@@ -16,9 +16,8 @@ use crate::config::lint;
 use crate::config::overrides;
 use crate::config::reference::{HISTORY, PORTS, SIDECAR};
 use crate::config::references::Resolver;
-use crate::config::snapshot::{Admin, Egress, Ingest, Log, OnInvalidWebhook, Settings, Shutdown, Spool};
+use crate::config::snapshot::{Admin, Egress, History, Ingest, Log, OnInvalidWebhook, Settings, Shutdown, Spool};
 use crate::config::table::Table;
-use crate::diagnostic::Lint;
 use crate::webhook::filter::Glob;
 
 const MAX_BODY: RangeInclusive<u64> = 1024..=64 * 1024 * 1024;
@@ -31,6 +30,10 @@ const POLL_DEFAULT: Duration = Duration::from_secs(10);
 const REMOVAL_GRACE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(7 * 24);
 const SHUTDOWN: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_mins(10);
 const HISTORY_DEFAULT: usize = 100;
+/// Bounds of `history.max_bytes`.
+const HISTORY_BYTES: RangeInclusive<u64> = 64 * 1024..=16 * 1024 * 1024 * 1024;
+/// `history.max_bytes` where nothing is said.
+const HISTORY_BYTES_DEFAULT: usize = 8 * 1024 * 1024;
 
 /// Compiles the sidecar's file with the overrides above it.
 pub(in crate::config) fn sidecar(file: &SidecarFile<'_>, inputs: &mut Inputs<'_>, report: &mut Report) -> Compiled {
@@ -88,11 +91,11 @@ impl<'f, 't: 'f> Sections<'f, 't, '_, '_> {
         let poll = config.duration(report, "poll", POLL).unwrap_or(POLL_DEFAULT);
         let removal_grace = config.duration(report, "removal_grace", REMOVAL_GRACE).unwrap_or(Duration::from_mins(10));
         let history = self.section(report, "history");
-        let history_per_webhook = history
-            .integer(report, "per_webhook", HISTORY)
-            .and_then(|count| usize::try_from(count).ok())
-            .unwrap_or(HISTORY_DEFAULT);
-        warn_without_effect(report, &history, "per_webhook", history_per_webhook != HISTORY_DEFAULT);
+        let per_webhook = history.integer(report, "per_webhook", HISTORY).and_then(|count| usize::try_from(count).ok());
+        let history = History {
+            per_webhook: per_webhook.unwrap_or(HISTORY_DEFAULT),
+            bytes_max: history.size(report, "max_bytes", HISTORY_BYTES).map_or(HISTORY_BYTES_DEFAULT, bytes),
+        };
         let shutdown = self.section(report, "shutdown");
         let shutdown = Shutdown {
             grace: shutdown.duration(report, "grace", SHUTDOWN).unwrap_or(Duration::from_secs(25)),
@@ -108,7 +111,7 @@ impl<'f, 't: 'f> Sections<'f, 't, '_, '_> {
             on_invalid_webhook,
             poll,
             removal_grace,
-            history_per_webhook,
+            history,
             shutdown,
             log,
         }
@@ -246,13 +249,6 @@ impl<'f, 't: 'f> Sections<'f, 't, '_, '_> {
         let fix = "write the path of a PEM file of certificates (it is taken from the configuration folder)";
         report.error(text.at, format!("the file {problem}"), fix);
         None
-    }
-}
-
-fn warn_without_effect(report: &mut Report, table: &Table<'_>, key: &str, differs: bool) {
-    if let Some(entry) = table.get(key).filter(|_| differs) {
-        let problem = format!("`{}` has no effect yet", table.name(key));
-        report.warning(Lint::NoEffect, entry.key_at, problem, "remove it until it has");
     }
 }
 

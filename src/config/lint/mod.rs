@@ -7,7 +7,7 @@ mod paths;
 mod receivers;
 mod secrets;
 
-pub use secrets::{PASTED_KEY, is_secret_header, may_be_secret};
+pub use secrets::{PASTED_KEY, is_secret_header, may_be_secret, says_more_than_scheme};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;

@@ -128,6 +128,13 @@ pub fn may_be_secret(value: &str) -> bool {
     !word.is_empty() && !NO_SECRETS.contains(&&*word.to_lowercase())
 }
 
+/// Whether there are words in a text beyond the scheme of a credential.
+#[must_use]
+pub fn says_more_than_scheme(text: &str) -> bool {
+    let mut words = text.split(|character: char| !character.is_alphanumeric()).filter(|word| !word.is_empty());
+    words.any(|word| !SCHEMES.contains(&&*word.to_lowercase()))
+}
+
 /// A table under a table, however large. What has another shape is a fault, which has been reported.
 fn quiet<'t>(table: &Table<'t>, key: &str) -> Option<Table<'t>> {
     let entry = table.get(key)?;
@@ -331,8 +338,7 @@ fn has_typed_part(text: &str) -> bool {
     while let Some((start, length)) = rest.find("{{").and_then(|start| Some((start, rest.get(start..)?.find("}}")?))) {
         rest.replace_range(start..start + length + 2, "");
     }
-    let mut words = rest.split(|character: char| !character.is_alphanumeric()).filter(|word| !word.is_empty());
-    words.any(|word| !SCHEMES.contains(&&*word.to_lowercase()))
+    says_more_than_scheme(&rest)
 }
 
 #[cfg(test)]

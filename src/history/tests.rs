@@ -1,0 +1,152 @@
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::*;
+use crate::config::{Source, load};
+use crate::delivery::{Failure, Outcome, Reason};
+use crate::event::{Event, EventId};
+use crate::webhook::Webhook;
+
+const AMPLE: Limits = Limits { per_webhook: 100, bytes_max: 8 * 1024 * 1024 };
+
+fn webhooks(names: &[String]) -> Vec<Arc<Webhook>> {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("webhooks")).unwrap();
+    for name in names {
+        let file = dir.path().join(format!("webhooks/{name}.toml"));
+        std::fs::write(file, "url = \"https://hooks.example.com/in\"\n").unwrap();
+    }
+    let snapshot = load(&Source { env: Arc::new(|_| None), ..Source::new(dir.path()) }).snapshot.unwrap();
+    snapshot.webhooks.values().cloned().collect()
+}
+
+fn webhook() -> Arc<Webhook> {
+    webhooks(&["hook".to_owned()]).remove(0)
+}
+
+fn at(ms: i64) -> Timestamp {
+    Timestamp::from_millisecond(1_800_000_000_000 + ms).unwrap()
+}
+
+fn event(payload_bytes: usize) -> Event {
+    let raw = Bytes::from(format!("{{\"x\":\"{}\"}}", "y".repeat(payload_bytes)));
+    Event::new(EventId::from_bytes([1; 16]), "request".into(), "RequestCreated".into(), at(0), raw)
+}
+
+fn invocation(history: &History, webhook: &Arc<Webhook>, payload_bytes: usize) -> Invocation {
+    Invocation {
+        id: history.next_id(at(0)),
+        at: at(0),
+        webhook: Arc::clone(webhook),
+        event: event(payload_bytes),
+        payload_dropped: false,
+        generation: 1,
+        attempt: 1,
+        probe: false,
+        test: false,
+        outcome: Outcome::Accepted,
+        then: Then::Delivered,
+        response: None,
+        verdicts: Vec::new(),
+        missing: Vec::new(),
+        timings: Timings { total: Duration::from_millis(7), ..Timings::default() },
+        token: None,
+    }
+}
+
+#[test]
+fn ids_ascend_whatever_the_clock_does_and_over_restarts() {
+    let history = History::new(at(0), 0);
+    let first = history.next_id(at(5));
+    let others = [history.next_id(at(5)), history.next_id(at(-5)), history.next_id(at(6))];
+    assert!(first < others[0] && others[0] < others[1] && others[1] < others[2], "{first} {others:?}");
+    assert_eq!(History::new(at(0), u64::MAX - 1).next_id(at(5)), InvocationId(u64::MAX));
+    assert!(History::new(at(0), others[2].0).next_id(at(0)) > others[2]);
+}
+
+#[test]
+fn the_latest_of_each_webhook_are_kept_and_found() {
+    let hooks = webhooks(&["a".to_owned(), "b".to_owned()]);
+    let (history, limits) = (History::new(at(0), 0), Limits { per_webhook: 3, ..AMPLE });
+    let mut ids = Vec::new();
+    for number in 0..10 {
+        let one = invocation(&history, &hooks[number % 2], 10);
+        ids.push(one.id);
+        history.keep(one, limits);
+    }
+    let of = |webhook| history.latest(webhook, 100, |_| true).iter().map(|one| one.id).collect::<Vec<_>>();
+    assert_eq!(of(Some("a")), [ids[8], ids[6], ids[4]]);
+    assert_eq!(of(None), [ids[9], ids[8], ids[7], ids[6], ids[5], ids[4]]);
+    assert_eq!(history.latest(None, 2, |one| one.id < ids[8]).len(), 2);
+    assert_eq!(history.newest(), Some(ids[9]));
+    assert!(history.find(ids[5]).is_some() && history.find(ids[3]).is_none());
+    assert_eq!(history.figures("a", at(0)).map(|figures| figures.accepted), Some(5));
+    history.remove("a");
+    assert!(of(Some("a")).is_empty() && history.figures("a", at(0)).is_none());
+}
+
+#[test]
+fn none_is_kept_where_none_is_asked_for_and_all_are_counted() {
+    let (history, hook) = (History::new(at(0), 0), webhook());
+    let none = Limits { per_webhook: 0, ..AMPLE };
+    history.keep(invocation(&history, &hook, 10), none);
+    history.took(Taken { event: event(10), wanted: Arc::default() }, none);
+    assert!(history.newest().is_none() && history.events(9, |_| true).is_empty());
+    assert!(!history.may_store(&hook.name, at(0), none));
+    assert_eq!(history.figures("hook", at(0)).map(|figures| figures.accepted), Some(1));
+}
+
+#[test]
+fn a_test_is_kept_and_not_counted_and_the_last_failure_is_told() {
+    let (history, hook) = (History::new(at(0), 0), webhook());
+    history.keep(Invocation { test: true, then: Then::Nothing, ..invocation(&history, &hook, 1) }, AMPLE);
+    assert!(history.newest().is_some());
+    assert_eq!(history.figures("hook", at(0)).map(|figures| figures.accepted + figures.failed), Some(0));
+    let outcome = Outcome::Failed(Failure::new(Reason::Timeout, "late"));
+    let failed = Invocation { outcome, then: Then::Held, ..invocation(&history, &hook, 1) };
+    let id = failed.id;
+    history.keep(failed, AMPLE);
+    let figures = history.figures("hook", at(0)).unwrap();
+    assert_eq!((figures.failing, figures.last_failure), (true, Some((at(0), id, Reason::Timeout))));
+}
+
+#[test]
+fn webhooks_share_the_memory_evenly_however_many_there_are() {
+    let names: Vec<String> = (0..40).map(|number| format!("hook-{number:02}")).collect();
+    let hooks = webhooks(&names);
+    let (history, limits) = (History::new(at(0), 0), Limits { per_webhook: 1000, bytes_max: 400_000 });
+    let bytes = || history.latest(None, usize::MAX, |_| true).iter().map(|one| one.bytes()).sum::<usize>();
+    for hook in &hooks {
+        for _ in 0..200 {
+            history.keep(invocation(&history, hook, 1000), limits);
+        }
+        assert!(bytes() <= 300_000, "{}", bytes());
+    }
+    assert!(hooks.iter().all(|hook| history.latest(Some(&hook.name), 1, |_| true).len() == 1));
+    assert!(bytes() > 150_000, "{}", bytes());
+    for _ in 0..1000 {
+        history.took(Taken { event: event(1000), wanted: Arc::default() }, limits);
+    }
+    let kept = history.events(usize::MAX, |_| true).len();
+    assert!((50..100).contains(&kept), "{kept}");
+}
+
+#[test]
+fn what_is_too_large_by_itself_is_kept_without_its_payload() {
+    let (history, hook) = (History::new(at(0), 0), webhook());
+    let limits = Limits { per_webhook: 10, bytes_max: 100_000 };
+    history.keep(invocation(&history, &hook, 200_000), limits);
+    let kept = history.latest(None, 1, |_| true).remove(0);
+    assert!(kept.payload_dropped && kept.event.raw.is_empty() && kept.bytes() < 1000);
+    history.took(Taken { event: event(200_000), wanted: Arc::default() }, limits);
+    assert!(history.events(1, |_| true).is_empty());
+}
+
+#[test]
+fn so_many_failures_are_written_down_in_a_second_and_no_more() {
+    let (history, hook) = (History::new(at(0), 0), webhook());
+    let stored = (0..100).filter(|_| history.may_store(&hook.name, at(0), AMPLE)).count();
+    assert_eq!(stored, 20);
+    assert!(history.may_store(&hook.name, at(1000), AMPLE));
+}
