@@ -2,6 +2,7 @@
 //!
 //! | route | does |
 //! |---|---|
+//! | `GET /`, `GET /assets/…` | the page, which asks the others |
 //! | `GET /api/v1/webhooks` | every webhook: its definition, why it waits, what is pending and dead |
 //! | `POST /api/v1/webhooks/{name}/resume` | ends a webhook's pause |
 //! | `GET /api/v1/dead-letters` | a page of dead letters |
@@ -17,6 +18,7 @@
 pub mod filter;
 pub mod guard;
 pub mod letters;
+mod page;
 mod reload;
 pub mod repair;
 mod webhooks;
@@ -106,6 +108,12 @@ impl<'p> Route<'p> {
 impl Admin {
     /// Answers one request.
     pub async fn answer(self: Arc<Self>, request: Request<Body>) -> Answer {
+        if let Some(file) = page::find(request.uri().path()) {
+            let live = Arc::clone(&self.live.borrow());
+            let token = live.snapshot.settings.admin.token.as_ref();
+            let admitted = self.guard.admit_file(request.headers(), token);
+            return admitted.map_or_else(Into::into, |()| page::answer(file, request.method(), request.headers()));
+        }
         match self.take(request).await {
             Ok(value) => json_answer(StatusCode::OK, format!("{value}\n")),
             Err(problem) => problem.into(),
