@@ -87,7 +87,6 @@ impl Guard {
     /// Whether the listener may be asked by this name. Who has to bring the token may use any.
     fn admit_host(self, headers: &HeaderMap, token: Option<&Secret>) -> Result<(), Problem> {
         match (token, self.reach) {
-            (Some(_), _) => Ok(()),
             // An edit took the token away, while the listener stays where it is until a restart.
             (None, Reach::Beyond) => {
                 let listener = self.listener;
@@ -101,7 +100,7 @@ impl Guard {
                               http://localhost:PORT";
                 Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, detail))
             }
-            (None, Reach::Loopback | Reach::Socket) => Ok(()),
+            (Some(_), _) | (None, Reach::Loopback | Reach::Socket) => Ok(()),
         }
     }
 }
