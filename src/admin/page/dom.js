@@ -40,7 +40,8 @@ export function fill(element, ...children) {
 
 /** Tells those who listen to the page what has come of something. */
 export function say(text) {
-  document.getElementById('said').textContent = text;
+  // An element of its own each time, so that the same words are said again.
+  document.getElementById('said').replaceChildren(h('p', {}, text));
 }
 
 /** A section with a heading. */

@@ -27,6 +27,7 @@ function open(moved) {
   view.abort();
   view = new AbortController();
   const [name, ...parts] = here();
+  if (name !== 'find') document.getElementById('find-text').value = '';
   const shown = name && parts.length + (name === 'config' ? 1 : 0) > 0 ? VIEWS[name] : null;
   for (const link of document.querySelectorAll('[data-nav]')) {
     const current = link.dataset.nav === (name === 'config' ? 'config' : name === 'find' ? '' : 'webhooks');

@@ -7,7 +7,7 @@ const CHANGES_MS = 1000;
 const CONFIG_MS = 3000;
 
 /** `rows` by name, `config` as the API tells it; both null until they are known. */
-export const known = { rows: null, since: null, generation: null, config: null };
+export const known = { rows: null, generation: null, config: null };
 
 const listeners = new Set();
 let cursor = null;

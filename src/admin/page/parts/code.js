@@ -21,7 +21,7 @@ const TOKENS = {
  * JSON with line breaks and indentation, every value as it was written; null where it is no object or array. Nothing is
  * made a number on the way: 1.0 stays 1.0.
  */
-export function laidOut(text) {
+function laidOut(text) {
   const start = text.trimStart()[0];
   if ((start !== '{' && start !== '[') || text.length > LAID_OUT_CHARS) return null;
   try {

@@ -32,8 +32,7 @@ export function curl(request) {
   const lines = [`curl --globoff --request ${quoted(request.method)} --url ${secret(request.url, 'SECRET_URL')}`];
   for (const [name, value] of request.headers) {
     if (LEFT_OUT.has(name.toLowerCase())) continue;
-    const [head, text] = [`${name}: `, secret(value, `SECRET_${variable(name)}`)];
-    lines.push(`  --header ${quoted(head)}${text}`);
+    lines.push(`  --header ${secret(`${name}: ${value}`, `SECRET_${variable(name)}`)}`);
   }
   if (request.body) lines.push(`  --data-raw ${secret(request.body, 'SECRET_BODY')}`);
   const notes = [];

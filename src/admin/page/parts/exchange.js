@@ -30,6 +30,6 @@ const TEXTS = {
 };
 
 /** What a status is called. */
-export function statusText(status) {
+function statusText(status) {
   return TEXTS[status] ?? '';
 }

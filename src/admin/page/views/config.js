@@ -23,7 +23,7 @@ function diagnostic(one) {
 }
 
 /** The list of faults, or nothing. */
-export function diagnostics(look) {
+function diagnostics(look) {
   const list = look.diagnostics ?? [];
   return list.length
     ? [h('ul', { class: 'plain diagnostics' }, list.map(diagnostic)), look.unlisted ? h('p', { class: 'detail' }, `${count(look.unlisted)} more: `, h('code', {}, 'outrigger check'), ' tells all.') : null]

@@ -13,7 +13,7 @@ import { schemaTable } from '../parts/schema.js';
 import { dot, stateWords } from '../parts/status.js';
 import { to } from '../route.js';
 import { known, watch } from '../store.js';
-import { bdi, nodes, short, visible } from '../text.js';
+import { bdi, nodes, visible } from '../text.js';
 import { whatIsWrong } from './webhooks.js';
 
 const TABS = [['', 'Invocations'], ['dead-letters', 'Dead letters'], ['definition', 'Definition'], ['sample', 'Template and sample'], ['schema', 'Payload schema']];
