@@ -2,6 +2,7 @@
 //!
 //! | route | does |
 //! |---|---|
+//! | `GET /`, `GET /assets/…` | the page, which asks the others |
 //! | `GET /api/v1/webhooks` | every webhook: its definition, why it waits, what is pending and dead, how its attempts went |
 //! | `GET /api/v1/changes` | the same of those that changed since a cursor |
 //! | `POST /api/v1/webhooks/{name}/resume` | ends a webhook's pause |
@@ -23,6 +24,7 @@ pub mod filter;
 pub mod guard;
 mod invocations;
 pub mod letters;
+mod page;
 mod query;
 mod reload;
 pub mod repair;
@@ -94,6 +96,12 @@ impl Admin {
 
     /// Answers one request.
     pub async fn answer(self: Arc<Self>, request: Request<Body>) -> Answer {
+        if let Some(file) = page::find(request.uri().path()) {
+            let live = Arc::clone(&self.parts.live.borrow());
+            let token = live.snapshot.settings.admin.token.as_ref();
+            let admitted = self.parts.guard.admit_file(request.headers(), token);
+            return admitted.map_or_else(Into::into, |()| page::answer(file, request.method(), request.headers()));
+        }
         match self.take(request).await {
             Ok(text) => json_answer(StatusCode::OK, text + "\n"),
             Err(problem) => problem.into(),
