@@ -7,31 +7,22 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use clap::Args;
-use http::{HeaderName, HeaderValue};
-use jiff::Timestamp;
-use serde_json::Value;
-use uuid::Uuid;
 
-use crate::attempt::{Exchanged, exchange};
+use crate::attempt::Exchanged;
 use crate::cli::run::block_on;
 use crate::cli::{BAD_CONFIG, Folder, NO, USAGE};
 use crate::cli::{preview, render};
 use crate::client::{Clients, Response, Routes};
 use crate::config::{Snapshot, Source, load};
 use crate::delivery::{Failure, Outcome, Reason};
-use crate::event::{Event, EventId};
-use crate::kind::Kind;
-use crate::kind::decode::decode;
+use crate::event::Event;
 use crate::secret::Mask;
 use crate::shown;
+use crate::trial::{self, Mock, mock_event};
 use crate::webhook::Webhook;
 use crate::webhook::judge::Judgement;
 use crate::webhook::request::{Request, WEBHOOK_ID};
 
-/// The header that tells receivers a test from a real event.
-const TEST_HEADER: HeaderName = HeaderName::from_static("outrigger-test");
-/// Who asks in a mock event.
-const TEST_REQUESTER: &str = "Outrigger test";
 /// How much of a body is printed, in characters.
 const SHOWN_CHARS_MAX: usize = 4_000;
 
@@ -71,14 +62,6 @@ impl Test {
     }
 }
 
-/// What to send.
-enum Mock {
-    /// The kind's sample of this trigger; the webhook's first trigger where none is named.
-    Trigger(Option<String>),
-    /// The bytes of an event.
-    Event(Bytes),
-}
-
 /// Sends the mock event whatever the webhook's status, triggers and filters say, and needs no running sidecar.
 fn test(source: &Source, name: &str, mock: Mock) -> ExitCode {
     let loaded = load(source);
@@ -92,7 +75,7 @@ fn test(source: &Source, name: &str, mock: Mock) -> ExitCode {
         eprintln!("outrigger: there is no webhook `{name}`; there are {}", known.join(", "));
         return ExitCode::from(USAGE);
     };
-    let event = match event_of(&webhook.kind, webhook, mock) {
+    let event = match mock_event(webhook, mock) {
         Ok(event) => event,
         Err(problem) => {
             eprintln!("outrigger: {problem}");
@@ -101,7 +84,7 @@ fn test(source: &Source, name: &str, mock: Mock) -> ExitCode {
     };
     // What is shown is rendered again from references that are masked; what is sent is never shown.
     if let Some(Ok(request)) =
-        masked.as_ref().and_then(|masked| masked.webhooks.get(name)).map(|shown| shown.render(&event))
+        masked.as_ref().and_then(|masked| masked.webhooks.get(name)).map(|shown| trial::render(shown, &event))
     {
         show_request(webhook, &request);
     }
@@ -122,42 +105,13 @@ fn test(source: &Source, name: &str, mock: Mock) -> ExitCode {
     }
 }
 
-/// The mock event.
-fn event_of(kind: &Kind, webhook: &Webhook, mock: Mock) -> Result<Event, String> {
-    let (id, now) = (EventId::new(Uuid::now_v7()), Timestamp::now());
-    let trigger = match mock {
-        Mock::Event(raw) => return decode(kind, raw, id, now).map_err(|error| format!("the event: {error}")),
-        Mock::Trigger(trigger) => trigger,
-    };
-    let sample = match &trigger {
-        Some(trigger) => kind.sample(trigger).ok_or_else(|| {
-            let known: Vec<&str> = kind.samples.iter().map(|sample| sample.name.as_ref()).collect();
-            format!("kind \"{}\" has no sample `{trigger}`; there are {}", kind.name, known.join(", "))
-        })?,
-        None => kind
-            .samples
-            .iter()
-            .find(|sample| webhook.triggers.include(&sample.event_type))
-            .or(kind.samples.first())
-            .ok_or_else(|| format!("kind \"{}\" has no sample; say --event FILE", kind.name))?,
-    };
-    let mut payload = sample.payload.clone();
-    if let Some(name) = payload.pointer_mut("/data/requester/name") {
-        *name = Value::from(TEST_REQUESTER);
-    }
-    let raw = Bytes::from(payload.to_string());
-    Ok(Event::new(id, kind.name.clone(), sample.event_type.clone(), now, raw))
-}
-
 async fn send(snapshot: &Snapshot, webhook: &Arc<Webhook>, event: &Event) -> Result<(), Failure> {
     let fault = |problem: String| Failure::new(Reason::TlsError, problem);
     let clients = Clients::new(&snapshot.settings.egress, Routes::default(), [webhook])
         .map_err(|error| fault(error.to_string()))?;
     let way = clients.way(&webhook.name).ok_or_else(|| fault("there is no way to the target".to_owned()))?;
-    let mut request = webhook.render(event)?;
-    request.headers.insert(TEST_HEADER, HeaderValue::from_static("true"));
     let begun = Instant::now();
-    let Exchanged { response, judgement, token } = exchange(way, webhook, request).await.0?;
+    let Exchanged { response, judgement, token } = trial::send(way, webhook, event).await?;
     let mask = token.as_ref().map_or_else(|| webhook.mask.clone(), |token| webhook.mask.with(&token.secret));
     show_response(&response, &judgement, &mask, begun.elapsed().as_millis());
     match judgement.outcome {
@@ -173,7 +127,6 @@ fn show_request(webhook: &Webhook, request: &Request) {
     for (name, value) in shown.headers.iter().filter(|(name, _)| *name != WEBHOOK_ID.as_str()) {
         println!("{name}: {value}");
     }
-    println!("{TEST_HEADER}: true");
     println!("\n{}", cut(shown::pretty(&shown.body)));
     if !shown.missing.is_empty() {
         println!("\nthe event has no {}", shown.missing.join(", "));
