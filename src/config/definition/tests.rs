@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::config::{Loaded, load};
-use crate::diagnostic::Place as DiagnosticPlace;
+use crate::config::{Loaded, Source, load};
+use crate::diagnostic::{Diagnostic, Place as DiagnosticPlace};
 
 /// A folder with these files, loaded with values for its references.
 fn loaded(files: &[(&str, &str)]) -> (tempfile::TempDir, Source, Loaded) {
