@@ -7,7 +7,7 @@ use toml::de::DeTable;
 use super::{Hiding, comments, prose};
 use crate::config::document::{At, Document};
 use crate::config::lint;
-use crate::config::load::{Source, TOML_BYTES_MAX};
+use crate::config::load::{FILE_BYTES_MAX, Source};
 use crate::config::read;
 use crate::config::reference;
 use crate::config::table::Table;
@@ -20,15 +20,14 @@ pub fn hide_lines(source: &Source, diagnostics: &mut [Diagnostic]) {
     for found in diagnostics.chunk_by_mut(|one, next| one.file == next.file) {
         let placed = found.iter().any(|one| one.place.is_some());
         let Some(file) = found.first().filter(|_| placed).map(|one| one.file.clone()) else { continue };
-        let Ok(text) = read::text(&source.dir.join(&file), TOML_BYTES_MAX) else {
-            // A line of what cannot be read any more cannot be looked into.
-            for place in found.iter_mut().filter_map(|one| one.place.as_mut()) {
-                place.show("");
-            }
-            continue;
-        };
+        let text = read::text(&source.dir.join(&file), FILE_BYTES_MAX).unwrap_or_default();
         let document = Document { name: file, text, shown: true };
-        lint::mask(found, &document, &secrets(&document));
+        let masked = lint::masked(&document, &secrets(&document));
+        let lines: Vec<&str> = masked.lines().collect();
+        for place in found.iter_mut().filter_map(|one| one.place.as_mut()) {
+            // What has changed or gone since it was loaded cannot be looked into: its own line is never left as it was.
+            place.show(place.line.checked_sub(1).and_then(|index| lines.get(index)).unwrap_or(&""));
+        }
     }
 }
 
