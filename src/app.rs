@@ -149,7 +149,7 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
     let ready = Arc::new(AtomicBool::new(true));
 
     let tasks = TaskTracker::new();
-    let asked = hints.0.clone();
+    let (asked, folder) = (hints.0.clone(), loader.source().dir.clone());
     let reload = Reload { loader, publisher, metrics: Arc::clone(&metrics), watched, hints };
     // What is published once no attempt begins any more would be obeyed by nobody.
     tasks.spawn(reload.start().map_err(StartError::Reload)?.run(closing.clone()));
@@ -163,7 +163,8 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
     });
     let dispatch = tokio::spawn(dispatch.run());
     let (guard, stop_asked) = (Guard::new("admin", admin_listener.reach()), stop.clone());
-    let admin = Admin { live: live.clone(), spool: Arc::clone(&spool), gates, guard, hints: asked, stop: stop_asked };
+    let admin =
+        Admin { live: live.clone(), spool: Arc::clone(&spool), gates, guard, hints: asked, folder, stop: stop_asked };
     let admin = Arc::new(admin);
     let users = peers(&live, "admin.allow_uids", |settings| &settings.admin.allow_uids);
     let admin_listener = admin_listener.admitting(users);

@@ -21,6 +21,27 @@ pub(super) fn list(
     paused: impl Fn(&str) -> Option<Paused>,
     now: Timestamp,
 ) -> Value {
+    let webhooks: Vec<Value> = rows(live, backlog, paused, now).into_values().collect();
+    json!({ "webhooks": webhooks })
+}
+
+/// The row of one of them; `None` where nothing is known of the name.
+pub(super) fn row(
+    live: &Live,
+    backlog: Vec<Backlog>,
+    paused: impl Fn(&str) -> Option<Paused>,
+    now: Timestamp,
+    name: &str,
+) -> Option<Value> {
+    rows(live, backlog, paused, now).remove(name)
+}
+
+fn rows(
+    live: &Live,
+    backlog: Vec<Backlog>,
+    paused: impl Fn(&str) -> Option<Paused>,
+    now: Timestamp,
+) -> BTreeMap<Arc<str>, Value> {
     let mut backlog: BTreeMap<Arc<str>, Backlog> =
         backlog.into_iter().map(|backlog| (Arc::clone(&backlog.webhook), backlog)).collect();
     let mut shown = BTreeMap::new();
@@ -35,17 +56,16 @@ pub(super) fn list(
     for (name, left) in backlog.into_iter().filter(|(_, left)| left.pending > 0 || left.dead > 0) {
         shown.insert(Arc::clone(&name), (json!({ "name": &*name, "status": "removed" }), Some(left)));
     }
-    let webhooks: Vec<Value> = shown
-        .into_values()
-        .map(|(mut members, left)| {
+    shown
+        .into_iter()
+        .map(|(name, (mut members, left))| {
             let oldest = left.as_ref().and_then(|left| left.oldest_pending);
             members["pending"] = left.as_ref().map_or(0, |left| left.pending).into();
             members["oldest_pending_seconds"] = oldest.map(|then| now.duration_since(then).as_secs().max(0)).into();
             members["dead_letters"] = left.map_or(0, |left| left.dead).into();
-            members
+            (name, members)
         })
-        .collect();
-    json!({ "webhooks": webhooks })
+        .collect()
 }
 
 /// What the webhook's file says, without anything that may be secret.
