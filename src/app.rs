@@ -153,7 +153,7 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
     let ready = Arc::new(AtomicBool::new(true));
 
     let tasks = TaskTracker::new();
-    let asked = hints.0.clone();
+    let (asked, folder) = (hints.0.clone(), loader.source().dir.clone());
     let reload = Reload { loader, publisher, metrics: Arc::clone(&metrics), watched, hints };
     // What is published once no attempt begins any more would be obeyed by nobody.
     tasks.spawn(reload.start().map_err(StartError::Reload)?.run(closing.clone()));
@@ -175,6 +175,7 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
         history: Arc::clone(&history),
         guard,
         hints: asked,
+        folder,
         stop: stop_asked,
     }));
     let users = peers(&live, "admin.allow_uids", |settings| &settings.admin.allow_uids);

@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use crate::client::{Issued, Limits, Response, Way};
 use crate::delivery::{Failure, Outcome, Reason};
 use crate::event::Event;
+use crate::history::{Answered, Invocation, InvocationId, Then, Timings};
 use crate::webhook::Webhook;
 use crate::webhook::judge::{ResponseParts, judge};
 use crate::webhook::request::{Request, WEBHOOK_ID};
@@ -64,6 +65,41 @@ impl Attempted {
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         self.response.as_ref().map(|response| response.status.as_u16())
+    }
+
+    /// The same as people look at it afterwards, of an event that nobody owes: the first attempt, and nothing becomes of it.
+    #[must_use]
+    pub fn into_invocation(
+        self,
+        id: InvocationId,
+        at: Timestamp,
+        webhook: &Arc<Webhook>,
+        event: &Event,
+        generation: u64,
+    ) -> Invocation {
+        Invocation {
+            id,
+            at,
+            webhook: Arc::clone(webhook),
+            event: event.without_tree(),
+            payload_dropped: false,
+            generation,
+            attempt: 1,
+            probe: false,
+            test: false,
+            then: Then::Nothing,
+            response: self.response.as_ref().map(Answered::new),
+            timings: Timings {
+                queued: None,
+                render: self.render,
+                wire: self.response.as_ref().map(|response| response.wire),
+                total: self.duration,
+            },
+            outcome: self.outcome,
+            verdicts: self.verdicts,
+            missing: self.missing,
+            token: self.token,
+        }
     }
 
     /// The names of the validators with whether each was content.

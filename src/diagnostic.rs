@@ -69,6 +69,19 @@ impl Place {
         place
     }
 
+    /// The line as it is printed.
+    #[must_use]
+    pub fn source(&self) -> String {
+        self.text.replace('\t', " ")
+    }
+
+    /// What stands under it: blanks, and carets under the place.
+    #[must_use]
+    pub fn caret(&self) -> String {
+        let carets = "^".repeat(self.width.min(LINE_CHARS_MAX));
+        format!("{}{carets}", " ".repeat(self.text_column - 1))
+    }
+
     /// Shows the line as it is given here: secrets may be masked in it.
     pub fn show(&mut self, line: &str) {
         (self.text, self.text_column) = cut(line, self.column);
@@ -144,11 +157,10 @@ impl fmt::Display for Diagnostic {
             return Ok(());
         };
         let margin = " ".repeat(place.line.to_string().len());
-        let carets = "^".repeat(place.width.min(LINE_CHARS_MAX));
         writeln!(f, "{margin}--> {}:{}:{}", self.file, place.line, place.column)?;
         writeln!(f, "{margin} |")?;
-        writeln!(f, "{} | {}", place.line, place.text.replace('\t', " "))?;
-        writeln!(f, "{margin} | {}{carets}", " ".repeat(place.text_column - 1))?;
+        writeln!(f, "{} | {}", place.line, place.source())?;
+        writeln!(f, "{margin} | {}", place.caret())?;
         if let Some(fix) = &self.fix {
             writeln!(f, "{margin} = fix: {fix}")?;
         }

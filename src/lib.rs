@@ -27,6 +27,7 @@ pub mod attempt;
 pub mod dispatch;
 pub mod ingest;
 pub mod reload;
+pub mod trial;
 
 pub mod admin;
 pub mod app;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::client::Clients;
@@ -18,6 +19,8 @@ pub struct Live {
     pub quarantined: Vec<Arc<str>>,
     /// Counts publications from 1.
     pub generation: u64,
+    /// When it became what is in force.
+    pub published_at: Timestamp,
     /// The webhooks' ways to their targets.
     pub clients: Clients,
     /// The metric handles of every webhook in the Snapshot.
@@ -46,7 +49,7 @@ impl Live {
             .collect();
         let count = |status| snapshot.webhooks.values().filter(|webhook| webhook.status == status).count();
         metrics.set_config_webhooks(count(Status::Active), count(Status::Inactive), count(Status::Shadow));
-        Self { snapshot, quarantined: Vec::new(), generation, clients, handles }
+        Self { snapshot, quarantined: Vec::new(), generation, published_at: Timestamp::now(), clients, handles }
     }
 
     /// Whether a file defines a webhook of this name, be it faulty.

@@ -2,6 +2,7 @@
 
 mod api;
 mod commands;
+mod definition;
 mod guard;
 mod history;
 mod many;

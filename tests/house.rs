@@ -8,16 +8,17 @@ use std::path::{Path, PathBuf};
 const FLOORS: [&[&str]; 6] = [
     &["cli"],
     &["app", "admin"],
-    &["ingest", "dispatch", "attempt", "reload"],
+    &["ingest", "dispatch", "attempt", "reload", "trial"],
     &["client", "server", "spool", "live", "settled", "gates", "history", "shown", "stall"],
     &["plan", "config", "webhook", "template", "kind"],
     &["event", "delivery", "diagnostic", "metrics", "secret"],
 ];
 
 /// The arrows between modules of one floor: from, to.
-const ARROWS: [(&str, &str); 19] = [
+const ARROWS: [(&str, &str); 20] = [
     ("app", "admin"),
     ("dispatch", "attempt"),
+    ("trial", "attempt"),
     ("live", "client"),
     ("client", "stall"),
     ("history", "client"),

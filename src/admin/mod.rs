@@ -4,6 +4,9 @@
 //! |---|---|
 //! | `GET /`, `GET /assets/…` | the page, which asks the others |
 //! | `GET /api/v1/webhooks` | every webhook: its definition, why it waits, what is pending and dead, how its attempts went |
+//! | `GET /api/v1/webhooks/{name}` | one of them with its file, its filters in words, and what it makes of a sample |
+//! | `POST /api/v1/webhooks/{name}/test` | sends a mock event to its target |
+//! | `GET /api/v1/config` | which configuration is in force, and the last look at its files |
 //! | `GET /api/v1/changes` | the same of those that changed since a cursor |
 //! | `POST /api/v1/webhooks/{name}/resume` | ends a webhook's pause |
 //! | `GET /api/v1/invocations` | a page of attempts, the latest first |
@@ -20,6 +23,8 @@
 //! [`guard`] decides who may ask. What a request for dead letters means is in [`filter`], [`letters`] and [`repair`], which
 //! the command line shares where no sidecar runs.
 
+mod config;
+mod definition;
 pub mod filter;
 pub mod guard;
 mod invocations;
@@ -32,8 +37,10 @@ mod resend;
 mod route;
 mod rows;
 mod story;
+mod trial;
 mod webhooks;
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{Method, StatusCode};
@@ -58,9 +65,6 @@ use repair::Action;
 use route::Route;
 use rows::Rows;
 
-/// The largest body of a request, in bytes.
-const BODY_BYTES_MAX: usize = 64 * 1024;
-
 /// What the admin listener's handler needs.
 pub struct Parts {
     /// What is in force.
@@ -75,6 +79,8 @@ pub struct Parts {
     pub guard: Guard,
     /// Where looks at the configuration are asked for.
     pub hints: Hints,
+    /// The folder of the configuration.
+    pub folder: PathBuf,
     /// Cancelled to end the sidecar.
     pub stop: CancellationToken,
 }
@@ -126,7 +132,7 @@ impl Admin {
         let body = if reads {
             bytes::Bytes::new()
         } else {
-            read_body(body, BODY_BYTES_MAX).await.map_err(|error| body_problem(error, route))?
+            read_body(body, route.body_bytes_max()).await.map_err(|error| body_problem(error, route))?
         };
         let store = self.store(&live, Timestamp::now());
         let history = self.parts.history.as_ref();
@@ -136,6 +142,16 @@ impl Admin {
                 let parameters = Parameters::parse(query, &["cursor"])?;
                 return self.rows(&live, false).changes(parameters.get("cursor"));
             }
+            Route::Webhook(name) => {
+                let row = self.made_rows(&live).into_iter().find(|(known, _)| **known == *name);
+                let (_, row) = row.ok_or_else(|| no_webhook(&live, name))?;
+                definition::show(row, live.snapshot.webhooks.get(name).map(AsRef::as_ref), query)?
+            }
+            Route::Test(name) => {
+                let webhook = live.snapshot.webhooks.get(name).ok_or_else(|| no_webhook(&live, name))?;
+                trial::test(&live, history, webhook, &body).await?
+            }
+            Route::Config => config::show(&live, &self.parts.folder, self.parts.hints.last_look().as_deref()),
             Route::Resume(name) => self.resume(&live, name)?,
             Route::Invocations => invocations::list(&store, history, query).await?,
             Route::Invocation(id) => invocations::show(&store, history, id).await?,
@@ -170,11 +186,15 @@ impl Admin {
     fn rows(&self, live: &Live, fresh: bool) -> MutexGuard<'_, Rows> {
         let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
         if fresh || !rows.are_fresh(live.generation) {
-            let Parts { spool, gates, history, .. } = &self.parts;
-            let (backlog, now) = (spool.backlog(), Timestamp::now());
-            rows.refresh(live.generation, webhooks::rows(live, webhooks::Sources { backlog, gates, history, now }));
+            rows.refresh(live.generation, self.made_rows(live));
         }
         rows
+    }
+
+    fn made_rows(&self, live: &Live) -> Vec<(Arc<str>, Value)> {
+        let Parts { spool, gates, history, .. } = &self.parts;
+        let (backlog, now) = (spool.backlog(), Timestamp::now());
+        webhooks::rows(live, webhooks::Sources { backlog, gates, history, now })
     }
 
     fn store(&self, live: &Live, now: Timestamp) -> Store<'_> {
@@ -184,10 +204,7 @@ impl Admin {
 
     fn resume(&self, live: &Live, name: &str) -> Result<Value, Problem> {
         if !live.names(name) {
-            let meant = nearest(name, live.snapshot.webhooks.keys().map(AsRef::as_ref));
-            let meant = meant.map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
-            let detail = format!("the configuration in force has no webhook of this name{meant}");
-            return Err(Problem::new(StatusCode::NOT_FOUND, detail));
+            return Err(no_webhook(live, name));
         }
         Ok(json!({ "resumed": self.parts.gates.resume(name) }))
     }
@@ -202,15 +219,27 @@ impl Admin {
     }
 }
 
+/// 404: nothing of this name, or nothing but a faulty file.
+fn no_webhook(live: &Live, name: &str) -> Problem {
+    if live.names(name) {
+        let detail = "the webhook's file is faulty: `GET /api/v1/config` says how";
+        return Problem::new(StatusCode::NOT_FOUND, detail);
+    }
+    let meant = nearest(name, live.snapshot.webhooks.keys().map(AsRef::as_ref));
+    let meant = meant.map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
+    let detail = format!("the configuration in force has no webhook of this name{meant}");
+    Problem::new(StatusCode::NOT_FOUND, detail)
+}
+
 fn body_problem(error: BodyError, route: Route<'_>) -> Problem {
     match error {
         BodyError::TooLarge => {
-            let fix = if matches!(route, Route::Repair(_)) {
-                "name fewer ids in one request"
-            } else {
-                "this route needs none"
+            let fix = match route {
+                Route::Repair(_) => "name fewer ids in one request",
+                Route::Test(_) => "send a smaller event",
+                _ => "this route needs none",
             };
-            let detail = format!("the body is larger than {BODY_BYTES_MAX} bytes; {fix}");
+            let detail = format!("the body is larger than {} bytes; {fix}", route.body_bytes_max());
             Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
         }
         BodyError::Crowded => Problem::later(

@@ -6,7 +6,8 @@ use std::time::Duration;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::diagnostic::{Diagnostic, Level};
+use crate::admin::config::listed;
+use crate::diagnostic::Level;
 use crate::metrics::Reloaded;
 use crate::reload::{Hints, Refusal, Told};
 use crate::server::problem::Problem;
@@ -15,8 +16,6 @@ use crate::server::problem::Problem;
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// Seconds after which to come again.
 const RETRY_AFTER: u32 = 5;
-/// Diagnostics of one answer; of more the number is told.
-const DIAGNOSTICS_MAX: usize = 1_000;
 
 /// Asks for a look and waits for what it comes to.
 pub(super) async fn reload(hints: &Hints) -> Result<Value, Problem> {
@@ -70,32 +69,15 @@ fn names(names: &[Arc<str>]) -> Vec<&str> {
     names.iter().map(AsRef::as_ref).collect()
 }
 
-/// The first diagnostics, and how many there are beyond them. Never the source line: a secret may stand in it.
-fn listed(diagnostics: &[Diagnostic]) -> (Vec<Value>, usize) {
-    let one = |diagnostic: &Diagnostic| {
-        let place = diagnostic.place.as_ref();
-        json!({
-            "level": diagnostic.level.as_str(),
-            "file": diagnostic.file,
-            "line": place.map(|place| place.line),
-            "column": place.map(|place| place.column),
-            "problem": diagnostic.problem,
-            "fix": diagnostic.fix,
-        })
-    };
-    let first = diagnostics.iter().take(DIAGNOSTICS_MAX).map(one).collect();
-    (first, diagnostics.len().saturating_sub(DIAGNOSTICS_MAX))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagnostic::Place;
-    use crate::reload::Differences;
+    use crate::diagnostic::{Diagnostic, Place};
+    use crate::reload::{DIAGNOSTICS_MAX, Differences};
 
     #[test]
-    fn faults_are_told_with_their_places_and_never_with_their_lines() {
-        let place = Place::locate("\n\n      token = 'hunter2'", 8..13);
+    fn faults_are_told_with_their_places_and_lines() {
+        let place = Place::locate("\n\n      tokn = '*******'", 8..12);
         let diagnostic = Diagnostic {
             level: Level::Error,
             lint: None,
@@ -115,7 +97,7 @@ mod tests {
         let problem = answer(&told(Reloaded::Refused, 1)).unwrap_err();
         assert_eq!(problem.detail(), "the configuration has 1 fault; generation 4 stays in force");
         let listed = json!([{ "level": "error", "file": "webhooks/a.toml", "line": 3, "column": 7,
-            "problem": "unknown key `tokn`", "fix": "did you mean `token`?" }]);
+            "problem": "unknown key `tokn`", "fix": "did you mean `token`?", "source": "      tokn = '*******'", "caret": "      ^^^^" }]);
         let expected =
             Problem::new(problem.status(), problem.detail()).with("generation", 4).with("hash", "0123456789ab");
         assert_eq!(problem, expected.with("diagnostics", listed).with("unlisted", 0));

@@ -3,13 +3,20 @@
 use http::StatusCode;
 
 use crate::admin::repair::Action;
+use crate::admin::trial;
 use crate::server::problem::Problem;
+
+/// The largest body of a request that needs no larger one, in bytes.
+const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// A route of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route<'p> {
     Webhooks,
+    Webhook(&'p str),
     Changes,
+    Test(&'p str),
+    Config,
     Resume(&'p str),
     Invocations,
     Invocation(&'p str),
@@ -33,7 +40,10 @@ impl<'p> Route<'p> {
         let mut segments = path.strip_prefix("/api/v1/").unwrap_or_default().split('/');
         match (segments.next(), segments.next(), segments.next(), segments.next()) {
             (Some("webhooks"), None, None, None) => Ok(Self::Webhooks),
+            (Some("webhooks"), Some(name), None, None) if !name.is_empty() => Ok(Self::Webhook(name)),
             (Some("webhooks"), Some(name), Some("resume"), None) => Ok(Self::Resume(name)),
+            (Some("webhooks"), Some(name), Some("test"), None) => Ok(Self::Test(name)),
+            (Some("config"), None, None, None) => Ok(Self::Config),
             (Some("changes"), None, None, None) => Ok(Self::Changes),
             (Some("invocations"), None, None, None) => Ok(Self::Invocations),
             (Some("invocations"), Some(id), None, None) => Ok(Self::Invocation(id)),
@@ -45,9 +55,10 @@ impl<'p> Route<'p> {
             (Some("dead-letters"), Some(id), None, None) => Ok(Self::DeadLetter(id)),
             _ => Err(Problem::new(
                 StatusCode::NOT_FOUND,
-                "there are GET /api/v1/webhooks, /api/v1/changes, /api/v1/invocations, /api/v1/invocations/{id}, /api/v1/events, \
-                 /api/v1/dead-letters and /api/v1/dead-letters/{id}, and POST /api/v1/webhooks/{name}/resume, \
-                 /api/v1/invocations/{id}/resend, /api/v1/dead-letters/replay, /api/v1/dead-letters/drop, /-/reload and /-/quit",
+                "there are GET /api/v1/webhooks, /api/v1/webhooks/{name}, /api/v1/changes, /api/v1/invocations, /api/v1/invocations/{id}, \
+                 /api/v1/events, /api/v1/dead-letters, /api/v1/dead-letters/{id} and /api/v1/config, and POST \
+                 /api/v1/webhooks/{name}/resume, /api/v1/webhooks/{name}/test, /api/v1/invocations/{id}/resend, \
+                 /api/v1/dead-letters/replay, /api/v1/dead-letters/drop, /-/reload and /-/quit",
             )),
         }
     }
@@ -56,19 +67,29 @@ impl<'p> Route<'p> {
     pub(super) const fn allowed(self) -> &'static str {
         match self {
             Self::Webhooks
+            | Self::Webhook(_)
+            | Self::Config
             | Self::Changes
             | Self::Invocations
             | Self::Invocation(_)
             | Self::Events
             | Self::DeadLetters
             | Self::DeadLetter(_) => "GET, HEAD",
-            Self::Resume(_) | Self::Resend(_) | Self::Repair(_) | Self::Reload | Self::Quit => "POST",
+            Self::Resume(_) | Self::Test(_) | Self::Resend(_) | Self::Repair(_) | Self::Reload | Self::Quit => "POST",
+        }
+    }
+
+    /// The largest body of a request, in bytes.
+    pub(super) const fn body_bytes_max(self) -> usize {
+        match self {
+            Self::Test(_) => trial::BODY_BYTES_MAX,
+            _ => BODY_BYTES_MAX,
         }
     }
 
     /// Whether it takes parameters in its URL.
     pub(super) const fn takes_parameters(self) -> bool {
-        matches!(self, Self::Changes | Self::Invocations | Self::Events | Self::DeadLetters)
+        matches!(self, Self::Webhook(_) | Self::Changes | Self::Invocations | Self::Events | Self::DeadLetters)
     }
 }
 
@@ -82,6 +103,9 @@ mod tests {
         for (path, route, allowed) in [
             ("/api/v1/webhooks", Route::Webhooks, "GET, HEAD"),
             ("/api/v1/webhooks/slack/resume", Route::Resume("slack"), "POST"),
+            ("/api/v1/webhooks/slack", Route::Webhook("slack"), "GET, HEAD"),
+            ("/api/v1/webhooks/slack/test", Route::Test("slack"), "POST"),
+            ("/api/v1/config", Route::Config, "GET, HEAD"),
             ("/api/v1/changes", Route::Changes, "GET, HEAD"),
             ("/api/v1/invocations", Route::Invocations, "GET, HEAD"),
             ("/api/v1/invocations/inv_1", Route::Invocation("inv_1"), "GET, HEAD"),
@@ -96,7 +120,14 @@ mod tests {
         ] {
             assert_eq!(Route::find(path).map(|route| (route, route.allowed())), Ok((route, allowed)), "{path}");
         }
-        for path in ["/api/v1", "/api/v1/", "/api/v2/webhooks", "/api/v1/dead-letters/a/b", "/api/v1/invocations/a/b"] {
+        for path in [
+            "/api/v1",
+            "/api/v1/",
+            "/api/v1/webhooks/",
+            "/api/v2/webhooks",
+            "/api/v1/dead-letters/a/b",
+            "/api/v1/invocations/a/b",
+        ] {
             assert!(Route::find(path).is_err(), "{path}");
         }
     }

@@ -6,27 +6,20 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use clap::Args;
-use http::HeaderValue;
-use jiff::Timestamp;
-use serde_json::Value;
-use uuid::Uuid;
 
-use crate::attempt::{Attempted, attempt};
+use crate::attempt::Attempted;
 use crate::cli::run::block_on;
 use crate::cli::{BAD_CONFIG, Folder, NO, USAGE};
 use crate::cli::{preview, render};
 use crate::client::{Clients, Routes};
 use crate::config::{Snapshot, Source, load};
 use crate::delivery::{Failure, Outcome, Reason};
-use crate::event::{Event, EventId};
-use crate::kind::Kind;
-use crate::kind::decode::decode;
+use crate::event::Event;
 use crate::shown;
+use crate::trial::{self, Mock, mock_event};
 use crate::webhook::Webhook;
-use crate::webhook::request::{Request, TEST_HEADER, WEBHOOK_ID};
+use crate::webhook::request::{Request, WEBHOOK_ID};
 
-/// Who asks in a mock event.
-const TEST_REQUESTER: &str = "Outrigger test";
 /// How much of a body is printed, in characters.
 const SHOWN_CHARS_MAX: usize = 4_000;
 
@@ -66,14 +59,6 @@ impl Test {
     }
 }
 
-/// What to send.
-enum Mock {
-    /// The kind's sample of this trigger; the webhook's first trigger where none is named.
-    Trigger(Option<String>),
-    /// The bytes of an event.
-    Event(Bytes),
-}
-
 /// Sends the mock event whatever the webhook's status, triggers and filters say, and needs no running sidecar.
 fn test(source: &Source, name: &str, mock: Mock) -> ExitCode {
     let loaded = load(source);
@@ -87,7 +72,7 @@ fn test(source: &Source, name: &str, mock: Mock) -> ExitCode {
         eprintln!("outrigger: there is no webhook `{name}`; there are {}", known.join(", "));
         return ExitCode::from(USAGE);
     };
-    let event = match event_of(&webhook.kind, webhook, mock) {
+    let event = match mock_event(webhook, mock) {
         Ok(event) => event,
         Err(problem) => {
             eprintln!("outrigger: {problem}");
@@ -96,7 +81,7 @@ fn test(source: &Source, name: &str, mock: Mock) -> ExitCode {
     };
     // What is shown is rendered again from references that are masked; what is sent is never shown.
     if let Some(Ok(request)) =
-        masked.as_ref().and_then(|masked| masked.webhooks.get(name)).map(|shown| shown.render(&event))
+        masked.as_ref().and_then(|masked| masked.webhooks.get(name)).map(|shown| trial::render(shown, &event))
     {
         show_request(webhook, &request);
     }
@@ -117,39 +102,11 @@ fn test(source: &Source, name: &str, mock: Mock) -> ExitCode {
     }
 }
 
-/// The mock event.
-fn event_of(kind: &Kind, webhook: &Webhook, mock: Mock) -> Result<Event, String> {
-    let (id, now) = (EventId::new(Uuid::now_v7()), Timestamp::now());
-    let trigger = match mock {
-        Mock::Event(raw) => return decode(kind, raw, id, now).map_err(|error| format!("the event: {error}")),
-        Mock::Trigger(trigger) => trigger,
-    };
-    let sample = match &trigger {
-        Some(trigger) => kind.sample(trigger).ok_or_else(|| {
-            let known: Vec<&str> = kind.samples.iter().map(|sample| sample.name.as_ref()).collect();
-            format!("kind \"{}\" has no sample `{trigger}`; there are {}", kind.name, known.join(", "))
-        })?,
-        None => kind
-            .samples
-            .iter()
-            .find(|sample| webhook.triggers.include(&sample.event_type))
-            .or(kind.samples.first())
-            .ok_or_else(|| format!("kind \"{}\" has no sample; say --event FILE", kind.name))?,
-    };
-    let mut payload = sample.payload.clone();
-    if let Some(name) = payload.pointer_mut("/data/requester/name") {
-        *name = Value::from(TEST_REQUESTER);
-    }
-    let raw = Bytes::from(payload.to_string());
-    Ok(Event::new(id, kind.name.clone(), sample.event_type.clone(), now, raw))
-}
-
 async fn send(snapshot: &Snapshot, webhook: &Arc<Webhook>, event: &Event) -> Result<(), Failure> {
     let fault = |problem: String| Failure::new(Reason::TlsError, problem);
     let clients = Clients::new(&snapshot.settings.egress, Routes::default(), [webhook])
         .map_err(|error| fault(error.to_string()))?;
-    let way = clients.way(&webhook.name).map(AsRef::as_ref);
-    let attempted = attempt(way, webhook, event, Some((TEST_HEADER, HeaderValue::from_static("true")))).await;
+    let attempted = trial::send(clients.way(&webhook.name).map(AsRef::as_ref), webhook, event).await;
     show_response(webhook, &attempted);
     match attempted.outcome {
         Outcome::Accepted => Ok(()),
@@ -164,7 +121,6 @@ fn show_request(webhook: &Webhook, request: &Request) {
     for (name, value) in shown.headers.iter().filter(|(name, _)| *name != WEBHOOK_ID.as_str()) {
         println!("{name}: {value}");
     }
-    println!("{TEST_HEADER}: true");
     println!("\n{}", cut(shown::pretty(&shown.body)));
     if !shown.missing.is_empty() {
         println!("\nthe event has no {}", shown.missing.join(", "));

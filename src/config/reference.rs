@@ -451,6 +451,12 @@ pub fn reference() -> Vec<(&'static str, &'static [Key])> {
     vec![("outrigger.toml", SIDECAR), ("webhooks/NAME.toml", WEBHOOK)]
 }
 
+/// Whether some key or table of the files has this name.
+pub(super) fn has_name(name: &str) -> bool {
+    let all = SIDECAR.iter().chain(WEBHOOK);
+    all.into_iter().any(|key| key.key == name || key.table.split('.').any(|table| table == name))
+}
+
 /// The names that may stand in a table: its keys and its tables.
 pub(super) fn names(keys: &[Key], table: &str) -> Vec<&'static str> {
     let mut names = Vec::new();

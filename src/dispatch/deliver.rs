@@ -9,7 +9,7 @@ use crate::attempt::{Attempted, Met, attempt};
 use crate::delivery::{LastOutcome, Outcome, Reason, delivery_id};
 use crate::dispatch::{Dispatch, handles};
 use crate::gates::Turn;
-use crate::history::{Answered, Invocation, Then, Timings, view};
+use crate::history::{Invocation, Then, Timings, view};
 use crate::kind::about::request_id;
 use crate::live::Live;
 use crate::settled::Report;
@@ -81,28 +81,15 @@ impl Dispatch {
         let Ended { attempted, decision, probe } = ended;
         let begun = now.checked_sub(SignedDuration::try_from(attempted.duration).unwrap_or_default()).unwrap_or(now);
         let limits = live.snapshot.settings.history;
-        let kept = self.history.keep(&webhook.name, now, limits, |id| Invocation {
-            id,
-            at: now,
-            webhook: Arc::clone(webhook),
-            event: lease.event.without_tree(),
-            payload_dropped: false,
-            generation: live.generation,
-            attempt: lease.attempts.saturating_add(1),
-            probe,
-            test: false,
-            then: then(decision),
-            response: attempted.response.as_ref().map(Answered::new),
-            timings: Timings {
-                queued: Some(between(lease.ready_at(), begun)),
-                render: attempted.render,
-                wire: attempted.response.as_ref().map(|response| response.wire),
-                total: attempted.duration,
-            },
-            outcome: attempted.outcome,
-            verdicts: attempted.verdicts,
-            missing: attempted.missing,
-            token: attempted.token,
+        let kept = self.history.keep(&webhook.name, now, limits, |id| {
+            let recorded = attempted.into_invocation(id, now, webhook, &lease.event, live.generation);
+            Invocation {
+                attempt: lease.attempts.saturating_add(1),
+                probe,
+                then: then(decision),
+                timings: Timings { queued: Some(between(lease.ready_at(), begun)), ..recorded.timings },
+                ..recorded
+            }
         });
         if let Outcome::Failed(failure) = &kept.outcome
             && self.history.may_store(&webhook.name, now, limits)

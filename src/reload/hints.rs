@@ -1,13 +1,13 @@
 //! Hints: what asks for a look, before anything is looked at.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use crate::reload::told::Told;
+use crate::reload::told::{LastLook, Told};
 
 /// A look begins when nothing changed for this long,
 const QUIET: Duration = Duration::from_millis(50);
@@ -21,10 +21,12 @@ pub const WAITING_MAX: usize = 64;
 pub struct Hints {
     change: mpsc::Sender<()>,
     request: mpsc::Sender<oneshot::Sender<Arc<Told>>>,
+    last: Arc<Mutex<Option<Arc<LastLook>>>>,
 }
 
 /// Where the hints arrive.
 pub struct Hinted {
+    last: Arc<Mutex<Option<Arc<LastLook>>>>,
     changes: mpsc::Receiver<()>,
     requests: mpsc::Receiver<oneshot::Sender<Arc<Told>>>,
 }
@@ -44,7 +46,14 @@ impl Hints {
     pub fn new() -> (Self, Hinted) {
         let (change, changes) = mpsc::channel(1);
         let (request, requests) = mpsc::channel(WAITING_MAX);
-        (Self { change, request }, Hinted { changes, requests })
+        let last = Arc::new(Mutex::new(None));
+        (Self { change, request, last: Arc::clone(&last) }, Hinted { last, changes, requests })
+    }
+
+    /// What the last look came to that read the files; `None` before the first.
+    #[must_use]
+    pub fn last_look(&self) -> Option<Arc<LastLook>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Something may have changed: look when it is quiet again.
@@ -66,6 +75,11 @@ impl Hints {
 }
 
 impl Hinted {
+    /// Keeps what a look came to, for who asks later.
+    pub(super) fn keep(&self, look: LastLook) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(look));
+    }
+
     /// Waits for a reason to look: `true` is a request, whose waiting one is added, `false` a change that has come to rest.
     /// `None` when nobody can give a hint any more.
     pub(super) async fn next(&mut self, waiting: &mut Vec<oneshot::Sender<Arc<Told>>>) -> Option<bool> {

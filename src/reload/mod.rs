@@ -22,15 +22,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::watch as tokio_watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Loader;
+use crate::config::{Loader, hide_lines};
 use crate::live::{Live, Reader};
 use crate::metrics::Metrics;
 
 pub use hints::{Hinted, Hints, Refusal, WAITING_MAX};
-pub use told::{Differences, Told};
+pub use told::{DIAGNOSTICS_MAX, Differences, LastLook, Told};
 
 use look::{Looker, Looks, Order};
 use publish::Publisher;
@@ -70,7 +71,9 @@ impl Reload {
             // One that panics is not used again.
             let anew = Loader::new(loader.source().clone());
             let mut taken = std::mem::replace(&mut loader, anew);
-            let loaded = taken.load();
+            let mut loaded = taken.load();
+            // Who hears of them need not be who may see the files; reading these once more is for this thread.
+            hide_lines(taken.source(), &mut loaded.diagnostics);
             loader = taken;
             loaded
         };
@@ -95,6 +98,9 @@ impl Reloading {
                 order = Order::Read;
             }
             let Some(told) = self.look(order, &stop).await else { return };
+            if let Some(told) = &told {
+                self.hinted.keep(LastLook::of(told, Timestamp::now()));
+            }
             for one in waiting.drain(..) {
                 // Who asked may have gone.
                 let _ = told.as_ref().map(|told| one.send(Arc::clone(told)));

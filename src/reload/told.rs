@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::config::Snapshot;
 use crate::diagnostic::{Diagnostic, Level};
 use crate::metrics::Reloaded;
@@ -10,6 +12,9 @@ use crate::metrics::Reloaded;
 const NAMES_LOGGED_MAX: usize = 20;
 /// Diagnostics of one look that are logged, a line each; of more the number is told.
 const DIAGNOSTICS_LOGGED_MAX: usize = 50;
+
+/// Diagnostics of one look that programs are told, and that are kept; of more the number is told.
+pub const DIAGNOSTICS_MAX: usize = 1_000;
 
 /// The result of one look.
 #[derive(Clone, Debug)]
@@ -24,8 +29,32 @@ pub struct Told {
     pub differences: Differences,
     /// Keys of `outrigger.toml` whose new values wait for a restart.
     pub restart: Vec<&'static str>,
-    /// All faults and warnings, also of a look that came to nothing new.
+    /// All faults and warnings, also of a look that came to nothing new, with what is secret masked in their lines.
     pub diagnostics: Vec<Diagnostic>,
+}
+
+/// What is kept of the last look.
+#[derive(Clone, Debug)]
+pub struct LastLook {
+    /// When it ended.
+    pub at: Timestamp,
+    /// What was done.
+    pub result: Reloaded,
+    /// The configuration that is in force after it.
+    pub hash: Arc<str>,
+    /// The first faults and warnings, with what is secret masked in their lines.
+    pub diagnostics: Vec<Diagnostic>,
+    /// How many there are beyond them.
+    pub unlisted: usize,
+}
+
+impl LastLook {
+    /// What is kept of it.
+    pub(super) fn of(told: &Told, at: Timestamp) -> Self {
+        let diagnostics: Vec<Diagnostic> = told.diagnostics.iter().take(DIAGNOSTICS_MAX).cloned().collect();
+        let unlisted = told.diagnostics.len() - diagnostics.len();
+        Self { at, result: told.result, hash: Arc::clone(&told.hash), diagnostics, unlisted }
+    }
 }
 
 /// Webhooks by name, each list in order.

@@ -95,7 +95,7 @@ fn number(hash: &str) -> f64 {
 }
 
 #[test]
-fn faults_are_answered_with_their_places_and_nothing_of_the_files_text() {
+fn faults_are_answered_with_their_places_and_lines_that_hide_what_may_be_secret() {
     let target = receiver().start();
     let sidecar =
         sidecar().reaching(&target).setting("config.poll = 0").webhook("hook", &definition(&target, "good")).start();
@@ -112,7 +112,7 @@ fn faults_are_answered_with_their_places_and_nothing_of_the_files_text() {
         .expect("a list")
         .iter()
         .map(|one| {
-            assert!(one["problem"].is_string() && one["fix"].is_string(), "{one}");
+            assert!(one["problem"].is_string() && one["fix"].is_string() && one["source"].is_string(), "{one}");
             (one["level"].as_str(), one["file"].as_str(), one["line"].as_u64(), one["column"].as_u64())
         })
         .collect();

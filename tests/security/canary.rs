@@ -300,9 +300,7 @@ fn no_secret_is_in_anything_that_is_written_whatever_goes_wrong_and_whoever_asks
 
     written.add("metrics", sidecar.metrics());
     written.spool(&sidecar);
-    for path in ["/api/v1/webhooks", "/api/v1/dead-letters"] {
-        written.add(path, admin(&sidecar, "GET", path, ""));
-    }
+    routes(&sidecar, webhooks.iter().map(|(name, ..)| *name), &mut written);
     invocations(&sidecar, &mut written, &reasons);
     commands(&sidecar, &mut written);
 
@@ -331,6 +329,7 @@ fn no_secret_is_in_anything_that_is_written_whatever_goes_wrong_and_whoever_asks
         assert_eq!(checked.status.code(), Some(78));
         written.ended("check of a fault", &checked);
         written.ended("run with a fault", &sidecar.written().run(&["run"]));
+        written.add("the last look", admin(&sidecar, "GET", "/api/v1/config", ""));
     }
     written.add("a refused reload", {
         let address = sidecar.address("admin");
@@ -391,6 +390,21 @@ fn invocations(sidecar: &Sidecar, written: &mut Written, reasons: &BTreeSet<&str
     assert!(story.contains(PAYLOAD), "{story}");
     written.add(&find, story);
     written.add("/api/v1/changes", admin(sidecar, "GET", "/api/v1/changes", ""));
+}
+
+/// Asks the admin listener for all that it shows.
+fn routes<'w>(sidecar: &Sidecar, webhooks: impl Iterator<Item = &'w str>, written: &mut Written) {
+    for path in ["/api/v1/webhooks", "/api/v1/dead-letters", "/api/v1/config"] {
+        written.add(path, admin(sidecar, "GET", path, ""));
+    }
+    for name in webhooks.filter(|name| *name != "removed") {
+        let path = format!("/api/v1/webhooks/{name}?sample=RequestCreated");
+        written.add(&path, admin(sidecar, "GET", &path, ""));
+    }
+    for name in ["client-error", "token-refused"] {
+        let path = format!("/api/v1/webhooks/{name}/test");
+        written.add(&path, admin(sidecar, "POST", &path, ""));
+    }
 }
 
 /// Runs every command.

@@ -61,7 +61,7 @@ fn odd_words(comment: &str) -> Vec<Range<usize>> {
 }
 
 /// Where the comments of a file stand, each up to the end of its line.
-fn comments(text: &str) -> Vec<Range<usize>> {
+pub(super) fn comments(text: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let mut at = 0;
     while let Some(rest) = text.get(at..) {

@@ -5,6 +5,7 @@
 //! is and not what it is. In the end the webhook's own mask goes over all of it. Rather too much is masked than too little.
 
 mod comments;
+mod lines;
 mod prose;
 mod value;
 
@@ -16,12 +17,12 @@ use toml::de::{DeTable, DeValue};
 
 use super::document::{At, Document, Report, Text};
 use super::lint::{self, PASTED_KEY, is_secret_header, may_be_secret};
-use super::load::{Source, TOML_BYTES_MAX};
-use super::read;
+use super::reference;
 use super::table::{Entry, Node, Table, as_text};
-use crate::diagnostic::Diagnostic;
 use crate::secret::{MASK, Mask, Secret};
 use crate::webhook::Webhook;
+
+pub use lines::hide_lines;
 
 use value::{is_open, url};
 
@@ -92,14 +93,11 @@ fn template(body: &str, mask: &Mask) -> String {
 /// A webhook's file with what is secret in it masked.
 fn toml(document: &Document, root: &Table<'_>, mask: &Mask) -> String {
     let mut hiding = Hiding { mask, lines: false, found: Vec::new() };
+    hiding.file(root);
     for at in lint::typed(document, root, true) {
         // What is quoted stays a text, and what is a part of one stays in it.
         let quoted = document.text.get(at.clone()).is_some_and(|literal| literal.starts_with(['"', '\'']));
         hiding.found.push((at, if quoted { quote(MASK) } else { MASK.to_owned() }));
-    }
-    for entry in &root.entries {
-        let credentials = CREDENTIALS.contains(&entry.name);
-        hiding.entry(entry, if credentials { Place::Credentials } else { Place::Open });
     }
     for at in comments::typed(&document.text) {
         hiding.found.push((at, MASK.to_owned()));
@@ -121,18 +119,27 @@ enum Place {
 /// What is masked in a file, and with what.
 struct Hiding<'m> {
     mask: &'m Mask,
-    /// Whether lines are looked at, in which URLs are masked by themselves.
+    /// Whether lines of diagnostics are looked at, in which URLs are masked by themselves.
     lines: bool,
     found: Vec<(Range<usize>, String)>,
 }
 
 impl Hiding<'_> {
+    fn file(&mut self, root: &Table<'_>) {
+        for entry in &root.entries {
+            let credentials = CREDENTIALS.contains(&entry.name);
+            self.entry(entry, if credentials { Place::Credentials } else { Place::Open });
+        }
+    }
+
     fn entry(&mut self, entry: &Entry<'_>, place: Place) {
         let written = entry.key_at.document.text.get(entry.key_at.start..entry.key_at.end).unwrap_or_default();
         if written.contains('\\') && self.knows(entry.name) {
             self.hide(entry.key_at);
         }
-        let sounds = place == Place::Open && is_secret_header(entry.name);
+        // In a line with a fault a name that is none may be a misspelt one.
+        let sounds =
+            place == Place::Open && (is_secret_header(entry.name) || (self.lines && !reference::has_name(entry.name)));
         self.node(entry.name, entry.node, if sounds { Place::Secret } else { place });
     }
 
@@ -228,44 +235,6 @@ fn replaced(text: &str, mut found: Vec<(Range<usize>, String)>) -> String {
     }
     shown.push_str(text.get(end..).unwrap_or_default());
     shown
-}
-
-/// Masks in the lines of diagnostics what nobody but who has the files may see: what a definition is shown without.
-pub fn hide_lines(source: &Source, diagnostics: &mut [Diagnostic]) {
-    for found in diagnostics.chunk_by_mut(|one, next| one.file == next.file) {
-        let placed = found.iter().any(|one| one.place.is_some());
-        let Some(file) = found.first().filter(|_| placed).map(|one| one.file.clone()) else { continue };
-        let Ok(text) = read::text(&source.dir.join(&file), TOML_BYTES_MAX) else {
-            // A line of what cannot be read any more cannot be looked into.
-            for place in found.iter_mut().filter_map(|one| one.place.as_mut()) {
-                place.show("");
-            }
-            continue;
-        };
-        let document = Document { name: file, text, shown: true };
-        lint::mask(found, &document, &secrets_of_lines(&document));
-    }
-}
-
-/// What is secret in a file, whatever it is a file of and be it whole or not.
-fn secrets_of_lines(document: &Document) -> Vec<Range<usize>> {
-    let mut found = prose::typed(&document.text);
-    found.extend(prose::urls(&document.text));
-    if !lint::is_toml(&document.name) {
-        return found;
-    }
-    let (parsed, faults) = DeTable::parse_recoverable(&document.text);
-    let root = Table::new(document, String::new(), At::new(document, 0..0), parsed.get_ref());
-    found.extend(lint::typed(document, &root, faults.is_empty()));
-    found.extend(comments::typed(&document.text));
-    let mask = Mask::default();
-    let mut hiding = Hiding { mask: &mask, lines: true, found: Vec::new() };
-    for entry in &root.entries {
-        let credentials = CREDENTIALS.contains(&entry.name);
-        hiding.entry(entry, if credentials { Place::Credentials } else { Place::Open });
-    }
-    found.extend(hiding.found.into_iter().map(|(at, _)| at));
-    found
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::config::{Loaded, load};
-use crate::diagnostic::Place as DiagnosticPlace;
+use crate::config::{Loaded, Source, load};
+use crate::diagnostic::{Diagnostic, Place as DiagnosticPlace};
 
 /// A folder with these files, loaded with values for its references.
 fn loaded(files: &[(&str, &str)]) -> (tempfile::TempDir, Source, Loaded) {
@@ -198,7 +198,7 @@ fn the_lines_of_diagnostics_hide_whatever_a_definition_does() {
         ("webhooks/body.hbs", "{\"token\": \"canary\", \"url\": \"https://a.example/canary\" {{data.frendly_id}"),
         ("outrigger.toml", "[admin]\ntoken = \"canary\" # https://a.example/canary\nx = 1\n"),
     ];
-    let (_dir, source, loaded) = loaded(&files);
+    let (dir, source, loaded) = loaded(&files);
     let mut diagnostics = loaded.diagnostics;
     // Whatever line a fault is in, its text is shown.
     for (file, text) in files {
@@ -217,11 +217,36 @@ fn the_lines_of_diagnostics_hide_whatever_a_definition_does() {
         }
     }
     assert!(diagnostics.iter().any(|one| one.to_string().contains("canary")), "there is something to hide");
+    let before = diagnostics.clone();
     hide_lines(&source, &mut diagnostics);
     for one in &diagnostics {
         let text = one.place.as_ref().map_or("", |place| &*place.text);
         assert!(!text.contains("canary"), "{one}");
     }
+    for file in ["webhooks/hook.toml", "webhooks/open.toml"] {
+        std::fs::write(dir.path().join(file), "# shorter, and with nothing in it that is secret").unwrap();
+    }
+    let mut late = before;
+    hide_lines(&source, &mut late);
+    assert!(
+        late.iter().all(|one| !one.to_string().contains("canary")),
+        "a file that has changed tells nothing of what it was"
+    );
     let lines: Vec<&str> = diagnostics.iter().filter_map(|one| Some(&*one.place.as_ref()?.text)).collect();
     assert!(lines.iter().any(|line| line.starts_with("url = \"https://a.example/*")), "{lines:?}");
+}
+
+#[test]
+fn the_shipped_webhooks_are_shown_as_they_are_but_for_their_urls() {
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let snapshot = load(&Source::as_written(dir)).snapshot.unwrap();
+    assert!(snapshot.webhooks.len() > 3, "{:?}", snapshot.webhooks.keys());
+    for webhook in snapshot.webhooks.values() {
+        let shown = shown_definition(webhook).toml;
+        let written = webhook.definition.text.expose();
+        assert_eq!(shown.lines().count(), written.lines().count(), "{}", webhook.name);
+        for (line, was) in shown.lines().zip(written.lines()) {
+            assert!(line == was || was.contains("://"), "{}: {was}\n{line}", webhook.name);
+        }
+    }
 }

@@ -173,25 +173,27 @@ pub(super) fn allowed(report: &mut Report, table: &Table<'_>) -> BTreeSet<Lint> 
 }
 
 /// Hides secrets that are typed in a file wherever one of its lines is shown. Places stay: a character is a `*`.
-pub(super) fn mask(found: &mut [Diagnostic], document: &Document, secrets: &[Range<usize>]) {
+fn mask(found: &mut [Diagnostic], document: &Document, secrets: &[Range<usize>]) {
     if secrets.is_empty() {
         return;
     }
-    let mut hidden = vec![false; document.text.len()];
-    for secret in secrets {
-        if let Some(part) = hidden.get_mut(secret.clone()) {
-            part.fill(true);
-        }
-    }
-    let masked: String = document
-        .text
-        .char_indices()
-        .map(|(at, character)| if character != '\n' && hidden.get(at) == Some(&true) { '*' } else { character })
-        .collect();
+    let masked = masked(document, secrets);
     let lines: Vec<&str> = masked.lines().collect();
     for place in found.iter_mut().filter(|one| one.file == document.name).filter_map(|one| one.place.as_mut()) {
         if let Some(line) = place.line.checked_sub(1).and_then(|index| lines.get(index)) {
             place.show(line);
         }
     }
+}
+
+/// A document's text with these parts of it hidden. Lines and places stay: a character is a `*`.
+pub(super) fn masked(document: &Document, secrets: &[Range<usize>]) -> String {
+    let mut hidden = vec![false; document.text.len()];
+    for secret in secrets {
+        if let Some(part) = hidden.get_mut(secret.clone()) {
+            part.fill(true);
+        }
+    }
+    let show = |(at, character)| if character != '\n' && hidden.get(at) == Some(&true) { '*' } else { character };
+    document.text.char_indices().map(show).collect()
 }
