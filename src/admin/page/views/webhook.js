@@ -140,7 +140,9 @@ export function webhook(main, [name, tab = ''], signal) {
         fill(content, detail.schema ? section(`Payload of the kind ${visible(detail.kind)}`, detail.schema.description ? h('p', {}, nodes(detail.schema.description)) : null, schemaTable(detail.schema)) : definition(detail));
       }
     } catch (error) {
-      if (!signal.aborted) fill(content, fault(error));
+      if (signal.aborted) return;
+      fill(result, fault(error));
+      if (!list && tab !== '') fill(content);
     }
   };
   test.addEventListener('click', async () => {
