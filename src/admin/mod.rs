@@ -97,9 +97,9 @@ impl Admin {
     /// Answers one request.
     pub async fn answer(self: Arc<Self>, request: Request<Body>) -> Answer {
         if let Some(file) = page::find(request.uri().path()) {
-            let live = Arc::clone(&self.live.borrow());
+            let live = Arc::clone(&self.parts.live.borrow());
             let token = live.snapshot.settings.admin.token.as_ref();
-            let admitted = self.guard.admit_file(request.headers(), token);
+            let admitted = self.parts.guard.admit_file(request.headers(), token);
             return admitted.map_or_else(Into::into, |()| page::answer(file, request.method(), request.headers()));
         }
         match self.take(request).await {
