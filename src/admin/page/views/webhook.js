@@ -127,7 +127,7 @@ export function webhook(main, [name, tab = ''], signal) {
       const [detail, exact] = await getExactly(`webhooks/${encodeURIComponent(name)}`, { sample: wanted }, signal);
       drawRow(known.rows?.get(name) ?? detail);
       if (!trigger.options.length && detail.samples?.length) {
-        const first = detail.samples.find((one) => detail.triggers?.includes(one.event_type)) ?? detail.samples[0];
+        const first = detail.samples.find((one) => detail.triggers?.includes(one.name) || detail.triggers?.includes(one.event_type)) ?? detail.samples[0];
         fill(trigger, detail.samples.map((one) => h('option', { value: one.name, selected: one === first }, visible(one.name))));
       }
       tester.hidden = !detail.definition;
