@@ -83,6 +83,13 @@ function storyOf(story, exact) {
     story.event ? h('details', {}, h('summary', {}, 'The event'), block(JSON.stringify(exact(), null, 2), 'The event')) : h('p', { class: 'detail' }, 'The event itself is not kept any more.'));
 }
 
+/** How many events there are, and to how many of them something happened that should not. */
+function summary(events) {
+  const of = (verdict) => events.filter((story) => story.webhooks.some((one) => one.verdict === verdict)).length;
+  const parts = [['dead', 'with a dead letter'], ['pending', 'pending']].filter(([verdict]) => of(verdict)).map(([verdict, words]) => `${count(of(verdict))} ${words}`);
+  return h('p', { class: 'detail' }, [many(events.length, 'event'), events.length > 1 ? 'the newest first' : null, ...parts].filter(Boolean).join(', '));
+}
+
 /** Shows it. */
 export function find(main, [text = ''], signal) {
   document.title = `Find ${visible(text)} · Outrigger`;
@@ -96,7 +103,7 @@ export function find(main, [text = ''], signal) {
   getExactly('events', { find: text }, signal).then(([answer, exact]) => {
     say(`${many(answer.events.length, 'event')} found`);
     fill(found, answer.events.length
-      ? answer.events.map((story, at) => storyOf(story, () => exact().events[at].event))
+      ? [summary(answer.events), ...answer.events.map((story, at) => storyOf(story, () => exact().events[at].event))]
       : empty(h('p', {}, 'Nothing is known of this. Either no such event was received, or all that happened to it is forgotten: only what is pending, dead, or among the last invocations of a webhook is kept.')));
   }).catch((error) => { if (!signal.aborted) fill(found, fault(error)); });
 }
