@@ -72,4 +72,19 @@ await browse(async (browser) => {
   assert.equal(most, 1);
   await page.unroute('**/api/v1/changes*');
   await page.getByText('Live', { exact: true }).waitFor();
+
+  // A page that nobody sees asks for nothing, and goes on when it is seen.
+  let asked = 0;
+  page.on('request', () => { asked += 1; });
+  const see = (hidden) => page.evaluate((value) => {
+    Object.defineProperty(document, 'hidden', { configurable: true, get: () => value });
+    document.dispatchEvent(new Event('visibilitychange'));
+  }, hidden);
+  await see(true);
+  await page.waitForTimeout(1500);
+  asked = 0;
+  await page.waitForTimeout(3000);
+  assert.equal(asked, 0, 'a hidden page asks');
+  await see(false);
+  await eventually('it asks again', () => asked > 1);
 });
