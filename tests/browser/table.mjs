@@ -65,7 +65,8 @@ await browse(async (browser) => {
     most = Math.max(most, running);
     await new Promise((done) => setTimeout(done, 1500));
     running -= 1;
-    await route.abort();
+    // It may have been let go meanwhile.
+    await route.abort().catch(() => {});
   });
   await page.getByText(/Connection lost, trying again/).waitFor();
   await page.waitForTimeout(2500);
