@@ -65,7 +65,7 @@ function definition(detail) {
 function sample(name, detail, exact, signal, reload) {
   const shown = detail.sample;
   if (!shown) return empty(h('p', {}, 'There is no sample of this kind.'));
-  const choice = h('select', { id: 'sample', on: { change: () => reload(choice.value) } },
+  const choice = h('select', { id: 'sample', on: { change: async () => { await reload(choice.value); document.getElementById('sample')?.focus(); } } },
     detail.samples.map((one) => h('option', { value: one.name, selected: one.name === shown.name }, visible(one.name))));
   const verdict = shown.wanted
     ? h('p', { class: 'note good' }, 'This webhook wants the sample.')
@@ -122,19 +122,23 @@ export function webhook(main, [name, tab = ''], signal) {
     if (deadBefore !== null && deadBefore !== row.dead_letters) list?.changed();
     deadBefore = row.dead_letters;
   };
+  const likely = (detail) => detail.samples.find((one) => detail.triggers?.includes(one.name) || detail.triggers?.includes(one.event_type)) ?? detail.samples[0];
   const load = async (wanted) => {
     try {
       const [detail, exact] = await getExactly(`webhooks/${encodeURIComponent(name)}`, { sample: wanted }, signal);
       drawRow(known.rows?.get(name) ?? detail);
       if (!trigger.options.length && detail.samples?.length) {
-        const first = detail.samples.find((one) => detail.triggers?.includes(one.name) || detail.triggers?.includes(one.event_type)) ?? detail.samples[0];
+        const first = likely(detail);
         fill(trigger, detail.samples.map((one) => h('option', { value: one.name, selected: one === first }, visible(one.name))));
       }
       tester.hidden = !detail.definition;
       if (tab === 'definition') fill(content, definition(detail));
+      if (tab === 'sample' && !wanted && detail.samples?.length) {
+        await load(likely(detail).name);
+        return;
+      }
       if (tab === 'sample') {
         fill(content, detail.definition ? sample(name, detail, exact, signal, load) : definition(detail));
-        if (wanted) content.querySelector('#sample')?.focus();
       }
       if (tab === 'schema') {
         fill(content, detail.schema ? section(`Payload of the kind ${visible(detail.kind)}`, detail.schema.description ? h('p', {}, nodes(detail.schema.description)) : null, schemaTable(detail.schema)) : definition(detail));
