@@ -12,8 +12,12 @@ import { bdi, nodes, short, visible } from '../text.js';
 /** Steps of one event that are shown without being asked for. */
 const STEPS_MAX = 200;
 
+/** What went wrong comes first. */
+const ORDER = ['dead', 'pending', 'delivered', 'unknown', 'unwanted'];
+
 function verdicts(story) {
-  const rows = story.webhooks.map((one) => {
+  const sorted = [...story.webhooks].sort((one, other) => ORDER.indexOf(one.verdict) - ORDER.indexOf(other.verdict));
+  const rows = sorted.map((one) => {
     const last = one.invocations.at(-1);
     return h('tr', { role: 'row', class: one.verdict === 'dead' ? 'is-bad' : null },
       h('th', { scope: 'row', role: 'rowheader', 'data-label': 'Webhook' }, h('a', { href: to('webhooks', one.webhook) }, bdi(one.webhook))),
@@ -95,7 +99,7 @@ export function find(main, [text = ''], signal) {
   document.title = `Find ${visible(text)} · Outrigger`;
   document.getElementById('find-text').value = text;
   const found = h('div', { class: 'stack' }, h('p', { class: 'loading' }, 'Looking…'));
-  fill(main, h('div', { class: 'head' }, h('h1', { tabindex: -1 }, 'Event ', bdi(text))), found);
+  fill(main, h('div', { class: 'head' }, h('h1', { tabindex: -1 }, text.startsWith('evt_') ? 'Event ' : 'Events of ', bdi(text))), found);
   if (!text) {
     fill(found, empty(h('p', {}, 'Type the id of an event, of a delivery, or of an access request such as AR-123 into the field above.')));
     return;

@@ -1,7 +1,7 @@
 // One webhook: how it does, what it did, what it gave up on, and what its file says.
 
 import { getExactly, post } from '../api.js';
-import { empty, facts, fault, fill, h, say, section } from '../dom.js';
+import { empty, fault, fill, h, say, section } from '../dom.js';
 import { bytes, count, millis, span, when } from '../format.js';
 import { chart } from '../parts/chart.js';
 import { block } from '../parts/code.js';
@@ -27,7 +27,7 @@ function limits(row) {
 
 function ordering(row) {
   if (!row.ordering) return null;
-  return typeof row.ordering === 'string' ? visible(row.ordering) : visible(`by ${row.ordering.key}, waits at most ${span(row.ordering.max_wait_seconds)}`);
+  return typeof row.ordering === 'string' ? visible(row.ordering) : visible(`one after another by ${row.ordering.key}, waiting at most ${span(row.ordering.max_wait_seconds)}`);
 }
 
 function overview(row) {
@@ -55,7 +55,7 @@ function definition(detail) {
       h('ul', { class: 'plain' },
         h('li', {}, detail.triggers ? ['The type is ', detail.triggers.map((type, at) => [at ? ', or ' : '', h('b', {}, visible(type))]), '.'] : 'Every type of its kind.'),
         sentences.map((sentence) => h('li', {}, nodes(sentence))))),
-    section('How it is sent', facts([['Ordering', ordering(detail)], ['Limits', limits(detail)]])),
+    section('How it is sent', h('ul', { class: 'plain' }, h('li', {}, 'Order: ', ordering(detail)), h('li', {}, 'Limits: ', limits(detail)))),
     h('section', { class: 'panel' },
       h('h2', {}, 'File ', h('code', {}, visible(detail.definition.file))),
       h('p', { class: 'detail' }, 'Secrets are masked. It is edited in git; an edit goes live when the file is saved.'),
