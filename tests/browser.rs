@@ -149,28 +149,74 @@ impl World {
     }
 }
 
-macro_rules! walks {
-    ($($(#[$note:meta])* $name:ident: $script:literal, $token:expr;)*) => {$(
-        #[test]
-        #[ignore = "needs node, Chromium, playwright-core and axe-core, which tests/all installs"]
-        $(#[$note])*
-        fn $name() {
-            world($token).walk($script);
-        }
-    )*};
+#[test]
+#[ignore = "needs node, Chromium, playwright-core and axe-core, which tests/all installs"]
+fn the_table_is_right_and_live_and_a_failing_target_turns_its_row_red() {
+    world(None).walk("table");
 }
 
-walks! {
-    the_table_is_right_and_live_and_a_failing_target_turns_its_row_red: "table", None;
-    test_succeeds_and_fails_and_opens_its_invocation: "trial", None;
-    invocation_data_shows_the_validator_that_failed_with_expected_and_found: "invocation", None;
-    replay_empties_the_dead_letters: "letters", None;
-    a_bad_edit_of_the_configuration_shows_its_diagnostic: "config", None;
-    no_secret_is_in_the_dom_or_in_an_answer: "secrets", None;
-    a_hostile_event_does_no_harm: "hostile", None;
-    another_origin_can_neither_read_nor_act: "origin", None;
-    nothing_serious_is_found_by_axe_core_in_both_themes_and_widths: "accessible", None;
-    all_of_it_is_done_by_the_keyboard: "keyboard", None;
-    why_a_request_did_not_arrive_is_three_clicks_away: "three_clicks", None;
-    the_token_is_asked_for_and_kept_for_the_tab_alone: "token", Some(TOKEN);
+#[test]
+#[ignore = "needs node, Chromium, playwright-core and axe-core, which tests/all installs"]
+fn test_succeeds_and_fails_and_opens_its_invocation() {
+    world(None).walk("trial");
+}
+
+#[test]
+#[ignore = "needs node, Chromium, playwright-core and axe-core, which tests/all installs"]
+fn invocation_data_shows_the_validator_that_failed_with_expected_and_found() {
+    world(None).walk("invocation");
+}
+
+#[test]
+#[ignore = "needs node, Chromium, playwright-core and axe-core, which tests/all installs"]
+fn replay_empties_the_dead_letters() {
+    world(None).walk("letters");
+}
+
+#[test]
+#[ignore = "needs node, Chromium, playwright-core and axe-core, which tests/all installs"]
+fn a_bad_edit_of_the_configuration_shows_its_diagnostic() {
+    world(None).walk("config");
+}
+
+#[test]
+#[ignore = "needs node, Chromium, playwright-core and axe-core, which tests/all installs"]
+fn no_secret_is_in_the_dom_or_in_an_answer() {
+    world(None).walk("secrets");
+}
+
+#[test]
+#[ignore = "needs node, Chromium, playwright-core and axe-core, which tests/all installs"]
+fn a_hostile_event_does_no_harm() {
+    world(None).walk("hostile");
+}
+
+#[test]
+#[ignore = "needs node, Chromium, playwright-core and axe-core, which tests/all installs"]
+fn another_origin_can_neither_read_nor_act() {
+    world(None).walk("origin");
+}
+
+#[test]
+#[ignore = "needs node, Chromium, playwright-core and axe-core, which tests/all installs"]
+fn nothing_serious_is_found_by_axe_core_in_both_themes_and_widths() {
+    world(None).walk("accessible");
+}
+
+#[test]
+#[ignore = "needs node, Chromium, playwright-core and axe-core, which tests/all installs"]
+fn all_of_it_is_done_by_the_keyboard() {
+    world(None).walk("keyboard");
+}
+
+#[test]
+#[ignore = "needs node, Chromium, playwright-core and axe-core, which tests/all installs"]
+fn why_a_request_did_not_arrive_is_three_clicks_away() {
+    world(None).walk("three_clicks");
+}
+
+#[test]
+#[ignore = "needs node, Chromium, playwright-core and axe-core, which tests/all installs"]
+fn the_token_is_asked_for_and_kept_for_the_tab_alone() {
+    world(Some(TOKEN)).walk("token");
 }

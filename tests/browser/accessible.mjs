@@ -6,8 +6,8 @@ await browse(async (browser) => {
   answerOf('chat', 503, 'away');
   answerOf('audit', 401);
   await post(granted('AR-1'));
-  answerOf('tickets', 200, '{"ok":false}');
   await eventually('it was delivered', async () => (await (await ask('/api/v1/invocations?outcome=accepted')).json()).invocations.length);
+  answerOf('tickets', 200, '{"ok":false}');
   await post(granted('AR-2', { justification: '\u202eturned' }));
   await post(granted('AR-3', {}, 'AccessRequestCreated'));
   await post(granted('AR-4', {}, 'AccessRequestRejected'));

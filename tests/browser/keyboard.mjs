@@ -42,8 +42,6 @@ await browse(async (browser) => {
   await tab(/Attempt 1 failed/);
   await page.keyboard.press('Enter');
   await page.locator('.verdict').getByText('client_error').waitFor();
-  await page.keyboard.press('Alt+ArrowLeft');
-  await page.locator('.line').waitFor();
 
   await go(page, '#/webhooks/tickets/dead-letters');
   await page.locator('.letters tbody tr').waitFor();

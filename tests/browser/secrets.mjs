@@ -48,5 +48,6 @@ await browse(async (browser) => {
   clean('what the page keeps', await page.evaluate(() => JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie])));
   const texts = (await Promise.all(answers)).filter(Boolean);
   assert.ok(texts.length > 40, `${texts.length} answers`);
+  assert.ok(texts.filter(([, text]) => text.includes('***')).length > 5, 'what is masked is shown as masked');
   for (const [url, text] of texts) clean(url, text);
 });

@@ -51,7 +51,7 @@ export async function open(browser, { width = 1440, theme = 'light', ...more } =
   page.setDefaultTimeout(PATIENCE_MS);
   page.on('pageerror', (error) => complaints.push(`fault: ${error.stack}`));
   page.on('console', (message) => {
-    if (/policy|trusted/i.test(message.text())) complaints.push(message.text());
+    if (/^policy:|content security policy|trusted/i.test(message.text())) complaints.push(message.text());
   });
   page.on('dialog', (dialog) => { complaints.push(`a dialog of the browser: ${dialog.message()}`); dialog.dismiss(); });
   return page;

@@ -5,7 +5,7 @@ import { answerOf, assert, browse, go, open } from './steps.mjs';
 await browse(async (browser) => {
   const page = await open(browser);
   await go(page, '#/webhooks/tickets');
-  await page.getByLabel('Event').selectOption('RequestGranted');
+  await page.getByLabel('Event', { exact: true }).selectOption('RequestGranted');
   await page.getByRole('button', { name: 'Test', exact: true }).click();
   await page.locator('.verdict').getByText('Test successful').waitFor();
   assert.match(page.url(), /#\/invocations\/inv_[0-9a-f]{16}$/);

@@ -2,7 +2,7 @@
 
 /**
  * An element with attributes and children. `on` has listeners, `class` a text; an attribute that is null, undefined or
- * false is left out, one that is true is empty. Children are nodes, texts, or lists of them; null and false are nothing.
+ * false is left out, one that is true is empty, or `true` where ARIA wants the word. Children are nodes, texts, or lists of them; null and false are nothing.
  */
 export function h(tag, attributes = {}, ...children) {
   return build(document.createElement(tag), attributes, children);
@@ -18,7 +18,7 @@ function build(element, attributes, children) {
     if (name === 'on') {
       for (const [event, listener] of Object.entries(value)) element.addEventListener(event, listener);
     } else if (value !== null && value !== undefined && value !== false) {
-      element.setAttribute(name, value === true ? '' : String(value));
+      element.setAttribute(name, value === true && !name.startsWith('aria-') ? '' : String(value));
     }
   }
   element.append(...flat(children));

@@ -7,6 +7,8 @@ const BARS = 60;
 const STEP = 4;
 const UP = 24;
 const DOWN = 12;
+/** So many in a minute fill the height where no minute has more: one alone looks like one. */
+const FULL_AT = 5;
 /** What is there at all is seen. */
 const LEAST = 2;
 
@@ -32,7 +34,7 @@ export function chart(stats) {
   const failed = shifted(stats.minutes, stats.minutes.failed);
   const sum = (numbers) => numbers.reduce((all, number) => all + number, 0);
   const [good, bad] = [sum(accepted), sum(failed)];
-  const most = Math.max(1, ...accepted, ...failed);
+  const most = Math.max(FULL_AT, ...accepted, ...failed);
   const peak = Math.max(...accepted, ...failed);
   const words = good + bad === 0
     ? 'No attempts in the last 60 minutes'

@@ -12,8 +12,12 @@ import { bdi, nodes, short, visible } from '../text.js';
 /** Steps of one event that are shown without being asked for. */
 const STEPS_MAX = 200;
 
+/** What went wrong comes first. */
+const ORDER = ['dead', 'pending', 'delivered', 'unknown', 'unwanted'];
+
 function verdicts(story) {
-  const rows = story.webhooks.map((one) => {
+  const sorted = [...story.webhooks].sort((one, other) => ORDER.indexOf(one.verdict) - ORDER.indexOf(other.verdict));
+  const rows = sorted.map((one) => {
     const last = one.invocations.at(-1);
     return h('tr', { role: 'row', class: one.verdict === 'dead' ? 'is-bad' : null },
       h('th', { scope: 'row', role: 'rowheader', 'data-label': 'Webhook' }, h('a', { href: to('webhooks', one.webhook) }, bdi(one.webhook))),
@@ -83,12 +87,19 @@ function storyOf(story, exact) {
     story.event ? h('details', {}, h('summary', {}, 'The event'), block(JSON.stringify(exact(), null, 2), 'The event')) : h('p', { class: 'detail' }, 'The event itself is not kept any more.'));
 }
 
+/** How many events there are, and to how many of them something happened that should not. */
+function summary(events) {
+  const of = (verdict) => events.filter((story) => story.webhooks.some((one) => one.verdict === verdict)).length;
+  const parts = [['dead', 'with a dead letter'], ['pending', 'pending']].filter(([verdict]) => of(verdict)).map(([verdict, words]) => `${count(of(verdict))} ${words}`);
+  return h('p', { class: 'detail' }, [many(events.length, 'event'), events.length > 1 ? 'the newest first' : null, ...parts].filter(Boolean).join(', '));
+}
+
 /** Shows it. */
 export function find(main, [text = ''], signal) {
   document.title = `Find ${visible(text)} · Outrigger`;
   document.getElementById('find-text').value = text;
   const found = h('div', { class: 'stack' }, h('p', { class: 'loading' }, 'Looking…'));
-  fill(main, h('div', { class: 'head' }, h('h1', { tabindex: -1 }, 'Event ', bdi(text))), found);
+  fill(main, h('div', { class: 'head' }, h('h1', { tabindex: -1 }, text.startsWith('evt_') ? 'Event ' : 'Events of ', bdi(text))), found);
   if (!text) {
     fill(found, empty(h('p', {}, 'Type the id of an event, of a delivery, or of an access request such as AR-123 into the field above.')));
     return;
@@ -96,7 +107,7 @@ export function find(main, [text = ''], signal) {
   getExactly('events', { find: text }, signal).then(([answer, exact]) => {
     say(`${many(answer.events.length, 'event')} found`);
     fill(found, answer.events.length
-      ? answer.events.map((story, at) => storyOf(story, () => exact().events[at].event))
+      ? [summary(answer.events), ...answer.events.map((story, at) => storyOf(story, () => exact().events[at].event))]
       : empty(h('p', {}, 'Nothing is known of this. Either no such event was received, or all that happened to it is forgotten: only what is pending, dead, or among the last invocations of a webhook is kept.')));
   }).catch((error) => { if (!signal.aborted) fill(found, fault(error)); });
 }

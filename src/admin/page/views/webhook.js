@@ -1,7 +1,7 @@
 // One webhook: how it does, what it did, what it gave up on, and what its file says.
 
 import { getExactly, post } from '../api.js';
-import { empty, facts, fault, fill, h, say, section } from '../dom.js';
+import { empty, fault, fill, h, say, section } from '../dom.js';
 import { bytes, count, millis, span, when } from '../format.js';
 import { chart } from '../parts/chart.js';
 import { block } from '../parts/code.js';
@@ -27,7 +27,7 @@ function limits(row) {
 
 function ordering(row) {
   if (!row.ordering) return null;
-  return typeof row.ordering === 'string' ? visible(row.ordering) : visible(`by ${row.ordering.key}, waits at most ${span(row.ordering.max_wait_seconds)}`);
+  return typeof row.ordering === 'string' ? visible(row.ordering) : visible(`one after another by ${row.ordering.key}, waiting at most ${span(row.ordering.max_wait_seconds)}`);
 }
 
 function overview(row) {
@@ -55,7 +55,7 @@ function definition(detail) {
       h('ul', { class: 'plain' },
         h('li', {}, detail.triggers ? ['The type is ', detail.triggers.map((type, at) => [at ? ', or ' : '', h('b', {}, visible(type))]), '.'] : 'Every type of its kind.'),
         sentences.map((sentence) => h('li', {}, nodes(sentence))))),
-    section('How it is sent', facts([['Ordering', ordering(detail)], ['Limits', limits(detail)]])),
+    section('How it is sent', h('ul', { class: 'plain' }, h('li', {}, 'Order: ', ordering(detail)), h('li', {}, 'Limits: ', limits(detail)))),
     h('section', { class: 'panel' },
       h('h2', {}, 'File ', h('code', {}, visible(detail.definition.file))),
       h('p', { class: 'detail' }, 'Secrets are masked. It is edited in git; an edit goes live when the file is saved.'),
@@ -65,7 +65,7 @@ function definition(detail) {
 function sample(name, detail, exact, signal, reload) {
   const shown = detail.sample;
   if (!shown) return empty(h('p', {}, 'There is no sample of this kind.'));
-  const choice = h('select', { id: 'sample', on: { change: () => reload(choice.value) } },
+  const choice = h('select', { id: 'sample', on: { change: async () => { await reload(choice.value); document.getElementById('sample')?.focus(); } } },
     detail.samples.map((one) => h('option', { value: one.name, selected: one.name === shown.name }, visible(one.name))));
   const verdict = shown.wanted
     ? h('p', { class: 'note good' }, 'This webhook wants the sample.')
@@ -122,25 +122,31 @@ export function webhook(main, [name, tab = ''], signal) {
     if (deadBefore !== null && deadBefore !== row.dead_letters) list?.changed();
     deadBefore = row.dead_letters;
   };
+  const likely = (detail) => detail.samples.find((one) => detail.triggers?.includes(one.name) || detail.triggers?.includes(one.event_type)) ?? detail.samples[0];
   const load = async (wanted) => {
     try {
       const [detail, exact] = await getExactly(`webhooks/${encodeURIComponent(name)}`, { sample: wanted }, signal);
       drawRow(known.rows?.get(name) ?? detail);
       if (!trigger.options.length && detail.samples?.length) {
-        const first = detail.samples.find((one) => detail.triggers?.includes(one.event_type)) ?? detail.samples[0];
+        const first = likely(detail);
         fill(trigger, detail.samples.map((one) => h('option', { value: one.name, selected: one === first }, visible(one.name))));
       }
       tester.hidden = !detail.definition;
       if (tab === 'definition') fill(content, definition(detail));
+      if (tab === 'sample' && !wanted && detail.samples?.length) {
+        await load(likely(detail).name);
+        return;
+      }
       if (tab === 'sample') {
         fill(content, detail.definition ? sample(name, detail, exact, signal, load) : definition(detail));
-        if (wanted) content.querySelector('#sample')?.focus();
       }
       if (tab === 'schema') {
         fill(content, detail.schema ? section(`Payload of the kind ${visible(detail.kind)}`, detail.schema.description ? h('p', {}, nodes(detail.schema.description)) : null, schemaTable(detail.schema)) : definition(detail));
       }
     } catch (error) {
-      if (!signal.aborted) fill(content, fault(error));
+      if (signal.aborted) return;
+      fill(result, fault(error));
+      if (!list && tab !== '') fill(content);
     }
   };
   test.addEventListener('click', async () => {
