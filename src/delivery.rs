@@ -135,6 +135,95 @@ impl Reason {
     }
 }
 
+impl Reason {
+    /// What to do about it, in a sentence or two for people on call.
+    #[must_use]
+    pub const fn advice(self) -> &'static str {
+        match self {
+            Self::ClientError => {
+                "The target refuses this request as it is. Compare the request with what the target wants (its answer often says which \
+                 field), correct the template, then replay the dead letter."
+            }
+            Self::AuthError => {
+                "The target does not accept the credentials. Renew the token or key that `[auth]` or `[headers]` refer to: deliveries wait, \
+                 and go on by themselves once the secret changes or a probe succeeds."
+            }
+            Self::NotFound => {
+                "There is nothing at this URL. Correct `url`, or the flow or channel behind it: deliveries wait, and go on once the file \
+                 changes or a probe succeeds."
+            }
+            Self::Gone => {
+                "The target says that it is gone for good, and is not asked again. Correct `url`, or say `outrigger resume NAME` if it is \
+                 back."
+            }
+            Self::RateLimited => {
+                "The target takes no more for now. Deliveries wait for as long as it asked for; set `limits.rate` to what it allows, and it \
+                 need not ask."
+            }
+            Self::ServerError => {
+                "The target has a fault of its own. The delivery is tried again by itself; look at the target if that goes on."
+            }
+            Self::Redirect => {
+                "The target answers with another URL, and redirects are never followed. Write the final URL in `url`; deliveries wait \
+                 until then."
+            }
+            Self::Timeout => {
+                "The target did not answer in time. The delivery is tried again, and may have arrived: receivers know it by `webhook-id`. \
+                 Raise `timeout` if the target is known to be slow."
+            }
+            Self::DnsError => {
+                "The host has no address here. Check the host in `url`, and the name servers of the pod; the delivery is tried again."
+            }
+            Self::ConnectionRefused => {
+                "Nothing listens at the target's address and port. Check `url` and whether the target is up; the delivery is tried again."
+            }
+            Self::ConnectionReset => {
+                "The target, or something between, closed the connection in the middle. The delivery is tried again, and may have arrived: \
+                 receivers know it by `webhook-id`."
+            }
+            Self::TlsError => {
+                "No TLS connection could be agreed on: the certificate, its name, its date or the protocol. The detail says which; for a \
+                 private authority set `tls.ca_file`. The delivery is tried again."
+            }
+            Self::NetworkError => {
+                "The exchange broke off on its way. The detail says where; the delivery is tried again."
+            }
+            Self::BlockedAddress => {
+                "The egress guard does not let this address or port pass. If it is meant, add it to `[egress]` in outrigger.toml; deliveries \
+                 wait until then."
+            }
+            Self::TokenRefused => {
+                "The authorization server gives no token for these credentials. Renew the client's secret or key, or correct `auth.oauth2`; \
+                 deliveries wait until then."
+            }
+            Self::TokenUnavailable => {
+                "The authorization server did not answer, or not now. The delivery is tried again; look at that server if it goes on."
+            }
+            Self::ValidationFailed => {
+                "The target answered with success, and a response validator does not accept what it said. Look at the response; correct \
+                 the request, or the validator if the answer was good."
+            }
+            Self::ResponseTooLarge => {
+                "A validator needs all of the response, and it is larger than `limits.response`. Raise that limit, or let the validator look \
+                 at the status or a header."
+            }
+            Self::TemplateError => {
+                "No request could be made of this event. The detail has the place; correct the template, try it by `outrigger render`, then \
+                 replay the dead letter."
+            }
+            Self::Expired => {
+                "The delivery was older than `retry.max_age` before it succeeded. See why its attempts failed, then replay it."
+            }
+            Self::AttemptsExhausted => {
+                "The delivery failed `retry.max_attempts` times. See why its attempts failed, then replay it."
+            }
+            Self::WebhookRemoved => {
+                "The webhook's file was gone for `config.removal_grace`. Put a file of this name back, then replay the dead letter."
+            }
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -283,6 +372,7 @@ mod tests {
         for reason in Reason::ALL {
             assert!(seen.insert(reason.as_str()), "{reason} is spelt twice");
             assert_eq!(Reason::parse(reason.as_str()), Some(reason));
+            assert!(reason.advice().ends_with('.') && !reason.advice().contains("  "), "{reason}");
         }
         assert_eq!(Reason::parse("nonsense"), None);
     }
