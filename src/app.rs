@@ -17,7 +17,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admin::Admin;
+use crate::admin::{self, Admin};
 use crate::client::{ClientError, Clients, Routes};
 use crate::config::{Listen, Loaded, Loader, SOCKET_MODE, Settings};
 use crate::dispatch::Dispatch;
@@ -127,7 +127,9 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
     let Loaded { snapshot: Some(snapshot), watched, quarantined, .. } = loaded else { return Err(StartError::Config) };
     let metrics = Arc::new(Metrics::new(snapshot.kinds.keys().map(AsRef::as_ref))?);
     let clients = Clients::new(&snapshot.settings.egress, routes, snapshot.webhooks.values())?;
-    let spool: Arc<dyn Spool> = Arc::new(open_spool(&snapshot.settings.spool, &metrics)?);
+    let spool = open_spool(&snapshot.settings.spool, &metrics)?;
+    let history = Arc::new(History::new(Timestamp::now(), spool.found().record_last));
+    let spool: Arc<dyn Spool> = Arc::new(spool);
     let [ingest_listener, admin_listener, metrics_listener] = bind_all(&snapshot.settings).await?;
     let addresses = Addresses {
         ingest: ingest_listener.address().to_owned(),
@@ -146,7 +148,6 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
     metrics.reloaded(Reloaded::Published, Timestamp::now());
     let settled = Arc::new(Settled::default());
     let gates = Arc::new(Gates::default());
-    let history = Arc::new(History::new(Timestamp::now(), 0));
     let (closing, stop_dispatch, stop_serving) =
         (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
     let ready = Arc::new(AtomicBool::new(true));
@@ -167,8 +168,15 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
     });
     let dispatch = tokio::spawn(dispatch.run());
     let (guard, stop_asked) = (Guard::new("admin", admin_listener.reach()), stop.clone());
-    let admin = Admin { live: live.clone(), spool: Arc::clone(&spool), gates, guard, hints: asked, stop: stop_asked };
-    let admin = Arc::new(admin);
+    let admin = Arc::new(Admin::new(admin::Parts {
+        live: live.clone(),
+        spool: Arc::clone(&spool),
+        gates,
+        history: Arc::clone(&history),
+        guard,
+        hints: asked,
+        stop: stop_asked,
+    }));
     let users = peers(&live, "admin.allow_uids", |settings| &settings.admin.allow_uids);
     let admin_listener = admin_listener.admitting(users);
     tasks.spawn(admin_listener.serve(move |request| Arc::clone(&admin).answer(request), stop_serving.clone()));
@@ -261,7 +269,7 @@ fn open_spool(settings: &crate::config::Spool, metrics: &Metrics) -> Result<Disk
         ..Options::new(&settings.path)
     };
     let spool = DiskSpool::open(options)?;
-    let Found { pending, dead, dropped } = spool.found();
+    let Found { pending, dead, dropped, .. } = spool.found();
     tracing::info!(pending, dead_letters = dead, dead_letters_dropped = dropped, "spool.opened");
     Ok(spool)
 }

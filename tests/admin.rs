@@ -3,6 +3,7 @@
 mod api;
 mod commands;
 mod guard;
+mod history;
 mod many;
 
 use std::collections::BTreeSet;

@@ -63,7 +63,7 @@ impl Filter {
 
 impl Store<'_> {
     /// A webhook that is configured, or that the spool knows from earlier; else a sentence.
-    fn webhook(&self, text: &str) -> Result<Arc<str>, String> {
+    pub(super) fn webhook(&self, text: &str) -> Result<Arc<str>, String> {
         let mut known = self.configured.clone();
         known.extend(self.spool.backlog().into_iter().map(|backlog| backlog.webhook));
         if let Some(name) = known.get(text) {

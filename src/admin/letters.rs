@@ -1,10 +1,10 @@
 //! Dead letters as they are listed and shown.
 
 use http::StatusCode;
-use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
-use crate::admin::filter::{Filter, Store, nonsense, parse_id, unavailable, unknown};
+use crate::admin::filter::{Filter, Store, nonsense, parse_id, unavailable};
+use crate::admin::query::Parameters;
 use crate::delivery::{LastOutcome, delivery_id};
 use crate::server::problem::Problem;
 use crate::spool::{DEAD_LETTERS_MAX, DeadLetter, DeadLetterQuery};
@@ -62,39 +62,26 @@ fn letter(letter: &DeadLetter) -> Value {
 }
 
 fn parse_query(store: &Store<'_>, text: &str) -> Result<DeadLetterQuery, Problem> {
-    let (mut filter, mut seen) = (Filter::default(), Vec::new());
-    let mut query = DeadLetterQuery { limit: LIMIT_DEFAULT, ..DeadLetterQuery::default() };
-    for parameter in text.split('&').filter(|parameter| !parameter.is_empty()) {
-        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-        // `+` stays what it is: the times of this list have it, and nothing in it has blanks.
-        let value = percent_decode_str(value).decode_utf8_lossy();
-        if seen.contains(&name) {
-            return Err(nonsense(name, &value, "the parameter was given before; give it once"));
-        }
-        seen.push(name);
-        match name {
-            "limit" => {
-                let limit = value.parse().ok().filter(|limit| (1..=DEAD_LETTERS_MAX).contains(limit));
-                let possible = || nonsense(name, &value, format!("write a number from 1 to {DEAD_LETTERS_MAX}"));
-                query.limit = limit.ok_or_else(possible)?;
-            }
-            "order" => {
-                query.oldest_first = match &*value {
-                    "newest" => false,
-                    "oldest" => true,
-                    _ => return Err(nonsense(name, &value, "write newest or oldest")),
-                }
-            }
-            "cursor" => {
-                let possible = || nonsense(name, &value, "write the cursor of the page before, or leave it out");
-                query.behind = Some(value.parse().map_err(|_| possible())?);
-            }
-            _ if filter.set(store, name, &value)? => {}
-            _ => {
-                let known: Vec<&str> = Filter::NAMES.into_iter().chain(PARAMETERS).collect();
-                return Err(unknown("parameter", name, &known));
-            }
-        }
+    let known: Vec<&str> = Filter::NAMES.into_iter().chain(PARAMETERS).collect();
+    let parameters = Parameters::parse(text, &known)?;
+    let mut filter = Filter::default();
+    for (name, value) in parameters.iter() {
+        filter.set(store, name, value)?;
     }
-    Ok(DeadLetterQuery { webhook: filter.webhook, reason: filter.reason, since: filter.since, ..query })
+    let oldest_first = parameters.read("order", |order| match order {
+        "newest" => Ok(false),
+        "oldest" => Ok(true),
+        _ => Err("write newest or oldest".to_owned()),
+    })?;
+    let behind = parameters.read("cursor", |cursor| {
+        cursor.parse().map_err(|_| "write the cursor of the page before, or leave it out".to_owned())
+    })?;
+    Ok(DeadLetterQuery {
+        limit: parameters.limit(LIMIT_DEFAULT, DEAD_LETTERS_MAX)?,
+        webhook: filter.webhook,
+        reason: filter.reason,
+        since: filter.since,
+        oldest_first: oldest_first.unwrap_or_default(),
+        behind,
+    })
 }

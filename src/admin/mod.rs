@@ -2,8 +2,14 @@
 //!
 //! | route | does |
 //! |---|---|
-//! | `GET /api/v1/webhooks` | every webhook: its definition, why it waits, what is pending and dead |
+//! | `GET /`, `GET /assets/…` | the page, which asks the others |
+//! | `GET /api/v1/webhooks` | every webhook: its definition, why it waits, what is pending and dead, how its attempts went |
+//! | `GET /api/v1/changes` | the same of those that changed since a cursor |
 //! | `POST /api/v1/webhooks/{name}/resume` | ends a webhook's pause |
+//! | `GET /api/v1/invocations` | a page of attempts, the latest first |
+//! | `GET /api/v1/invocations/{id}` | one of them: request, response, verdicts, timings |
+//! | `POST /api/v1/invocations/{id}/resend` | makes its delivery pending again |
+//! | `GET /api/v1/events` | what became of the events of an id |
 //! | `GET /api/v1/dead-letters` | a page of dead letters |
 //! | `GET /api/v1/dead-letters/{delivery id}` | one of them with its event |
 //! | `POST /api/v1/dead-letters/replay` | one step of making dead letters pending again |
@@ -16,12 +22,19 @@
 
 pub mod filter;
 pub mod guard;
+mod invocations;
 pub mod letters;
+mod page;
+mod query;
 mod reload;
 pub mod repair;
+mod resend;
+mod route;
+mod rows;
+mod story;
 mod webhooks;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{Method, StatusCode};
 use hyper::Request;
@@ -31,6 +44,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::diagnostic::nearest;
 use crate::gates::Gates;
+use crate::history::History;
 use crate::live::{Live, Reader};
 use crate::reload::Hints;
 use crate::server::guard::Guard;
@@ -39,19 +53,24 @@ use crate::server::{Answer, Body, BodyError, json_answer, read_body};
 use crate::spool::Spool;
 
 use filter::Store;
+use query::Parameters;
 use repair::Action;
+use route::Route;
+use rows::Rows;
 
 /// The largest body of a request, in bytes.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// The admin listener's handler and what it needs.
-pub struct Admin {
+/// What the admin listener's handler needs.
+pub struct Parts {
     /// What is in force.
     pub live: Reader,
     /// Where pending deliveries and dead letters are.
     pub spool: Arc<dyn Spool>,
     /// What webhooks wait for.
     pub gates: Arc<Gates>,
+    /// What was.
+    pub history: Arc<History>,
     /// Who is let in.
     pub guard: Guard,
     /// Where looks at the configuration are asked for.
@@ -60,62 +79,39 @@ pub struct Admin {
     pub stop: CancellationToken,
 }
 
-/// Where a request goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Route<'p> {
-    Webhooks,
-    Resume(&'p str),
-    DeadLetters,
-    DeadLetter(&'p str),
-    Repair(Action),
-    Reload,
-    Quit,
-}
-
-impl<'p> Route<'p> {
-    fn find(path: &'p str) -> Result<Self, Problem> {
-        match path {
-            "/-/reload" => return Ok(Self::Reload),
-            "/-/quit" => return Ok(Self::Quit),
-            _ => {}
-        }
-        let mut segments = path.strip_prefix("/api/v1/").unwrap_or_default().split('/');
-        match (segments.next(), segments.next(), segments.next(), segments.next()) {
-            (Some("webhooks"), None, None, None) => Ok(Self::Webhooks),
-            (Some("webhooks"), Some(name), Some("resume"), None) => Ok(Self::Resume(name)),
-            (Some("dead-letters"), None, None, None) => Ok(Self::DeadLetters),
-            (Some("dead-letters"), Some("replay"), None, None) => Ok(Self::Repair(Action::Replay)),
-            (Some("dead-letters"), Some("drop"), None, None) => Ok(Self::Repair(Action::Drop)),
-            (Some("dead-letters"), Some(id), None, None) => Ok(Self::DeadLetter(id)),
-            _ => Err(Problem::new(
-                StatusCode::NOT_FOUND,
-                "there are GET /api/v1/webhooks, /api/v1/dead-letters and /api/v1/dead-letters/{id}, and POST \
-                 /api/v1/dead-letters/replay, /api/v1/dead-letters/drop, /api/v1/webhooks/{name}/resume, /-/reload and /-/quit",
-            )),
-        }
-    }
-
-    const fn allowed(self) -> &'static str {
-        match self {
-            Self::Webhooks | Self::DeadLetters | Self::DeadLetter(_) => "GET, HEAD",
-            Self::Resume(_) | Self::Repair(_) | Self::Reload | Self::Quit => "POST",
-        }
-    }
+/// The admin listener's handler.
+pub struct Admin {
+    parts: Parts,
+    rows: Mutex<Rows>,
 }
 
 impl Admin {
+    /// A handler for one process.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let begun = parts.history.begun();
+        let process = u64::try_from(begun.as_microsecond()).unwrap_or(0);
+        Self { parts, rows: Mutex::new(Rows::new(process, begun.to_string())) }
+    }
+
     /// Answers one request.
     pub async fn answer(self: Arc<Self>, request: Request<Body>) -> Answer {
+        if let Some(file) = page::find(request.uri().path()) {
+            let live = Arc::clone(&self.parts.live.borrow());
+            let token = live.snapshot.settings.admin.token.as_ref();
+            let admitted = self.parts.guard.admit_file(request.headers(), token);
+            return admitted.map_or_else(Into::into, |()| page::answer(file, request.method(), request.headers()));
+        }
         match self.take(request).await {
-            Ok(value) => json_answer(StatusCode::OK, format!("{value}\n")),
+            Ok(text) => json_answer(StatusCode::OK, text + "\n"),
             Err(problem) => problem.into(),
         }
     }
 
-    async fn take(&self, request: Request<Body>) -> Result<Value, Problem> {
-        let live = Arc::clone(&self.live.borrow());
+    async fn take(&self, request: Request<Body>) -> Result<String, Problem> {
+        let live = Arc::clone(&self.parts.live.borrow());
         let token = live.snapshot.settings.admin.token.as_ref();
-        guard::admit(self.guard, request.method(), request.headers(), token)?;
+        guard::admit(self.parts.guard, request.method(), request.headers(), token)?;
         let (head, body) = request.into_parts();
         let route = Route::find(head.uri.path())?;
         let reads = matches!(head.method, Method::GET | Method::HEAD);
@@ -123,7 +119,7 @@ impl Admin {
             return Err(Problem::method_not_allowed(route.allowed()));
         }
         let query = head.uri.query().unwrap_or_default();
-        if !query.is_empty() && route != Route::DeadLetters {
+        if !query.is_empty() && !route.takes_parameters() {
             let detail = "this route takes no parameters in its URL";
             return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
         }
@@ -132,32 +128,58 @@ impl Admin {
         } else {
             read_body(body, BODY_BYTES_MAX).await.map_err(|error| body_problem(error, route))?
         };
-        let now = Timestamp::now();
-        match route {
-            Route::Webhooks => {
-                Ok(webhooks::list(&live, self.spool.backlog(), |webhook| self.gates.paused(webhook), now))
+        let store = self.store(&live, Timestamp::now());
+        let history = self.parts.history.as_ref();
+        let answer = match route {
+            Route::Webhooks => return Ok(self.rows(&live, true).all()),
+            Route::Changes => {
+                let parameters = Parameters::parse(query, &["cursor"])?;
+                return self.rows(&live, false).changes(parameters.get("cursor"));
             }
-            Route::Resume(name) => self.resume(&live, name),
-            Route::Reload => reload::reload(&self.hints).await,
-            Route::Quit => Ok(self.quit()),
-            Route::DeadLetters => letters::list(&self.store(&live, now), query).await,
-            Route::DeadLetter(id) => letters::show(&self.store(&live, now), id).await,
+            Route::Resume(name) => self.resume(&live, name)?,
+            Route::Invocations => invocations::list(&store, history, query).await?,
+            Route::Invocation(id) => invocations::show(&store, history, id).await?,
+            Route::Resend(id) => {
+                let answer = resend::resend(&store, &live, history, id).await?;
+                tracing::info!(invocation = id, delivery_id = answer["delivery_id"].as_str(), "delivery.resent");
+                answer
+            }
+            Route::Events => {
+                let gates = &self.parts.gates;
+                story::find(story::Sources { store, live: &live, history, gates }, query).await?
+            }
+            Route::Reload => reload::reload(&self.parts.hints).await?,
+            Route::Quit => self.quit(),
+            Route::DeadLetters => letters::list(&store, query).await?,
+            Route::DeadLetter(id) => letters::show(&store, id).await?,
             Route::Repair(action) => {
-                let answer = repair::repair(&self.store(&live, now), action, &body).await?;
+                let answer = repair::repair(&store, action, &body).await?;
                 let count = answer[action.done()].as_u64().unwrap_or_default();
                 match action {
                     _ if count == 0 => {}
                     Action::Replay => tracing::info!(count, "dead_letters.replayed"),
                     Action::Drop => tracing::info!(count, "dead_letters.dropped"),
                 }
-                Ok(answer)
+                answer
             }
+        };
+        Ok(answer.to_string())
+    }
+
+    /// The rows of the table of webhooks, made now where fresh ones are wanted.
+    fn rows(&self, live: &Live, fresh: bool) -> MutexGuard<'_, Rows> {
+        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        if fresh || !rows.are_fresh(live.generation) {
+            let Parts { spool, gates, history, .. } = &self.parts;
+            let (backlog, now) = (spool.backlog(), Timestamp::now());
+            rows.refresh(live.generation, webhooks::rows(live, webhooks::Sources { backlog, gates, history, now }));
         }
+        rows
     }
 
     fn store(&self, live: &Live, now: Timestamp) -> Store<'_> {
         let configured = live.snapshot.webhooks.keys().chain(&live.quarantined).cloned().collect();
-        Store { spool: self.spool.as_ref(), configured, now }
+        Store { spool: self.parts.spool.as_ref(), configured, now }
     }
 
     fn resume(&self, live: &Live, name: &str) -> Result<Value, Problem> {
@@ -167,14 +189,14 @@ impl Admin {
             let detail = format!("the configuration in force has no webhook of this name{meant}");
             return Err(Problem::new(StatusCode::NOT_FOUND, detail));
         }
-        Ok(json!({ "resumed": self.gates.resume(name) }))
+        Ok(json!({ "resumed": self.parts.gates.resume(name) }))
     }
 
     /// Begins the end, which leaves the time for this answer. Once it has begun, asking again changes nothing.
     fn quit(&self) -> Value {
-        if !self.stop.is_cancelled() {
+        if !self.parts.stop.is_cancelled() {
             tracing::info!("shutdown.asked");
-            self.stop.cancel();
+            self.parts.stop.cancel();
         }
         json!({ "closing": true })
     }
@@ -206,28 +228,6 @@ fn body_problem(error: BodyError, route: Route<'_>) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn routes_are_found_and_others_are_not() {
-        let id = "evt_07070707070707070707070707070707_slack";
-        for (path, route, allowed) in [
-            ("/api/v1/webhooks", Route::Webhooks, "GET, HEAD"),
-            ("/api/v1/webhooks/slack/resume", Route::Resume("slack"), "POST"),
-            ("/api/v1/dead-letters", Route::DeadLetters, "GET, HEAD"),
-            (&format!("/api/v1/dead-letters/{id}"), Route::DeadLetter(id), "GET, HEAD"),
-            ("/api/v1/dead-letters/replay", Route::Repair(Action::Replay), "POST"),
-            ("/api/v1/dead-letters/drop", Route::Repair(Action::Drop), "POST"),
-            ("/-/reload", Route::Reload, "POST"),
-            ("/-/quit", Route::Quit, "POST"),
-        ] {
-            assert_eq!(Route::find(path).map(|route| (route, route.allowed())), Ok((route, allowed)), "{path}");
-        }
-        for path in
-            ["/", "/api/v1", "/api/v1/", "/api/v1/webhooks/slack", "/api/v2/webhooks", "/api/v1/dead-letters/a/b"]
-        {
-            assert!(Route::find(path).is_err(), "{path}");
-        }
-    }
 
     #[test]
     fn a_body_that_is_too_large_is_made_smaller_where_it_is_needed_and_else_left_out() {

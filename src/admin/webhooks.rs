@@ -2,50 +2,97 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::admin::letters::last;
-use crate::gates::Paused;
+use crate::gates::{Gates, Paused};
+use crate::history::History;
+use crate::history::stats::{Figures, Stats};
 use crate::live::Live;
 use crate::spool::Backlog;
 use crate::webhook::ordering::Ordering;
 use crate::webhook::{Status, Triggers, Webhook};
 
-/// `{"webhooks": […]}` in the order of their names: those in force, those whose file is faulty, and those without a file
+/// What rows are made of, beside the configuration in force.
+pub(super) struct Sources<'s> {
+    pub(super) backlog: Vec<Backlog>,
+    pub(super) gates: &'s Gates,
+    pub(super) history: &'s History,
+    pub(super) now: Timestamp,
+}
+
+/// A row for each webhook, in the order of their names: those in force, those whose file is faulty, and those without a file
 /// that the spool still holds something for.
-pub(super) fn list(
-    live: &Live,
-    backlog: Vec<Backlog>,
-    paused: impl Fn(&str) -> Option<Paused>,
-    now: Timestamp,
-) -> Value {
+pub(super) fn rows(live: &Live, sources: Sources<'_>) -> Vec<(Arc<str>, Value)> {
+    let Sources { backlog, gates, history, now } = sources;
     let mut backlog: BTreeMap<Arc<str>, Backlog> =
         backlog.into_iter().map(|backlog| (Arc::clone(&backlog.webhook), backlog)).collect();
     let mut shown = BTreeMap::new();
     for (name, webhook) in &live.snapshot.webhooks {
-        let mut members = definition(webhook);
-        members["paused"] = paused(name).map_or(Value::Null, |paused| pause(&paused));
-        shown.insert(Arc::clone(name), (members, backlog.remove(name)));
+        let (mut members, figures) = (definition(webhook), history.figures(name, now));
+        let paused = gates.paused(name);
+        let failing = figures.as_ref().is_some_and(|figures| figures.failing);
+        members["state"] = match webhook.status {
+            Status::Active if paused.is_some() => "paused",
+            Status::Active if failing => "failing",
+            status => word(status),
+        }
+        .into();
+        members["paused"] = paused.map_or(Value::Null, |paused| pause(&paused));
+        shown.insert(Arc::clone(name), (members, backlog.remove(name), figures));
     }
+    let bare = |name: &str, status: &str| json!({ "name": name, "status": status, "state": status });
     for name in &live.quarantined {
-        shown.insert(Arc::clone(name), (json!({ "name": &**name, "status": "faulty" }), backlog.remove(name)));
+        shown.insert(Arc::clone(name), (bare(name, "faulty"), backlog.remove(name), history.figures(name, now)));
     }
     for (name, left) in backlog.into_iter().filter(|(_, left)| left.pending > 0 || left.dead > 0) {
-        shown.insert(Arc::clone(&name), (json!({ "name": &*name, "status": "removed" }), Some(left)));
+        let figures = history.figures(&name, now);
+        shown.insert(Arc::clone(&name), (bare(&name, "removed"), Some(left), figures));
     }
-    let webhooks: Vec<Value> = shown
-        .into_values()
-        .map(|(mut members, left)| {
-            let oldest = left.as_ref().and_then(|left| left.oldest_pending);
-            members["pending"] = left.as_ref().map_or(0, |left| left.pending).into();
-            members["oldest_pending_seconds"] = oldest.map(|then| now.duration_since(then).as_secs().max(0)).into();
-            members["dead_letters"] = left.map_or(0, |left| left.dead).into();
-            members
-        })
-        .collect();
-    json!({ "webhooks": webhooks })
+    let finish = |(name, (mut members, left, figures)): (_, (Value, Option<Backlog>, Option<Figures>))| {
+        let oldest = left.as_ref().and_then(|left| left.oldest_pending);
+        members["pending"] = left.as_ref().map_or(0, |left| left.pending).into();
+        members["oldest_pending_seconds"] = oldest.map(|then| now.duration_since(then).as_secs().max(0)).into();
+        members["dead_letters"] = left.map_or(0, |left| left.dead).into();
+        members["stats"] = stats(&figures.unwrap_or_else(|| Stats::default().figures(now)));
+        (name, members)
+    };
+    shown.into_iter().map(finish).collect()
+}
+
+/// What a webhook's attempts came to.
+fn stats(figures: &Figures) -> Value {
+    let per_second = |count: u32| f64::from(count) / 60.0;
+    let milliseconds = |duration: Option<Duration>| duration.map(|duration| duration.as_secs_f64() * 1e3);
+    let failure = figures
+        .last_failure
+        .map(|(at, id, reason)| json!({ "at": at.to_string(), "id": id.to_string(), "reason": reason.as_str() }));
+    json!({
+        "accepted": figures.accepted,
+        "failed": figures.failed,
+        "minutes": {
+            "until": figures.until.to_string(),
+            "accepted": figures.minutes.map(|minute| minute.accepted).as_slice(),
+            "failed": figures.minutes.map(|minute| minute.failed).as_slice(),
+        },
+        "accepted_per_second": per_second(figures.lately.accepted),
+        "failed_per_second": per_second(figures.lately.failed),
+        "p50_ms": milliseconds(figures.p50),
+        "p99_ms": milliseconds(figures.p99),
+        "last_success": figures.last_success.map(|at| at.to_string()),
+        "last_failure": failure,
+    })
+}
+
+const fn word(status: Status) -> &'static str {
+    match status {
+        Status::Active => "active",
+        Status::Inactive => "inactive",
+        Status::Shadow => "shadow",
+    }
 }
 
 /// What the webhook's file says, without anything that may be secret.
@@ -59,15 +106,11 @@ fn definition(webhook: &Webhook) -> Value {
         Ordering::Strict => json!("strict"),
         Ordering::By { path, max_wait } => json!({ "key": path.text(), "max_wait_seconds": max_wait.as_secs() }),
     };
-    let status = match webhook.status {
-        Status::Active => "active",
-        Status::Inactive => "inactive",
-        Status::Shadow => "shadow",
-    };
     json!({
         "name": &*webhook.name,
         "title": webhook.title,
-        "status": status,
+        "status": word(webhook.status),
+        "file": format!("webhooks/{}.toml", webhook.name),
         "kind": &*webhook.kind.name,
         "triggers": triggers,
         "host": webhook.url.host,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use clap::Args;
-use http::{HeaderName, HeaderValue};
+use http::HeaderValue;
 use jiff::Timestamp;
 use serde_json::Value;
 use uuid::Uuid;
@@ -23,10 +23,8 @@ use crate::kind::Kind;
 use crate::kind::decode::decode;
 use crate::shown;
 use crate::webhook::Webhook;
-use crate::webhook::request::{Request, WEBHOOK_ID};
+use crate::webhook::request::{Request, TEST_HEADER, WEBHOOK_ID};
 
-/// The header that tells receivers a test from a real event.
-const TEST_HEADER: HeaderName = HeaderName::from_static("outrigger-test");
 /// Who asks in a mock event.
 const TEST_REQUESTER: &str = "Outrigger test";
 /// How much of a body is printed, in characters.

@@ -55,6 +55,8 @@ pub(super) struct Inputs<'s> {
     pub(super) templates: &'s mut Pool,
     values: BTreeMap<String, Arc<Looked>>,
     shared: BTreeMap<PathBuf, Arc<TextFile>>,
+    /// The texts of files that webhooks keep.
+    texts: BTreeMap<PathBuf, Arc<Secret>>,
     /// Parsed certificates and keys, by the paths of their files: thousands of webhooks may name the same.
     authorities: BTreeMap<PathBuf, Result<Arc<Authorities>, Unread>>,
     client_certificates: BTreeMap<(String, String), Result<Arc<ClientCertificate>, ClientCertificateError>>,
@@ -72,6 +74,7 @@ impl<'s> Inputs<'s> {
             templates,
             values: BTreeMap::new(),
             shared: BTreeMap::new(),
+            texts: BTreeMap::new(),
             authorities: BTreeMap::new(),
             client_certificates: BTreeMap::new(),
             assertion_keys: BTreeMap::new(),
@@ -105,6 +108,12 @@ impl<'s> Inputs<'s> {
         let file = self.file(path);
         self.record.push(Input::File(path.to_owned(), state(&file)));
         file
+    }
+
+    /// The text of a file that was read, kept once for all webhooks that keep it.
+    pub(super) fn shared_text(&mut self, path: &Path, text: &str) -> Arc<Secret> {
+        let kept = self.texts.entry(path.to_owned()).or_insert_with(|| Arc::new(Secret::new(text.to_owned())));
+        Arc::clone(kept)
     }
 
     /// The certificates of a file, by its path from the configuration folder.

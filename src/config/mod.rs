@@ -1,6 +1,7 @@
 //! Configuration: TOML files in, one immutable [`Snapshot`] and all [`Diagnostic`](crate::diagnostic::Diagnostic)s out.
 
 mod compile;
+mod definition;
 mod document;
 mod folder;
 mod index;
@@ -18,6 +19,7 @@ mod snapshot;
 mod table;
 mod tests;
 
+pub use definition::{ShownDefinition, hide_lines, shown_definition};
 pub use index::Index;
 pub use lint::{PASTED_KEY, hide_typed, is_secret_header, lint, may_be_secret, says_more_than_scheme};
 pub use load::{

@@ -140,6 +140,11 @@ impl<'r, 's> Resolver<'r, 's> {
         self.inputs.read(path)
     }
 
+    /// The text of a file that was read, kept once for all who keep it.
+    pub(super) fn shared(&mut self, path: &Path, text: &str) -> Arc<Secret> {
+        self.inputs.shared_text(path, text)
+    }
+
     /// Whether what is not there is passed over.
     pub(super) fn has_placeholders(&self) -> bool {
         self.lenient || self.inputs.source.placeholders

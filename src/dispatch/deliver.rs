@@ -9,10 +9,11 @@ use crate::attempt::{Attempted, Met, attempt};
 use crate::delivery::{LastOutcome, Outcome, Reason, delivery_id};
 use crate::dispatch::{Dispatch, handles};
 use crate::gates::Turn;
-use crate::history::{Answered, Invocation, Then, Timings};
+use crate::history::{Answered, Invocation, Then, Timings, view};
+use crate::kind::about::request_id;
 use crate::live::Live;
 use crate::settled::Report;
-use crate::spool::{Lease, Settlement};
+use crate::spool::{Lease, Record, Settlement};
 use crate::webhook::Webhook;
 use crate::webhook::retry::{Decision, Standing, decide, verdict};
 
@@ -79,8 +80,9 @@ impl Dispatch {
     fn remember(&self, live: &Live, webhook: &Arc<Webhook>, lease: &Lease, ended: Ended, now: Timestamp) {
         let Ended { attempted, decision, probe } = ended;
         let begun = now.checked_sub(SignedDuration::try_from(attempted.duration).unwrap_or_default()).unwrap_or(now);
-        let invocation = Invocation {
-            id: self.history.next_id(now),
+        let limits = live.snapshot.settings.history;
+        let kept = self.history.keep(&webhook.name, now, limits, |id| Invocation {
+            id,
             at: now,
             webhook: Arc::clone(webhook),
             event: lease.event.without_tree(),
@@ -101,8 +103,20 @@ impl Dispatch {
             verdicts: attempted.verdicts,
             missing: attempted.missing,
             token: attempted.token,
-        };
-        self.history.keep(invocation, live.snapshot.settings.history);
+        });
+        if let Outcome::Failed(failure) = &kept.outcome
+            && self.history.may_store(&webhook.name, now, limits)
+        {
+            self.spool.record(Record {
+                number: kept.id.0,
+                webhook: Arc::clone(&webhook.name),
+                event: lease.event.id,
+                reason: failure.reason,
+                request: request_id(&lease.event),
+                text: view::stored(&kept),
+                keep: limits.per_webhook,
+            });
+        }
     }
 
     fn report(&self, lease: &Lease, attempted: &Attempted, settlement: &Settlement, now: Timestamp) {

@@ -10,9 +10,10 @@ pub mod stats;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "unwrap is for tests")]
 mod tests;
+pub mod view;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use jiff::Timestamp;
@@ -37,9 +38,8 @@ pub struct History {
     rings: RwLock<BTreeMap<Arc<str>, Arc<Mutex<Ring>>>>,
     count: AtomicUsize,
     events: Mutex<Recent>,
-    last: AtomicU64,
-    /// Counts whatever is kept, so that who looks again knows whether something is new.
-    changes: AtomicU64,
+    /// The number of the last invocation.
+    last: Mutex<u64>,
 }
 
 impl History {
@@ -51,8 +51,7 @@ impl History {
             rings: RwLock::default(),
             count: AtomicUsize::new(0),
             events: Mutex::default(),
-            last: AtomicU64::new(last),
-            changes: AtomicU64::new(0),
+            last: Mutex::new(last),
         }
     }
 
@@ -62,27 +61,24 @@ impl History {
         self.begun
     }
 
-    /// How often something was kept so far.
-    #[must_use]
-    pub fn changes(&self) -> u64 {
-        self.changes.load(Ordering::Acquire)
-    }
-
-    /// The id of an invocation that ended at a time.
-    #[must_use]
-    pub fn next_id(&self, at: Timestamp) -> InvocationId {
-        let now = u64::try_from(at.as_microsecond()).unwrap_or(0);
-        let next = |last: u64| Some(now.max(last.saturating_add(1)));
-        let last = self.last.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).unwrap_or_else(|last| last);
-        InvocationId(now.max(last.saturating_add(1)))
-    }
-
-    /// Keeps an invocation, and counts it unless it is a test. What is older gives way.
-    pub fn keep(&self, invocation: Invocation, limits: Limits) {
+    /// Keeps an invocation of a webhook that ended at a time, made with its id, and counts it unless it is a test. What is older
+    /// gives way.
+    pub fn keep(
+        &self,
+        webhook: &Arc<str>,
+        at: Timestamp,
+        limits: Limits,
+        make: impl FnOnce(InvocationId) -> Invocation,
+    ) -> Arc<Invocation> {
+        let ring = self.ring(webhook, limits);
         let room = self.room(limits);
-        let ring = self.ring(&invocation.webhook.name, limits);
-        locked(&ring).keep(Arc::new(invocation), limits.per_webhook, room);
-        self.changes.fetch_add(1, Ordering::Release);
+        // Whoever has seen an id has seen all before it: none is given before the one before it is kept.
+        let mut last = locked(&self.last);
+        let now = u64::try_from(at.as_microsecond()).unwrap_or(0);
+        let id = InvocationId(now.max(last.saturating_add(1)));
+        let kept = locked(&ring).keep(make(id), limits.per_webhook, room);
+        *last = id.0;
+        kept
     }
 
     /// Remembers an event that was taken in, and who wants it.
@@ -103,7 +99,6 @@ impl History {
         let mut rings = self.rings.write().unwrap_or_else(PoisonError::into_inner);
         rings.remove(webhook);
         self.count.store(rings.len(), Ordering::Relaxed);
-        self.changes.fetch_add(1, Ordering::Release);
     }
 
     /// Invocations that fit, the latest first, at most `limit`.
@@ -129,10 +124,10 @@ impl History {
         self.rings_of(None).into_iter().find_map(|ring| locked(&ring).find(id))
     }
 
-    /// The latest of all.
+    /// The id of the last one, in this process or before it; `None` before the first. Whoever looks afterwards finds all up to it.
     #[must_use]
-    pub fn newest(&self) -> Option<InvocationId> {
-        self.latest(None, 1, |_| true).first().map(|one| one.id)
+    pub fn last(&self) -> Option<InvocationId> {
+        Some(InvocationId(*locked(&self.last))).filter(|id| id.0 > 0)
     }
 
     /// The last events that fit, the latest first, at most `limit`.

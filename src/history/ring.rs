@@ -26,7 +26,7 @@ pub(super) struct Ring {
 
 impl Ring {
     /// Keeps one more within limits of count and bytes; one that is too large by itself is kept without what is large in it.
-    pub(super) fn keep(&mut self, mut invocation: Arc<Invocation>, count_max: usize, bytes_max: usize) {
+    pub(super) fn keep(&mut self, mut invocation: Invocation, count_max: usize, bytes_max: usize) -> Arc<Invocation> {
         if !invocation.test {
             let failure = match &invocation.outcome {
                 Outcome::Accepted => None,
@@ -34,17 +34,14 @@ impl Ring {
             };
             self.stats.count(invocation.at, invocation.timings.total, failure);
         }
-        if count_max == 0 {
-            return self.trim(0, 0);
-        }
-        if invocation.bytes() > bytes_max
-            && let Some(invocation) = Arc::get_mut(&mut invocation)
-        {
+        if invocation.bytes() > bytes_max {
             invocation.shrink();
         }
-        self.bytes += invocation.bytes();
-        self.kept.push_back(invocation);
+        let kept = Arc::new(invocation);
+        self.bytes += kept.bytes();
+        self.kept.push_back(Arc::clone(&kept));
         self.trim(count_max, bytes_max);
+        kept
     }
 
     /// Forgets the oldest until the rest is within its limits. The latest stays.

@@ -29,14 +29,19 @@ fn at(ms: i64) -> Timestamp {
     Timestamp::from_millisecond(1_800_000_000_000 + ms).unwrap()
 }
 
+/// Keeps one that ended at a time.
+fn keep(history: &History, webhook: &Arc<Webhook>, ms: i64, payload_bytes: usize, limits: Limits) -> InvocationId {
+    history.keep(&webhook.name, at(ms), limits, |id| invocation(id, webhook, payload_bytes)).id
+}
+
 fn event(payload_bytes: usize) -> Event {
     let raw = Bytes::from(format!("{{\"x\":\"{}\"}}", "y".repeat(payload_bytes)));
     Event::new(EventId::from_bytes([1; 16]), "request".into(), "RequestCreated".into(), at(0), raw)
 }
 
-fn invocation(history: &History, webhook: &Arc<Webhook>, payload_bytes: usize) -> Invocation {
+fn invocation(id: InvocationId, webhook: &Arc<Webhook>, payload_bytes: usize) -> Invocation {
     Invocation {
-        id: history.next_id(at(0)),
+        id,
         at: at(0),
         webhook: Arc::clone(webhook),
         event: event(payload_bytes),
@@ -57,12 +62,13 @@ fn invocation(history: &History, webhook: &Arc<Webhook>, payload_bytes: usize) -
 
 #[test]
 fn ids_ascend_whatever_the_clock_does_and_over_restarts() {
-    let history = History::new(at(0), 0);
-    let first = history.next_id(at(5));
-    let others = [history.next_id(at(5)), history.next_id(at(-5)), history.next_id(at(6))];
-    assert!(first < others[0] && others[0] < others[1] && others[1] < others[2], "{first} {others:?}");
-    assert_eq!(History::new(at(0), u64::MAX - 1).next_id(at(5)), InvocationId(u64::MAX));
-    assert!(History::new(at(0), others[2].0).next_id(at(0)) > others[2]);
+    let (history, hook) = (History::new(at(0), 0), webhook());
+    assert_eq!(history.last(), None);
+    let ids: Vec<_> = [5, 5, -5, 6].map(|ms| keep(&history, &hook, ms, 1, AMPLE)).into();
+    assert!(ids.is_sorted_by(|one, next| one < next), "{ids:?}");
+    assert_eq!(history.last(), ids.last().copied());
+    assert_eq!(keep(&History::new(at(0), u64::MAX - 1), &hook, 5, 1, AMPLE), InvocationId(u64::MAX));
+    assert!(keep(&History::new(at(0), ids[3].0), &hook, 0, 1, AMPLE) > ids[3]);
 }
 
 #[test]
@@ -71,15 +77,13 @@ fn the_latest_of_each_webhook_are_kept_and_found() {
     let (history, limits) = (History::new(at(0), 0), Limits { per_webhook: 3, ..AMPLE });
     let mut ids = Vec::new();
     for number in 0..10 {
-        let one = invocation(&history, &hooks[number % 2], 10);
-        ids.push(one.id);
-        history.keep(one, limits);
+        ids.push(keep(&history, &hooks[number % 2], 0, 10, limits));
     }
     let of = |webhook| history.latest(webhook, 100, |_| true).iter().map(|one| one.id).collect::<Vec<_>>();
     assert_eq!(of(Some("a")), [ids[8], ids[6], ids[4]]);
     assert_eq!(of(None), [ids[9], ids[8], ids[7], ids[6], ids[5], ids[4]]);
     assert_eq!(history.latest(None, 2, |one| one.id < ids[8]).len(), 2);
-    assert_eq!(history.newest(), Some(ids[9]));
+    assert_eq!(history.last(), Some(ids[9]));
     assert!(history.find(ids[5]).is_some() && history.find(ids[3]).is_none());
     assert_eq!(history.figures("a", at(0)).map(|figures| figures.accepted), Some(5));
     history.remove("a");
@@ -90,9 +94,9 @@ fn the_latest_of_each_webhook_are_kept_and_found() {
 fn none_is_kept_where_none_is_asked_for_and_all_are_counted() {
     let (history, hook) = (History::new(at(0), 0), webhook());
     let none = Limits { per_webhook: 0, ..AMPLE };
-    history.keep(invocation(&history, &hook, 10), none);
+    keep(&history, &hook, 0, 10, none);
     history.took(Taken { event: event(10), wanted: Arc::default() }, none);
-    assert!(history.newest().is_none() && history.events(9, |_| true).is_empty());
+    assert!(history.latest(None, 9, |_| true).is_empty() && history.events(9, |_| true).is_empty());
     assert!(!history.may_store(&hook.name, at(0), none));
     assert_eq!(history.figures("hook", at(0)).map(|figures| figures.accepted), Some(1));
 }
@@ -100,13 +104,13 @@ fn none_is_kept_where_none_is_asked_for_and_all_are_counted() {
 #[test]
 fn a_test_is_kept_and_not_counted_and_the_last_failure_is_told() {
     let (history, hook) = (History::new(at(0), 0), webhook());
-    history.keep(Invocation { test: true, then: Then::Nothing, ..invocation(&history, &hook, 1) }, AMPLE);
-    assert!(history.newest().is_some());
+    let test = |id| Invocation { test: true, then: Then::Nothing, ..invocation(id, &hook, 1) };
+    history.keep(&hook.name, at(0), AMPLE, test);
+    assert_eq!(history.latest(None, 9, |_| true).len(), 1);
     assert_eq!(history.figures("hook", at(0)).map(|figures| figures.accepted + figures.failed), Some(0));
     let outcome = Outcome::Failed(Failure::new(Reason::Timeout, "late"));
-    let failed = Invocation { outcome, then: Then::Held, ..invocation(&history, &hook, 1) };
-    let id = failed.id;
-    history.keep(failed, AMPLE);
+    let failed = |id| Invocation { outcome, then: Then::Held, ..invocation(id, &hook, 1) };
+    let id = history.keep(&hook.name, at(0), AMPLE, failed).id;
     let figures = history.figures("hook", at(0)).unwrap();
     assert_eq!((figures.failing, figures.last_failure), (true, Some((at(0), id, Reason::Timeout))));
 }
@@ -119,7 +123,7 @@ fn webhooks_share_the_memory_evenly_however_many_there_are() {
     let bytes = || history.latest(None, usize::MAX, |_| true).iter().map(|one| one.bytes()).sum::<usize>();
     for hook in &hooks {
         for _ in 0..200 {
-            history.keep(invocation(&history, hook, 1000), limits);
+            keep(&history, hook, 0, 1000, limits);
         }
         assert!(bytes() <= 300_000, "{}", bytes());
     }
@@ -136,7 +140,7 @@ fn webhooks_share_the_memory_evenly_however_many_there_are() {
 fn what_is_too_large_by_itself_is_kept_without_its_payload() {
     let (history, hook) = (History::new(at(0), 0), webhook());
     let limits = Limits { per_webhook: 10, bytes_max: 100_000 };
-    history.keep(invocation(&history, &hook, 200_000), limits);
+    keep(&history, &hook, 0, 200_000, limits);
     let kept = history.latest(None, 1, |_| true).remove(0);
     assert!(kept.payload_dropped && kept.event.raw.is_empty() && kept.bytes() < 1000);
     history.took(Taken { event: event(200_000), wanted: Arc::default() }, limits);

@@ -1,5 +1,6 @@
 //! Kinds: the shapes of events, built in or defined in `[kinds.NAME]`.
 
+pub mod about;
 mod builtin;
 pub mod decode;
 mod path;

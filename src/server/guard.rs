@@ -22,6 +22,10 @@ use crate::server::problem::Problem;
 
 /// What a browser says of where a request comes from.
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+/// How the browser asks: `navigate` where the answer is shown in place of a page.
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+/// What for: `document` for a window or tab of its own, and another word for a frame.
+const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
 /// From where the listener that was bound can be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,13 +67,26 @@ impl Guard {
     /// Lets a request in, or says why not: 403, 421, or 401 where the token is not the one in force.
     pub fn admit(self, headers: &HeaderMap, token: Option<&Secret>) -> Result<(), Problem> {
         if is_of_another_origin(headers) {
-            let detail = "this request comes from a web page of another origin, which this listener never serves; ask \
-                          from a program";
-            return Err(Problem::new(StatusCode::FORBIDDEN, detail));
+            return Err(of_another_origin());
         }
+        if token.is_some() && !is_authorized(headers, token) {
+            return Err(Problem::unauthorized());
+        }
+        self.admit_host(headers, token)
+    }
+
+    /// Lets a request for a file in that is the same for everybody and no secret: a browser opens the page without the token,
+    /// and by a link of another page. Scripts and frames of other origins get nothing here either.
+    pub fn admit_file(self, headers: &HeaderMap, token: Option<&Secret>) -> Result<(), Problem> {
+        if is_of_another_origin(headers) && !opens_a_window(headers) {
+            return Err(of_another_origin());
+        }
+        self.admit_host(headers, token)
+    }
+
+    /// Whether the listener may be asked by this name. Who has to bring the token may use any.
+    fn admit_host(self, headers: &HeaderMap, token: Option<&Secret>) -> Result<(), Problem> {
         match (token, self.reach) {
-            (Some(_), _) if is_authorized(headers, token) => Ok(()),
-            (Some(_), _) => Err(Problem::unauthorized()),
             // An edit took the token away, while the listener stays where it is until a restart.
             (None, Reach::Beyond) => {
                 let listener = self.listener;
@@ -83,9 +100,23 @@ impl Guard {
                               http://localhost:PORT";
                 Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, detail))
             }
-            (None, Reach::Loopback | Reach::Socket) => Ok(()),
+            (Some(_), _) | (None, Reach::Loopback | Reach::Socket) => Ok(()),
         }
     }
+}
+
+fn of_another_origin() -> Problem {
+    let detail =
+        "this request comes from a web page of another origin, which this listener never serves; ask from a program";
+    Problem::new(StatusCode::FORBIDDEN, detail)
+}
+
+/// Whether a browser says that it shows the answer in a window of its own, where the page that led to it cannot read. It sends an
+/// `Origin` only with what is more than a link.
+fn opens_a_window(headers: &HeaderMap) -> bool {
+    let is =
+        |name: HeaderName, wanted: &str| headers.get(name).is_some_and(|value| value.as_bytes() == wanted.as_bytes());
+    is(SEC_FETCH_MODE, "navigate") && is(SEC_FETCH_DEST, "document") && !headers.contains_key(ORIGIN)
 }
 
 /// Whether a browser says that a page of another origin asks.
@@ -142,6 +173,36 @@ mod tests {
         let token = token.map(|token| Secret::new(token.to_owned()));
         let admitted = Guard::new("ingest", reach).admit(&headers(lines), token.as_ref());
         admitted.map_or_else(|problem| problem.status().as_u16(), |()| 0)
+    }
+
+    #[test]
+    fn a_file_for_everybody_is_opened_by_a_link_and_never_within_another_page() {
+        const LINK: [&str; 3] = ["sec-fetch-site: cross-site", "sec-fetch-mode: navigate", "sec-fetch-dest: document"];
+        let with = |more: &[&'static str]| [&[HERE][..], more].concat();
+        for (lines, token, status) in [
+            (with(&[]), None, 0),
+            (with(&[]), Some("t"), 0),
+            (with(&LINK), None, 0),
+            (with(&LINK), Some("t"), 0),
+            (with(&["sec-fetch-site: same-origin", "sec-fetch-mode: cors"]), None, 0),
+            (["host: evil.example"].to_vec(), None, 421),
+            (["host: evil.example"].to_vec(), Some("t"), 0),
+            (with(&[LINK[0], LINK[1], "sec-fetch-dest: iframe"]), None, 403),
+            (with(&[LINK[0], "sec-fetch-mode: no-cors", "sec-fetch-dest: script"]), None, 403),
+            (with(&[LINK[0], "sec-fetch-mode: cors", "sec-fetch-dest: empty"]), Some("t"), 403),
+            (with(&[LINK[0], LINK[1], LINK[2], "origin: https://evil.example"]), None, 403),
+            (with(&["origin: https://evil.example"]), None, 403),
+        ] {
+            let token = token.map(|token: &str| Secret::new(token.to_owned()));
+            let admitted = Guard::new("admin", Reach::Loopback).admit_file(&headers(&lines), token.as_ref());
+            assert_eq!(
+                admitted.map_or_else(|problem| problem.status().as_u16(), |()| 0),
+                status,
+                "{lines:?} {token:?}"
+            );
+        }
+        let gone = Guard::new("admin", Reach::Beyond).admit_file(&headers(&[HERE]), None);
+        assert_eq!(gone.map_err(|problem| problem.status().as_u16()), Err(403));
     }
 
     #[test]

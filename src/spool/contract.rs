@@ -253,7 +253,7 @@ async fn counters_and_rows_follow_each_settlement() {
     assert_eq!((rows(directory.path(), "events"), rows(directory.path(), "owed")), (2, 0));
 
     let spool = DiskSpool::open(options(directory.path())).unwrap();
-    assert_eq!(spool.found(), Found { pending: 1, dead: 1, dropped: 0 });
+    assert_eq!(spool.found(), Found { pending: 1, dead: 1, dropped: 0, record_last: 0 });
     assert_eq!(counters(&spool, "a"), (1, 1));
     nothing_is_due(&spool, "a").await;
     let page = spool.dead_letters(DeadLetterQuery { limit: 10, ..DeadLetterQuery::default() }).await.unwrap();
@@ -338,7 +338,7 @@ async fn an_event_goes_when_its_last_webhook_does_not_need_it_any_more() {
     let options = Options { dead_letter_retention: Duration::ZERO, ..options(directory.path()) };
     tokio::time::sleep(Duration::from_millis(5)).await;
     let spool = DiskSpool::open(options).unwrap();
-    assert_eq!(spool.found(), Found { pending: 0, dead: 0, dropped: 1 });
+    assert_eq!(spool.found(), Found { pending: 0, dead: 0, dropped: 1, record_last: 0 });
     assert_eq!(
         (rows(directory.path(), "events"), rows(directory.path(), "owed"), rows(directory.path(), "dead")),
         (0, 0, 0)

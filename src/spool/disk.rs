@@ -26,8 +26,8 @@ use super::queue::{Memory, Queue};
 use super::reader::Ask;
 use super::stored::{self, Stored};
 use super::{Appended, Backlog, Batch, DEAD_LETTERS_MAX, DeadLetter, DeadLetterPage, DeadLetterQuery, Lease};
-use super::{Settlement, Spool, SpoolError, Wait};
-use super::{lock, reader, recover, schema, writer};
+use super::{Kept, Record, RecordQuery, Settlement, Sought, Spool, SpoolError, Wait};
+use super::{lock, reader, records, recover, schema, writer};
 
 /// Deliveries of one webhook that wait in memory, unless [`Options::ready_max`] says otherwise.
 const READY_MAX: usize = 1024;
@@ -79,6 +79,8 @@ pub struct Found {
     pub dead: u64,
     /// Dead letters dropped because they were older than the retention.
     pub dropped: u64,
+    /// The number of the latest record of a failed attempt; 0 where there is none.
+    pub record_last: u64,
 }
 
 /// Why a spool could not be opened.
@@ -199,7 +201,7 @@ impl DiskSpool {
         let dropped = tidy(&connection, &mut ledger, options.dead_letter_retention).map_err(failed)?;
         let stored = Stored::read(&connection, &mut ledger, options.bytes_max).map_err(failed)?;
         drop(ledger);
-        let found = Found { dropped, ..restore(&shared, &stored) };
+        let found = Found { dropped, record_last: records::last(&connection), ..restore(&shared, &stored) };
         let Stored { seq_last, keys, .. } = stored;
 
         let (reader, asks) = mpsc::channel();
@@ -455,6 +457,22 @@ impl Spool for DiskSpool {
 
     fn drop_dead_letters(&self, numbers: Vec<i64>) -> Wait<'_, Result<u64, SpoolError>> {
         Box::pin(self.shared.inbox.repair(bounded(numbers), false))
+    }
+
+    fn record(&self, record: Record) {
+        self.shared.inbox.record(record);
+    }
+
+    fn records(&self, query: RecordQuery) -> Wait<'_, Result<Vec<(u64, String)>, SpoolError>> {
+        Box::pin(self.ask(|reply| Ask::Records(query, reply)))
+    }
+
+    fn find_record(&self, number: u64) -> Wait<'_, Result<Option<String>, SpoolError>> {
+        Box::pin(self.ask(move |reply| Ask::Record(number, reply)))
+    }
+
+    fn find(&self, sought: Sought) -> Wait<'_, Result<Vec<Kept>, SpoolError>> {
+        Box::pin(self.ask(|reply| Ask::Find(sought, reply)))
     }
 
     fn bytes(&self) -> u64 {

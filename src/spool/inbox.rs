@@ -11,12 +11,14 @@ use crate::event::Event;
 
 use super::ledger::{Aged, Sort};
 use super::queue::{Key as RowKey, Queue};
-use super::{Appended, Claim, Key, Settlement, SpoolError};
+use super::{Appended, Claim, Key, Record, Settlement, SpoolError};
 
 /// A settlement waits this long for an append whose commit it can share.
 const SETTLE_WAIT: Duration = Duration::from_millis(20);
 /// Settlements that are queued or kept because they could not be written.
 const SETTLEMENTS_MAX: usize = 4096;
+/// Records that wait in the inbox; more are not kept.
+const RECORDS_MAX: usize = 256;
 /// What appends may wait in the inbox, in units of [`APPEND_UNIT_BYTES`]: 8 MiB.
 const APPEND_UNITS_MAX: u32 = 8192;
 /// Appends are metered in KiB.
@@ -91,6 +93,7 @@ pub(super) struct Waiting {
     pub(super) orders: Vec<Order>,
     pub(super) burials: Vec<Burial>,
     pub(super) repairs: Vec<Repair>,
+    pub(super) records: Vec<Record>,
     /// Nothing comes after this.
     pub(super) closing: bool,
     orders_since: Option<Instant>,
@@ -177,6 +180,14 @@ impl Inbox {
             self.arrived.notify_one();
         }
         true
+    }
+
+    /// Queues a record, which waits for whatever is written next.
+    pub(super) fn record(&self, record: Record) {
+        let mut waiting = self.lock();
+        if !waiting.closing && waiting.records.len() < RECORDS_MAX {
+            waiting.records.push(record);
+        }
     }
 
     /// Queues the burial of a webhook's deliveries and waits for its end.

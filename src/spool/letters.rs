@@ -108,7 +108,7 @@ async fn what_is_replayed_is_pending_and_what_is_dropped_is_gone_also_after_an_o
     spool.close().await;
     drop(spool);
     let spool = DiskSpool::open(options(directory.path())).unwrap();
-    assert_eq!(spool.found(), Found { pending: 0, dead: 2, dropped: 0 });
+    assert_eq!(spool.found(), Found { pending: 0, dead: 2, dropped: 0, record_last: 0 });
     assert_eq!(rows(directory.path(), "events"), 2, "no event is kept that nobody needs");
     let letters = all(&spool, DeadLetterQuery::default()).await;
     assert_eq!(events(&letters), [event(6).id, event(5).id]);
@@ -212,7 +212,7 @@ async fn letters_that_died_when_the_clock_was_ahead_keep_no_others() {
     }
     drop(spool);
     let spool = DiskSpool::open(Options { dead_letter_retention: HOUR, ..options(directory.path()) }).unwrap();
-    assert_eq!(spool.found(), Found { pending: 0, dead: 1, dropped: 1 });
+    assert_eq!(spool.found(), Found { pending: 0, dead: 1, dropped: 1, record_last: 0 });
     assert_eq!(events(&all(&spool, DeadLetterQuery::default()).await), [event(1).id]);
 }
 

@@ -50,6 +50,8 @@
 //! | while opening | opening again starts afresh: the schema is made in one transaction |
 //! | while closing | as without closing |
 //!
+//! Records of failed attempts are written with the settlement that follows them, and are lost with it.
+//!
 //! A commit is one `SQLite` transaction: the counters, the event, its deliveries and its dead letters change together.
 
 #[cfg(test)]
@@ -60,6 +62,7 @@ mod contract;
 #[cfg(test)]
 mod crash;
 mod disk;
+mod find;
 mod inbox;
 mod keys;
 mod ledger;
@@ -72,6 +75,7 @@ mod model;
 mod order;
 mod queue;
 mod reader;
+mod records;
 mod recover;
 mod schema;
 mod stored;
@@ -91,6 +95,8 @@ use crate::delivery::{Lane, LastOutcome, Reason};
 use crate::event::{Event, EventId};
 
 pub use disk::{DiskSpool, Found, OpenError, Options};
+pub use find::{Kept, KeptDelivery, Pending, Sought};
+pub use records::{RECORD_BYTES_MAX, Record, RecordQuery};
 pub use recover::{Recovered, recover};
 pub use schema::is_spool;
 
@@ -142,6 +148,19 @@ pub trait Spool: Send + Sync + 'static {
 
     /// Forgets dead letters, named by [`DeadLetter::number`]; at most [`DEAD_LETTERS_MAX`] at once. How many there were.
     fn drop_dead_letters(&self, numbers: Vec<i64>) -> Wait<'_, Result<u64, SpoolError>>;
+
+    /// Keeps a record of a failed attempt, in the commit of the settlement that follows or an earlier one. It is owed to nobody: where it
+    /// cannot be written, or there are too many at once, it is not kept.
+    fn record(&self, record: Record);
+
+    /// The texts of records, the latest first, with their numbers. Fewer than the limit is no sign of the end where a reason is asked for.
+    fn records(&self, query: RecordQuery) -> Wait<'_, Result<Vec<(u64, String)>, SpoolError>>;
+
+    /// The text of one record.
+    fn find_record(&self, number: u64) -> Wait<'_, Result<Option<String>, SpoolError>>;
+
+    /// What is in store of events: at most 20 of the latest 20,000 in store.
+    fn find(&self, sought: Sought) -> Wait<'_, Result<Vec<Kept>, SpoolError>>;
 
     /// What the spool takes of the disk, as it is compared with its limit.
     fn bytes(&self) -> u64;

@@ -15,7 +15,8 @@ use super::disk::Shared;
 use super::inbox::Order;
 use super::queue::{Key, Plan, Queue, Refill};
 use super::{
-    Claim, DEAD_LETTERS_MAX, DeadLetter, DeadLetterPage, DeadLetterQuery, Settlement, SpoolError, at, column, ledger,
+    Claim, DEAD_LETTERS_MAX, DeadLetter, DeadLetterPage, DeadLetterQuery, Kept, RecordQuery, Settlement, Sought,
+    SpoolError, at, column, find, ledger, records,
 };
 
 /// Dead letters that one question looks at: refills wait no longer than that takes.
@@ -32,6 +33,12 @@ pub(super) enum Ask {
     DeadLetters(DeadLetterQuery, Reply<DeadLetterPage>),
     /// One dead letter with its event's payload.
     DeadLetter(EventId, String, Reply<Option<(DeadLetter, Bytes)>>),
+    /// List records of failed attempts.
+    Records(RecordQuery, Reply<Vec<(u64, String)>>),
+    /// One of them.
+    Record(u64, Reply<Option<String>>),
+    /// Look for events.
+    Find(Sought, Reply<Vec<Kept>>),
     /// The spool is gone.
     End,
 }
@@ -53,6 +60,9 @@ pub(super) fn run(connection: &Connection, asks: &Receiver<Ask>, shared: &Shared
                 tell(reply, dead_letters(connection, &query));
             }
             Ask::DeadLetter(event, webhook, reply) => tell(reply, dead_letter(connection, event, &webhook)),
+            Ask::Records(query, reply) => tell(reply, records::list(connection, &query)),
+            Ask::Record(number, reply) => tell(reply, records::one(connection, number)),
+            Ask::Find(sought, reply) => tell(reply, find::find(connection, &sought)),
             Ask::End => return,
         }
     }
@@ -137,7 +147,7 @@ fn load(shared: &Shared, queue: &Arc<Queue>, row: &Row<'_>, key: Key, refill: &m
 }
 
 /// The event of a row; `None` where it is lost, or nobody could say any more which it was.
-fn event(row: &Row<'_>) -> Result<Option<Event>> {
+pub(super) fn event(row: &Row<'_>) -> Result<Option<Event>> {
     let (Some(id), Some(raw)) = (column::event_id(row, 6)?, column::bytes(row, 11)?) else { return Ok(None) };
     let text = |column| Ok::<Arc<str>, rusqlite::Error>(column::text(row, column)?.unwrap_or_default().into());
     Ok(Some(Event::new(id, text(7)?, text(8)?, at(column::number(row, 9)?), Bytes::copy_from_slice(raw))))
@@ -214,6 +224,24 @@ fn dead_letter(connection: &Connection, event: EventId, webhook: &str) -> Result
     Ok(found.optional()?.flatten())
 }
 
+/// The dead letters of an event, the oldest first.
+pub(super) fn letters_of_event(connection: &Connection, event: EventId) -> Result<Vec<DeadLetter>> {
+    let mut statement = connection.prepare_cached(&letters_of_one())?;
+    let mut rows = statement.query([event.as_bytes().as_slice()])?;
+    let mut letters = Vec::new();
+    while let Some(row) = rows.next()? {
+        letters.extend(letter(row)?);
+    }
+    letters.sort_by_key(|letter| letter.number);
+    Ok(letters)
+}
+
+fn letters_of_one() -> String {
+    format!(
+        "SELECT {LETTER} FROM dead d JOIN events e ON e.seq = d.seq JOIN webhooks w ON w.id = d.webhook WHERE d.event = ?1"
+    )
+}
+
 /// The letter of a row; `None` where its event or its webhook is lost.
 fn letter(row: &Row<'_>) -> Result<Option<DeadLetter>> {
     let (Some(event), Some(webhook)) = (column::event_id(row, 1)?, column::text(row, 5)?) else { return Ok(None) };
@@ -246,6 +274,7 @@ mod tests {
         schema::make_tables(&connection).unwrap();
         assert_by_index(&connection, ROWS_BEHIND);
         assert_by_index(&connection, &letter_of_delivery());
+        assert_by_index(&connection, &letters_of_one());
         for (oldest_first, of_webhook) in [(false, false), (false, true), (true, false), (true, true)] {
             assert_by_index(&connection, &letters(oldest_first, of_webhook));
         }

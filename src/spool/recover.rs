@@ -369,7 +369,10 @@ mod tests {
         assert!(recovered.kept.exists());
 
         let spool = DiskSpool::open(options(directory.path())).unwrap();
-        assert_eq!(spool.found(), Found { pending: recovered.pending, dead: recovered.dead, dropped: 0 });
+        assert_eq!(
+            spool.found(),
+            Found { pending: recovered.pending, dead: recovered.dead, dropped: 0, record_last: 0 }
+        );
         assert!(recover(&path).is_err_and(|error| error.to_string().contains("in use")));
         // What was saved is what it was, and comes to its end; a lane whose first was lost goes on.
         let (saved, _) = counters(&spool, "b");

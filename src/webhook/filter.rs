@@ -5,6 +5,8 @@
 //! array) is there for `exists` and for `every_of`, yet has no text that could match. A pattern that is itself a number
 //! equals every number of the same value: `"1"` holds for `1.0`.
 
+mod words;
+
 use std::fmt;
 
 use serde_json::Value;

@@ -1,5 +1,6 @@
 //! A webhook: one compiled definition, immutable and shared.
 
+pub mod definition;
 pub mod filter;
 pub mod gate;
 pub mod grant;
@@ -24,6 +25,7 @@ use crate::kind::{Kind, MANUAL};
 use crate::secret::{Mask, Secret};
 use crate::template::Template;
 
+use definition::Definition;
 use filter::Filter;
 use gate::{Breaker, Rate, Terms};
 use grant::Grant;
@@ -86,6 +88,8 @@ pub struct Webhook {
     pub concurrency: usize,
     /// How much of a response is read, in bytes.
     pub response_bytes_max: usize,
+    /// What it was compiled from.
+    pub definition: Definition,
     /// A hash over everything that decides what it does (the file, referenced files and values, defaults).
     pub fingerprint: u64,
 }

@@ -13,6 +13,8 @@ use crate::webhook::{Auth, Body, Webhook, path};
 
 /// The header that carries the delivery's id on every attempt (Standard Webhooks 1.0.0).
 pub const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
+/// The header that tells receivers a test from a real event.
+pub const TEST_HEADER: HeaderName = HeaderName::from_static("outrigger-test");
 /// What Outrigger calls itself, where `[headers]` say nothing else.
 const USER_AGENT_VALUE: HeaderValue = HeaderValue::from_static(concat!("outrigger/", env!("CARGO_PKG_VERSION")));
 /// The longest rendered path and query, in bytes; most servers take 8 KiB.

@@ -23,8 +23,8 @@ use outrigger::server::guard::{Guard, Reach};
 use outrigger::server::serve_connection;
 use outrigger::settled::{Report, Settled};
 use outrigger::spool::{
-    Appended, Backlog, Batch, DeadLetter, DeadLetterPage, DeadLetterQuery, Key, Lease, Settlement, Spool, SpoolError,
-    Wait,
+    Appended, Backlog, Batch, DeadLetter, DeadLetterPage, DeadLetterQuery, Kept, Key, Lease, Record, RecordQuery,
+    Settlement, Sought, Spool, SpoolError, Wait,
 };
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -266,6 +266,20 @@ impl Spool for Nowhere {
 
     fn drop_dead_letters(&self, _: Vec<i64>) -> Wait<'_, Result<u64, SpoolError>> {
         Box::pin(async { Ok(0) })
+    }
+
+    fn record(&self, _: Record) {}
+
+    fn records(&self, _: RecordQuery) -> Wait<'_, Result<Vec<(u64, String)>, SpoolError>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn find_record(&self, _: u64) -> Wait<'_, Result<Option<String>, SpoolError>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn find(&self, _: Sought) -> Wait<'_, Result<Vec<Kept>, SpoolError>> {
+        Box::pin(async { Ok(Vec::new()) })
     }
 
     fn bytes(&self) -> u64 {

@@ -100,7 +100,7 @@ async fn show(dir: &Path, work: &Path, keep: bool) -> anyhow::Result<ExitCode> {
     let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
     let running = start(Start { loader, loaded, routes, hints: Hints::new(), stop: stop.clone(), abort }).await?;
     let addresses = running.addresses.clone();
-    println!("\ningest listens on {}, metrics on {}", addresses.ingest, addresses.metrics);
+    println!("\ningest listens on {}, metrics on {}, the page on {}/", addresses.ingest, addresses.metrics, addresses.admin);
     println!("\nPosting {} events. What the receivers see:\n", events.len());
 
     let before = post::scrape(&addresses.metrics).await?;
@@ -159,10 +159,12 @@ fn introduce(snapshot: &Snapshot) {
 
 /// What to try while the demo goes on.
 fn offer(dir: &Path, addresses: &Addresses) {
-    let (events, ingest, metrics) = (dir.join("events"), &addresses.ingest, &addresses.metrics);
+    let (events, ingest, metrics, admin) =
+        (dir.join("events"), &addresses.ingest, &addresses.metrics, &addresses.admin);
     let events = events.display();
     println!("\nThe sidecar and its receivers go on until Ctrl-C. Try:\n");
     println!("  curl -s --json @{events}/request-granted.json '{ingest}/v1/events?wait=10s'");
     println!("  curl -s --json @{events}/oort-failed-check.json {ingest}/v1/events/oort");
     println!("  curl -s {metrics}/metrics | grep outrigger_deliveries_total");
+    println!("  {admin}/ in a browser: the page, with all that has happened");
 }

@@ -2,6 +2,7 @@
 
 use std::hash::Hash;
 use std::path::Path;
+use std::sync::Arc;
 
 use http::{HeaderValue, Method};
 use serde::de::IgnoredAny;
@@ -12,6 +13,7 @@ use crate::config::table::Table;
 use crate::kind::Kind;
 use crate::secret::{MASK, Secret};
 use crate::template::{Format, Template};
+use crate::webhook::definition::BodyFile;
 use crate::webhook::{Body, Triggers};
 
 /// The content type where nothing is said.
@@ -22,6 +24,15 @@ pub(super) struct Judged<'a> {
     pub(super) kind: &'a Kind,
     pub(super) triggers: &'a Triggers,
     pub(super) bytes_max: usize,
+}
+
+/// What a body was compiled from.
+#[derive(Default)]
+pub(super) struct From {
+    /// The source of its template.
+    pub(super) text: Option<Arc<Secret>>,
+    /// Its file.
+    pub(super) file: Option<BodyFile>,
 }
 
 /// Compiles `content_type`.
@@ -46,23 +57,26 @@ pub(super) fn content_type(report: &mut Report, root: &Table<'_>) -> Option<(Hea
     None
 }
 
-/// Compiles the body.
+/// Compiles the body. What it was compiled from goes to `from`, with the body's file where there is one.
 pub(super) fn body(
     report: &mut Report,
     root: &Table<'_>,
     (format, method): (Format, &Method),
     judged: Option<&Judged<'_>>,
     resolver: &mut Resolver<'_, '_>,
+    from: &mut From,
 ) -> Option<Body> {
     if let (Some(_), Some(file)) = (root.get("body"), root.get("body_file")) {
         report.error(file.key_at, "`body` and `body_file` are both given", "leave one of them");
         return None;
     }
     if let Some(text) = root.text(report, "body") {
+        from.text = Some(Arc::new(Secret::new(text.value.to_owned())));
         return template(report, &text, format, judged, resolver);
     }
     if let Some(name) = root.text(report, "body_file") {
-        let file = resolver.read(&Path::new("webhooks").join(name.value));
+        let path = Path::new("webhooks").join(name.value);
+        let file = resolver.read(&path);
         let source = match &*file {
             Ok((source, _)) => source,
             Err(problem) => {
@@ -72,6 +86,9 @@ pub(super) fn body(
             }
         };
         source.hash(&mut resolver.hasher);
+        let text = resolver.shared(&path, source);
+        from.file = Some(BodyFile { name: name.value.to_owned(), text: Arc::clone(&text) });
+        from.text = Some(text);
         let document = Document { name: format!("webhooks/{}", name.value), text: source.clone(), shown: true };
         let text = Text { value: &document.text, at: At::new(&document, 0..document.text.len()) };
         return template(report, &text, format, judged, resolver);

@@ -9,6 +9,7 @@ use http::Method;
 use super::body::Judged;
 use super::oauth2::Beside;
 use super::{Around, auth, body, conditions, headers, ordering, parse, policy, signing, testcases, tls, url};
+use crate::config::definition;
 use crate::config::document::{At, Document, Report};
 use crate::config::inputs::Inputs;
 use crate::config::lint;
@@ -18,8 +19,9 @@ use crate::config::table::{Table, list};
 use crate::config::tests::TestCase;
 use crate::diagnostic::nearest;
 use crate::kind::Kind;
-use crate::secret::Mask;
+use crate::secret::{Mask, Secret};
 use crate::template::Format;
+use crate::webhook::definition::Definition;
 use crate::webhook::{Auth, Status, Triggers, Webhook};
 
 /// The kind of a file that names none.
@@ -72,7 +74,8 @@ pub(in crate::config) fn webhook(
     let judged = kind.as_deref().zip(triggers.as_ref());
     let judged = judged.map(|(kind, triggers)| Judged { kind, triggers, bytes_max: body_bytes_max });
     let format = content_type.as_ref().map_or(Format::Text, |(_, format)| *format);
-    let body = body::body(report, &root, (format, &method), judged.as_ref(), &mut resolver);
+    let mut from = body::From::default();
+    let body = body::body(report, &root, (format, &method), judged.as_ref(), &mut resolver, &mut from);
     let filters = conditions::filters(report, &root, kind.as_deref());
     let validators = conditions::validators(report, &root);
     let timeout = root.duration(report, "timeout", policy::TIMEOUT).unwrap_or(defaults.timeout);
@@ -89,7 +92,10 @@ pub(in crate::config) fn webhook(
     ca_pem.hash(&mut resolver.hasher);
     tls.identity().hash(&mut resolver.hasher);
     let fingerprint = resolver.hasher.finish();
+    secrets.extend(definition::typed(document, &root, from.text.as_deref().map(Secret::expose)));
     let mask = Mask::new(secrets.iter().chain(&resolver.seen));
+    let definition =
+        Definition { file: document.name.clone(), text: Secret::new(document.text.clone()), body_file: from.file };
 
     Some(Webhook {
         name,
@@ -117,6 +123,7 @@ pub(in crate::config) fn webhook(
         rate: policy::rate(limits),
         concurrency: usize::try_from(limits.concurrency).unwrap_or(usize::MAX),
         response_bytes_max: usize::try_from(limits.response_bytes_max).unwrap_or(usize::MAX),
+        definition,
         fingerprint,
     })
 }

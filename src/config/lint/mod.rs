@@ -8,6 +8,7 @@ mod receivers;
 mod secrets;
 
 pub use secrets::{PASTED_KEY, is_secret_header, may_be_secret, says_more_than_scheme};
+pub(super) use secrets::{SCHEMES, SECRET_PARAMETERS, SECRET_URLS, is_public_field};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -104,8 +105,7 @@ fn look_into(
 pub fn hide_typed(source: &Source, diagnostics: &mut [Diagnostic]) {
     for found in diagnostics.chunk_by_mut(|one, next| one.file == next.file) {
         let Some(document) = found.first().and_then(|one| read_file(source, &one.file)) else { continue };
-        // A body's file is no table.
-        if !document.name.ends_with(EXTENSION) {
+        if !is_toml(&document.name) {
             continue;
         }
         let (parsed, faults) = DeTable::parse_recoverable(&document.text);
@@ -113,6 +113,16 @@ pub fn hide_typed(source: &Source, diagnostics: &mut [Diagnostic]) {
         let secrets = secrets::typed(&mut Report::default(), &document, &root, faults.is_empty());
         mask(found, &document, &secrets);
     }
+}
+
+/// Whether a file is a table; a body's is none.
+pub(super) fn is_toml(file: &str) -> bool {
+    file.ends_with(EXTENSION)
+}
+
+/// What is typed in a file and is a secret, as bytes of it. Of one that is not `whole` the table lacks a part.
+pub(super) fn typed(document: &Document, root: &Table<'_>, whole: bool) -> Vec<Range<usize>> {
+    secrets::typed(&mut Report::default(), document, root, whole)
 }
 
 /// Whether a diagnostic stays: faults do, and lints that are not allowed.
@@ -163,7 +173,7 @@ pub(super) fn allowed(report: &mut Report, table: &Table<'_>) -> BTreeSet<Lint> 
 }
 
 /// Hides secrets that are typed in a file wherever one of its lines is shown. Places stay: a character is a `*`.
-fn mask(found: &mut [Diagnostic], document: &Document, secrets: &[Range<usize>]) {
+pub(super) fn mask(found: &mut [Diagnostic], document: &Document, secrets: &[Range<usize>]) {
     if secrets.is_empty() {
         return;
     }

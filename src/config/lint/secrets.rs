@@ -32,13 +32,13 @@ const ABOUT_SECRETS: [&str; 9] =
     ["-type", "-kind", "-policy", "-version", "-format", "-name", "-id", "-ttl", "-expiry"];
 
 /// The words before a credential that are none.
-const SCHEMES: [&str; 5] = ["bearer", "basic", "splunk", "token", "geniekey"];
+pub(in crate::config) const SCHEMES: [&str; 5] = ["bearer", "basic", "splunk", "token", "geniekey"];
 
 /// Values of such headers that are no secrets, though they are typed.
 const NO_SECRETS: [&str; 8] = ["no-check", "nocheck", "fetch", "required", "true", "false", "none", "1"];
 
 /// The names of query parameters whose values are secrets, in lower case.
-const SECRET_PARAMETERS: [&str; 13] = [
+pub(in crate::config) const SECRET_PARAMETERS: [&str; 13] = [
     "token",
     "sig",
     "signature",
@@ -55,7 +55,7 @@ const SECRET_PARAMETERS: [&str; 13] = [
 ];
 
 /// URLs that are secrets as a whole: what stands behind this part of them is not for everybody.
-const SECRET_URLS: [&str; 7] = [
+pub(in crate::config) const SECRET_URLS: [&str; 7] = [
     "hooks.slack.com/services/",
     "hooks.slack.com/triggers/",
     "hooks.slack.com/workflows/",
@@ -133,6 +133,11 @@ pub fn may_be_secret(value: &str) -> bool {
 pub fn says_more_than_scheme(text: &str) -> bool {
     let mut words = text.split(|character: char| !character.is_alphanumeric()).filter(|word| !word.is_empty());
     words.any(|word| !SCHEMES.contains(&&*word.to_lowercase()))
+}
+
+/// Whether a key of credentials is none itself.
+pub(in crate::config) fn is_public_field(name: &str) -> bool {
+    PUBLIC_FIELDS.contains(&name)
 }
 
 /// A table under a table, however large. What has another shape is a fault, which has been reported.

@@ -23,7 +23,7 @@ use super::keys::Keys;
 use super::ledger::{Change, Ledger, due_of};
 use super::queue::{Key, Queue};
 use super::schema::{self, PAGE_BYTES};
-use super::{Appended, Settlement, SpoolError};
+use super::{Appended, Record, Settlement, SpoolError, records};
 
 /// Dead letters that one step of the retention drops.
 const RETENTION_STEP: i64 = 256;
@@ -35,6 +35,9 @@ const OLDEST_EVERY: Duration = Duration::from_secs(1);
 const RETRY_EVERY: Duration = Duration::from_millis(500);
 /// A full spool empties `SQLite`'s log this often at most, to see what is really free.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
+
+/// The last of so many parts of the spool's limit are not for records of failed attempts.
+const RECORDS_SHARE: u64 = 8;
 
 /// What the writer needs beside its connection.
 pub(super) struct Setup {
@@ -62,6 +65,8 @@ struct Writer<'c> {
     /// Settlements that are not committed yet, in their order.
     orders: Vec<Order>,
     burials: VecDeque<Burial>,
+    /// Records for the next commit.
+    records: Vec<Record>,
     /// Queues whose oldest pending event has to be looked up.
     stale: HashMap<i64, Arc<Queue>>,
     retry_at: Option<Instant>,
@@ -117,6 +122,7 @@ pub(super) fn run(connection: &Connection, keys: Keys, setup: Setup) {
         keys,
         orders: Vec::new(),
         burials: VecDeque::new(),
+        records: Vec::new(),
         stale: HashMap::new(),
         retry_at: None,
         gather: None,
@@ -131,6 +137,7 @@ pub(super) fn run(connection: &Connection, keys: Keys, setup: Setup) {
         writer.tend();
         let waiting = writer.setup.shared.inbox.take(writer.idle(), writer.gather);
         writer.orders.extend(waiting.orders);
+        writer.records.extend(waiting.records);
         let seq_max = writer.setup.seq_last;
         writer.burials.extend(waiting.burials.into_iter().map(|burial| Burial { seq_max, ..burial }));
         if waiting.closing {
@@ -183,6 +190,8 @@ impl Writer<'_> {
             Ok(written) => return self.publish(appends, written),
             Err(error) => error,
         };
+        // They are owed to nobody, and may be what there is no room for.
+        self.records.clear();
         if !self.failing {
             self.failing = true;
             let error = SpoolError::unavailable(&error);
@@ -282,6 +291,17 @@ impl Writer<'_> {
                 written.released.push((Arc::clone(&order.queue), key));
             }
         }
+        if !self.records.is_empty() && self.bytes() < self.setup.bytes_max / RECORDS_SHARE * (RECORDS_SHARE - 1) {
+            for record in &self.records {
+                if let Err(error) = records::keep(self.connection, record) {
+                    // After some errors there is no transaction any more to go on with.
+                    if self.connection.is_autocommit() {
+                        return Err(error);
+                    }
+                    tracing::warn!(%error, "the record of a failed attempt could not be written");
+                }
+            }
+        }
         for append in appends {
             let appended = match &append.key {
                 Some(key) => self.keys.keep(self.connection, key, now_ms)?,
@@ -328,6 +348,7 @@ impl Writer<'_> {
         if let Some(burial) = self.burials.front_mut() {
             burial.count += buried;
         }
+        self.records.clear();
         let mut metered = 0;
         for order in self.orders.drain(..) {
             metered += usize::from(order.metered);
@@ -393,6 +414,9 @@ impl Writer<'_> {
             self.retention_at = now + RETENTION_EVERY;
             if let Err(error) = self.keys.drop_old(self.connection, Timestamp::now().as_millisecond()) {
                 tracing::warn!(%error, "old idempotency keys could not be dropped");
+            }
+            if let Err(error) = records::drop_old(self.connection, self.setup.dead_letter_retention) {
+                tracing::warn!(%error, "old records of failed attempts could not be dropped");
             }
             match drop_old_dead(&mut self.ledger, self.setup.dead_letter_retention, RETENTION_STEP) {
                 Ok(dropped) => {

@@ -1,0 +1,102 @@
+// An event's whole story: what each webhook made of it, and one time line over all of them.
+
+import { getExactly } from '../api.js';
+import { empty, fault, fill, h, say } from '../dom.js';
+import { count, due, exactly, many, millis, span, timeOfDay, when } from '../format.js';
+import { block } from '../parts/code.js';
+import { then } from '../parts/invocations.js';
+import { badge, mark } from '../parts/status.js';
+import { to } from '../route.js';
+import { bdi, nodes, short, visible } from '../text.js';
+
+/** Steps of one event that are shown without being asked for. */
+const STEPS_MAX = 200;
+
+function verdicts(story) {
+  const rows = story.webhooks.map((one) => {
+    const last = one.invocations.at(-1);
+    return h('tr', { role: 'row', class: one.verdict === 'dead' ? 'is-bad' : null },
+      h('th', { scope: 'row', role: 'rowheader', 'data-label': 'Webhook' }, h('a', { href: to('webhooks', one.webhook) }, bdi(one.webhook))),
+      h('td', { role: 'cell', 'data-label': 'Verdict' }, badge(one.verdict, one.dead_letter ? `dead letter: ${one.dead_letter.reason}` : one.verdict)),
+      h('td', { role: 'cell', 'data-label': 'Why' }, h('div', {}, nodes(one.why ?? ''))),
+      h('td', { role: 'cell', 'data-label': 'Last attempt' }, last ? h('a', { href: to('invocations', last.id) }, last.outcome === 'failed' ? 'See why' : 'See it') : one.dead_letter ? h('a', { href: to('webhooks', one.webhook, 'dead-letters') }, 'Dead letters') : h('span', { class: 'none' }, '–')));
+  });
+  const heads = ['Webhook', 'Verdict', 'Why', 'Last attempt'];
+  return h('table', { role: 'table', class: 'list verdicts' },
+    h('caption', { class: 'quiet' }, 'What each webhook made of it'),
+    h('thead', { role: 'rowgroup' }, h('tr', { role: 'row' }, heads.map((head) => h('th', { scope: 'col', role: 'columnheader' }, head)))),
+    h('tbody', { role: 'rowgroup' }, rows));
+}
+
+/** All that happened, in order: `{at, webhook, word, link, text}`. */
+function steps(story) {
+  const all = [{ at: story.received_at, word: 'received', text: ['Received, and durable'] }];
+  for (const one of story.webhooks) {
+    for (const [at, invocation] of one.invocations.entries()) {
+      const isLast = at === one.invocations.length - 1;
+      const words = invocation.outcome === 'accepted' ? 'accepted' : ['failed: ', h('b', {}, visible(invocation.reason))];
+      all.push({
+        at: invocation.at, webhook: one.webhook, word: invocation.outcome, id: invocation.id,
+        text: [h('a', { href: to('invocations', invocation.id) }, `Attempt ${count(invocation.attempt)} `, words), h('span', { class: 'muted' }, ` ${millis(invocation.duration_ms)}`),
+          invocation.detail ? h('p', { class: 'detail' }, short(invocation.detail, 240)) : null,
+          invocation.outcome === 'failed' ? h('p', { class: 'detail' }, 'then: ', isLast || invocation.then === 'dead' ? then(invocation) : 'sent again') : null],
+      });
+    }
+    if (one.dead_letter) {
+      all.push({
+        at: one.dead_letter.died_at, webhook: one.webhook, word: 'dead',
+        text: ['Became a ', h('a', { href: to('webhooks', one.webhook, 'dead-letters') }, 'dead letter'), ': ', h('b', {}, visible(one.dead_letter.reason))],
+      });
+    }
+  }
+  all.sort((one, other) => Date.parse(one.at ?? 0) - Date.parse(other.at ?? 0));
+  for (const one of story.webhooks.filter((each) => each.pending)) {
+    const dueAt = one.pending.due;
+    all.push({ at: null, webhook: one.webhook, word: 'pending', text: ['Pending after ', many(one.pending.attempts, 'attempt'), dueAt ? [', due ', due(dueAt)] : ', held'] });
+  }
+  return all;
+}
+
+function timeLine(story) {
+  const all = steps(story);
+  const start = Date.parse(story.received_at);
+  const item = (step) => {
+    const after = step.at ? (Date.parse(step.at) - start) / 1000 : null;
+    return h('li', { class: step.word },
+      h('span', { class: 'at' }, step.at ? [h('time', { datetime: step.at, title: exactly(step.at) }, timeOfDay(step.at)), after > 0 ? h('span', { class: 'muted' }, after < 60 ? ` +${after.toFixed(after < 10 ? 2 : 1)} s` : ` +${span(after)}`) : null] : 'now'),
+      h('span', { class: 'knot' }, step.word === 'received' ? mark('unwanted') : mark(step.word)),
+      h('div', { class: 'what' }, step.webhook ? h('p', { class: 'lane' }, bdi(step.webhook)) : null, h('div', {}, step.text)));
+  };
+  const list = h('ol', { class: 'line' }, all.slice(0, STEPS_MAX).map(item));
+  if (all.length <= STEPS_MAX) return list;
+  const more = h('button', { type: 'button' }, `Show all ${count(all.length)} steps`);
+  more.addEventListener('click', () => { list.append(...all.slice(STEPS_MAX).map(item)); more.remove(); });
+  return h('div', {}, list, more);
+}
+
+function storyOf(story, exact) {
+  return h('article', { class: 'panel story' },
+    h('h2', {}, short(story.event_type ?? 'event', 80), story.request_id ? [' ', h('span', { class: 'muted' }, short(story.request_id, 60))] : null),
+    h('p', { class: 'detail' }, visible(story.kind), ' · ', h('span', { class: 'id' }, bdi(story.event_id)), story.received_at ? [' · received ', when(story.received_at)] : null),
+    story.webhooks.length ? verdicts(story) : empty(h('p', {}, 'No webhook is configured for it.')),
+    h('h3', {}, 'Time line'), timeLine(story),
+    story.event ? h('details', {}, h('summary', {}, 'The event'), block(JSON.stringify(exact(), null, 2), 'The event')) : h('p', { class: 'detail' }, 'The event itself is not kept any more.'));
+}
+
+/** Shows it. */
+export function find(main, [text = ''], signal) {
+  document.title = `Find ${visible(text)} · Outrigger`;
+  document.getElementById('find-text').value = text;
+  const found = h('div', { class: 'stack' }, h('p', { class: 'loading' }, 'Looking…'));
+  fill(main, h('div', { class: 'head' }, h('h1', { tabindex: -1 }, 'Event ', bdi(text))), found);
+  if (!text) {
+    fill(found, empty(h('p', {}, 'Type the id of an event, of a delivery, or of an access request such as AR-123 into the field above.')));
+    return;
+  }
+  getExactly('events', { find: text }, signal).then(([answer, exact]) => {
+    say(`${many(answer.events.length, 'event')} found`);
+    fill(found, answer.events.length
+      ? answer.events.map((story, at) => storyOf(story, () => exact().events[at].event))
+      : empty(h('p', {}, 'Nothing is known of this. Either no such event was received, or all that happened to it is forgotten: only what is pending, dead, or among the last invocations of a webhook is kept.')));
+  }).catch((error) => { if (!signal.aborted) fill(found, fault(error)); });
+}

@@ -1,0 +1,182 @@
+// One webhook: how it does, what it did, what it gave up on, and what its file says.
+
+import { getExactly, post } from '../api.js';
+import { empty, facts, fault, fill, h, say, section } from '../dom.js';
+import { bytes, count, millis, span, when } from '../format.js';
+import { chart } from '../parts/chart.js';
+import { block } from '../parts/code.js';
+import { confirm } from '../parts/confirm.js';
+import { invocations } from '../parts/invocations.js';
+import { letters } from '../parts/letters.js';
+import { exchange } from '../parts/exchange.js';
+import { schemaTable } from '../parts/schema.js';
+import { dot, stateWords } from '../parts/status.js';
+import { to } from '../route.js';
+import { known, watch } from '../store.js';
+import { bdi, nodes, visible } from '../text.js';
+import { whatIsWrong } from './webhooks.js';
+
+const TABS = [['', 'Invocations'], ['dead-letters', 'Dead letters'], ['definition', 'Definition'], ['sample', 'Template and sample'], ['schema', 'Payload schema']];
+
+function limits(row) {
+  const of = row.limits;
+  if (!of) return null;
+  const rate = of.rate ? `, ${Number(of.rate.per_second.toFixed(3))} a second in bursts of ${count(of.rate.burst)}` : '';
+  return `${count(of.concurrency)} at the same time${rate}, responses up to ${bytes(of.response_bytes)}`;
+}
+
+function ordering(row) {
+  if (!row.ordering) return null;
+  return typeof row.ordering === 'string' ? visible(row.ordering) : visible(`by ${row.ordering.key}, waits at most ${span(row.ordering.max_wait_seconds)}`);
+}
+
+function overview(row) {
+  const stats = row.stats;
+  const number = (name, value, under = null) => h('div', { class: 'number' }, h('dt', {}, name), h('dd', {}, value, under ? h('span', { class: 'detail' }, under) : null));
+  return h('div', { class: 'overview' },
+    chart(stats),
+    h('dl', { class: 'numbers' },
+      number('p50', millis(stats.p50_ms)),
+      number('p99', millis(stats.p99_ms)),
+      number('Pending', count(row.pending), row.oldest_pending_seconds === null ? null : `oldest ${span(row.oldest_pending_seconds)}`),
+      number('Dead letters', row.dead_letters ? h('a', { class: 'bad-text', href: to('webhooks', row.name, 'dead-letters') }, count(row.dead_letters)) : '0'),
+      number('Last success', when(stats.last_success, 'none yet')),
+      number('Last failure', stats.last_failure
+        ? h('a', { href: to('invocations', stats.last_failure.id) }, when(stats.last_failure.at)) : 'none yet', stats.last_failure ? visible(stats.last_failure.reason) : null)));
+}
+
+function definition(detail) {
+  if (!detail.definition) {
+    return empty(h('p', {}, detail.status === 'faulty' ? ['Its file is faulty: see ', h('a', { href: to('config') }, 'Configuration'), '.'] : 'No file of the configuration in force defines it.'));
+  }
+  const sentences = detail.filters ?? [];
+  return h('div', { class: 'stack' },
+    section('When it wants an event',
+      h('ul', { class: 'plain' },
+        h('li', {}, detail.triggers ? ['The type is ', detail.triggers.map((type, at) => [at ? ', or ' : '', h('b', {}, visible(type))]), '.'] : 'Every type of its kind.'),
+        sentences.map((sentence) => h('li', {}, nodes(sentence))))),
+    section('How it is sent', facts([['Ordering', ordering(detail)], ['Limits', limits(detail)]])),
+    h('section', { class: 'panel' },
+      h('h2', {}, 'File ', h('code', {}, visible(detail.definition.file))),
+      h('p', { class: 'detail' }, 'Secrets are masked. It is edited in git; an edit goes live when the file is saved.'),
+      block(detail.definition.toml, 'The definition as TOML', 'toml')));
+}
+
+function sample(name, detail, exact, signal, reload) {
+  const shown = detail.sample;
+  if (!shown) return empty(h('p', {}, 'There is no sample of this kind.'));
+  const choice = h('select', { id: 'sample', on: { change: () => reload(choice.value) } },
+    detail.samples.map((one) => h('option', { value: one.name, selected: one.name === shown.name }, visible(one.name))));
+  const verdict = shown.wanted
+    ? h('p', { class: 'note good' }, 'This webhook wants the sample.')
+    : h('div', { class: 'note' }, h('strong', {}, 'This webhook does not want the sample.'), shown.why?.length ? h('ul', {}, shown.why.map((why) => h('li', {}, nodes(why)))) : null);
+  const rendered = shown.problem
+    ? h('div', { class: 'note bad' }, h('strong', {}, 'It cannot be rendered. '), nodes(shown.problem))
+    : shown.request ? exchange(shown.request) : empty(h('p', {}, 'Nothing is rendered.'));
+  return h('div', { class: 'stack' },
+    h('div', { class: 'bar' }, h('label', { for: 'sample' }, 'Sample'), choice),
+    verdict,
+    shown.missing?.length ? h('div', { class: 'note warn' }, h('strong', {}, 'Missing in the event: '), shown.missing.map((path, at) => [at ? ', ' : '', h('code', {}, nodes(path))])) : null,
+    h('div', { class: 'beside' },
+      h('section', { class: 'panel' }, h('h2', {}, 'Template', detail.body_file ? [' ', h('code', {}, visible(detail.body_file))] : null),
+        detail.template === null ? empty(h('p', {}, 'No template: the event itself is the body.')) : block(detail.template, 'The body template', 'template')),
+      section('Rendered request', rendered)),
+    h('details', { class: 'panel' }, h('summary', {}, 'The sample event'), block(JSON.stringify(exact().sample.event, null, 2), 'The sample event')));
+}
+
+/** Shows it until `signal` ends it. */
+export function webhook(main, [name, tab = ''], signal) {
+  const [, tabName] = TABS.find(([key]) => key === tab) ?? TABS[0];
+  document.title = `${visible(name)}: ${tabName} · Outrigger`;
+  const shape = h('span', { class: 'dot-box' });
+  const state = h('div', { class: 'state-line' });
+  const title = h('p', { class: 'title' });
+  const where = h('p', { class: 'detail' });
+  const numbers = h('div', {});
+  const result = h('div', { 'aria-live': 'polite' });
+  const resume = h('button', { type: 'button', hidden: true }, 'Resume');
+  const trigger = h('select', { id: 'trigger' });
+  const test = h('button', { type: 'button', class: 'primary' }, 'Test');
+  const tester = h('div', { class: 'tester', hidden: true }, h('label', { for: 'trigger' }, 'Event'), trigger, test);
+  const dead = h('span', { class: 'count' });
+  const tabs = h('nav', { class: 'tabs', 'aria-label': 'Of this webhook' }, TABS.map(([key, text]) =>
+    h('a', { href: to('webhooks', name, ...(key ? [key] : [])), 'aria-current': key === tab ? 'page' : null }, text, key === 'dead-letters' ? [' ', dead] : null)));
+  const content = h('div', { class: 'content' });
+  fill(main,
+    h('p', { class: 'crumbs' }, h('a', { href: '#/' }, 'Webhooks'), h('span', { 'aria-hidden': true }, '/')),
+    h('div', { class: 'head' },
+      h('div', { class: 'who' }, shape, h('div', {}, h('h1', { tabindex: -1 }, bdi(name)), title, where, state)),
+      h('div', { class: 'actions' }, resume, tester)),
+    result, numbers, tabs, content);
+
+  let list = null;
+  let deadBefore = null;
+  const drawRow = (row) => {
+    fill(shape, dot(row.state));
+    fill(state, h('span', { class: `state is-${row.state}` }, stateWords(row)), ' ', whatIsWrong(row));
+    fill(title, row.title ? nodes(row.title) : null);
+    fill(where, row.kind ? [visible(row.kind), ' to ', bdi(row.host)] : null);
+    fill(numbers, overview(row));
+    fill(dead, row.dead_letters ? count(row.dead_letters) : '');
+    resume.hidden = row.state !== 'paused';
+    if (deadBefore !== null && deadBefore !== row.dead_letters) list?.changed();
+    deadBefore = row.dead_letters;
+  };
+  const load = async (wanted) => {
+    try {
+      const [detail, exact] = await getExactly(`webhooks/${encodeURIComponent(name)}`, { sample: wanted }, signal);
+      drawRow(known.rows?.get(name) ?? detail);
+      if (!trigger.options.length && detail.samples?.length) {
+        const first = detail.samples.find((one) => detail.triggers?.includes(one.event_type)) ?? detail.samples[0];
+        fill(trigger, detail.samples.map((one) => h('option', { value: one.name, selected: one === first }, visible(one.name))));
+      }
+      tester.hidden = !detail.definition;
+      if (tab === 'definition') fill(content, definition(detail));
+      if (tab === 'sample') {
+        fill(content, detail.definition ? sample(name, detail, exact, signal, load) : definition(detail));
+        if (wanted) content.querySelector('#sample')?.focus();
+      }
+      if (tab === 'schema') {
+        fill(content, detail.schema ? section(`Payload of the kind ${visible(detail.kind)}`, detail.schema.description ? h('p', {}, nodes(detail.schema.description)) : null, schemaTable(detail.schema)) : definition(detail));
+      }
+    } catch (error) {
+      if (!signal.aborted) fill(content, fault(error));
+    }
+  };
+  test.addEventListener('click', async () => {
+    test.disabled = true;
+    fill(result, h('p', { class: 'note' }, 'Testing: a mock event goes to the real target…'));
+    try {
+      const answer = await post(`webhooks/${encodeURIComponent(name)}/test`, trigger.value ? { trigger: trigger.value } : {});
+      say(answer.successful ? 'Test successful' : 'Test failed');
+      if (!signal.aborted) location.hash = to('invocations', answer.invocation.id);
+    } catch (error) {
+      fill(result, fault(error));
+    } finally {
+      test.disabled = false;
+    }
+  });
+  resume.addEventListener('click', async () => {
+    const text = h('p', {}, `What ${name} holds is sent at once. If the target still fails, it pauses again.`);
+    if (!await confirm(`Resume ${name}?`, text, 'Resume')) return;
+    try {
+      const answer = await post(`webhooks/${encodeURIComponent(name)}/resume`, {});
+      fill(result, h('p', { class: 'note good' }, answer.resumed ? 'Resumed.' : 'It did not wait any more.'));
+    } catch (error) {
+      fill(result, fault(error));
+    }
+  });
+  if (tab === '' || tabName === TABS[0][1]) fill(content, invocations(name, signal));
+  if (tab === 'dead-letters') {
+    list = letters(name, signal);
+    fill(content, list.element);
+  }
+  watch((what, names) => { if (what === 'rows' && names.has(name) && known.rows.has(name)) drawRow(known.rows.get(name)); }, signal);
+  let generation = known.generation;
+  watch(() => {
+    if (generation !== known.generation && tab !== 'sample') load();
+    generation = known.generation;
+  }, signal);
+  if (known.rows?.has(name)) drawRow(known.rows.get(name));
+  load();
+}

@@ -1,0 +1,243 @@
+//! Invocations as JSON for people and programs: rendered again, masked and cut.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+
+use crate::config::is_secret_header;
+use crate::delivery::{Outcome, delivery_id};
+use crate::event::{Event, EventId};
+use crate::history::{Answered, Invocation, Then, Timings};
+use crate::kind::about::request_id;
+use crate::secret::{MASK, Mask};
+use crate::shown;
+use crate::webhook::request;
+use crate::webhook::validator::{Rule, Validator, Verdict};
+
+/// How much of a request's body is shown, in bytes.
+const BODY_SHOWN_BYTES_MAX: usize = 256 * 1024;
+/// How much of each body is kept on the disk, in bytes.
+const BODY_STORED_BYTES_MAX: usize = 8 * 1024;
+
+/// The members of a line.
+const SUMMARY: [&str; 18] = [
+    "id",
+    "at",
+    "webhook",
+    "delivery_id",
+    "event_id",
+    "kind",
+    "event_type",
+    "request_id",
+    "attempt",
+    "outcome",
+    "reason",
+    "detail",
+    "status",
+    "duration_ms",
+    "then",
+    "retry_at",
+    "probe",
+    "test",
+];
+
+/// The line of a list.
+#[must_use]
+pub fn summary(one: &Invocation) -> Value {
+    let (reason, detail) = match &one.outcome {
+        Outcome::Accepted => (None, None),
+        Outcome::Failed(failure) => {
+            (Some(failure.reason.as_str()), Some(mask(one).apply(&failure.detail).into_owned()))
+        }
+    };
+    let retry_at = match one.then {
+        Then::Retry(at) => Some(at.to_string()),
+        _ => None,
+    };
+    json!({
+        "id": one.id.to_string(),
+        "at": one.at.to_string(),
+        "webhook": &*one.webhook.name,
+        "delivery_id": delivery_id(one.event.id, &one.webhook.name),
+        "event_id": one.event.id.to_string(),
+        "kind": &*one.event.kind,
+        "event_type": &*one.event.event_type,
+        "request_id": request_id(&one.event),
+        "attempt": one.attempt,
+        "outcome": if reason.is_none() { "accepted" } else { "failed" },
+        "reason": reason,
+        "detail": detail,
+        "status": one.response.as_ref().map(|response| response.status),
+        "duration_ms": milliseconds(one.timings.total),
+        "then": one.then.as_str(),
+        "retry_at": retry_at,
+        "probe": one.probe,
+        "test": one.test,
+    })
+}
+
+/// All of it.
+#[must_use]
+pub fn full(one: &Invocation) -> Value {
+    let mut shown = whole(one, BODY_SHOWN_BYTES_MAX);
+    let event = (!one.payload_dropped).then(|| serde_json::from_slice::<Value>(&one.event.raw).ok()).flatten();
+    shown["event"] = event.into();
+    shown["resendable"] = (!one.test && !one.payload_dropped).into();
+    shown["kept"] = "memory".into();
+    shown
+}
+
+/// All of it but the event, as it is kept on the disk.
+#[must_use]
+pub fn stored(one: &Invocation) -> String {
+    let mut shown = whole(one, BODY_STORED_BYTES_MAX);
+    shown["event"] = Value::Null;
+    shown["resendable"] = false.into();
+    shown["kept"] = "spool".into();
+    shown.to_string()
+}
+
+/// The line of a list, out of what [`stored`] wrote. Only what a damaged disk gave back has none.
+#[must_use]
+pub fn stored_summary(text: &str) -> Option<Value> {
+    let shown: Map<String, Value> = serde_json::from_str(text).ok()?;
+    Some(shown.into_iter().filter(|(name, _)| SUMMARY.contains(&name.as_str())).collect::<Map<_, _>>().into())
+}
+
+/// The event of what [`stored`] wrote, without its payload.
+#[must_use]
+pub fn stored_event(text: &str) -> Option<Event> {
+    let shown: Value = serde_json::from_str(text).ok()?;
+    let text = |name: &str| shown[name].as_str();
+    let received_at = text("received_at")?.parse().ok()?;
+    Some(Event::new(
+        EventId::parse(text("event_id")?)?,
+        text("kind")?.into(),
+        text("event_type")?.into(),
+        received_at,
+        Bytes::new(),
+    ))
+}
+
+fn whole(one: &Invocation, bytes_max: usize) -> Value {
+    let mask = mask(one);
+    let mut shown = summary(one);
+    let reason = match &one.outcome {
+        Outcome::Accepted => None,
+        Outcome::Failed(failure) => Some(failure.reason),
+    };
+    shown["received_at"] = one.event.received_at.to_string().into();
+    shown["generation"] = one.generation.into();
+    shown["advice"] = reason.map(crate::delivery::Reason::advice).into();
+    shown["request"] = sent(one, &mask, bytes_max);
+    shown["response"] = one.response.as_ref().map_or(Value::Null, |response| answered(response, &mask, bytes_max));
+    let validators = one.webhook.validators.iter().zip(&one.verdicts);
+    shown["validators"] = validators.map(|(validator, (_, verdict))| judged(validator, verdict, &mask)).collect();
+    shown["missing"] = one.missing.iter().map(String::as_str).collect();
+    shown["timings_ms"] = timings(&one.timings);
+    shown["reused_connection"] = one.timings.wire.map(|wire| wire.opening.is_none()).into();
+    shown
+}
+
+/// What takes the secrets of its definition out of a text, and the token that was sent.
+fn mask(one: &Invocation) -> Cow<'_, Mask> {
+    match &one.token {
+        Some(token) => Cow::Owned(one.webhook.mask.with(&token.secret)),
+        None => Cow::Borrowed(&one.webhook.mask),
+    }
+}
+
+/// The request, made again.
+fn sent(one: &Invocation, mask: &Mask, bytes_max: usize) -> Value {
+    if one.payload_dropped {
+        return Value::Null;
+    }
+    let Ok(mut request) = one.webhook.render(&one.event) else { return Value::Null };
+    if one.test {
+        request.headers.insert(request::TEST_HEADER, http::HeaderValue::from_static("true"));
+    }
+    let body_bytes = request.body.len();
+    let shown = shown::request(&one.webhook, &request);
+    let (body, truncated) = cut(mask.apply(&shown.body).into_owned(), bytes_max);
+    let headers: Vec<(String, String)> =
+        shown.headers.into_iter().map(|(name, value)| (name, mask.apply(&value).into_owned())).collect();
+    json!({
+        "method": shown.method,
+        "url": shown.url,
+        "headers": headers,
+        "body": body,
+        "body_bytes": body_bytes,
+        "truncated": truncated,
+    })
+}
+
+fn answered(response: &Answered, mask: &Mask, bytes_max: usize) -> Value {
+    let headers: Vec<(&str, String)> = response
+        .headers
+        .lines()
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, value)| {
+            let secret = is_secret_header(name) || name.eq_ignore_ascii_case("set-cookie");
+            (name, if secret { MASK.to_owned() } else { mask.apply(value).into_owned() })
+        })
+        .collect();
+    let kept = response.body.len();
+    let mut text = String::from_utf8_lossy(&response.body).into_owned();
+    if kept < response.body_bytes {
+        // A secret that was cut in two is known by its beginning where the cut is marked.
+        text.push('…');
+    }
+    let (body, cut) = cut(mask.apply(&text).into_owned(), bytes_max);
+    json!({
+        "status": response.status,
+        "headers": headers,
+        "body": body,
+        "body_bytes": response.body_bytes,
+        "truncated": response.truncated || cut || kept < response.body_bytes,
+    })
+}
+
+fn judged(validator: &Validator, verdict: &Verdict, mask: &Mask) -> Value {
+    let (rule, values) = match &validator.rule {
+        Rule::Expected(values) => ("expected", values),
+        Rule::Rejected(values) => ("rejected", values),
+    };
+    json!({
+        "name": &*validator.name,
+        "path": validator.path.text(),
+        "rule": rule,
+        "values": values,
+        "passed": verdict.passed,
+        "found": verdict.found.as_deref().map(|found| mask.apply(found)),
+    })
+}
+
+fn timings(timings: &Timings) -> Value {
+    let opening = timings.wire.and_then(|wire| wire.opening);
+    json!({
+        "queued": timings.queued.map(milliseconds),
+        "render": milliseconds(timings.render),
+        "dns": opening.map(|opening| milliseconds(opening.dns)),
+        "connect": opening.map(|opening| milliseconds(opening.connect)),
+        "tls": opening.map(|opening| milliseconds(opening.tls)),
+        "first_byte": timings.wire.map(|wire| milliseconds(wire.first_byte)),
+        "total": milliseconds(timings.total),
+    })
+}
+
+/// The beginning of a text that is masked already: half a secret would not be known as one. Whether there is more.
+fn cut(mut text: String, bytes_max: usize) -> (String, bool) {
+    if text.len() <= bytes_max {
+        return (text, false);
+    }
+    text.truncate(text.floor_char_boundary(bytes_max));
+    text.push('…');
+    (text, true)
+}
+
+/// Milliseconds with three digits behind the point.
+fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}

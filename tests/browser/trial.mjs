@@ -1,0 +1,28 @@
+// Test succeeds and fails, and opens its invocation either way.
+
+import { answerOf, assert, browse, go, open } from './steps.mjs';
+
+await browse(async (browser) => {
+  const page = await open(browser);
+  await go(page, '#/webhooks/tickets');
+  await page.getByLabel('Event').selectOption('RequestGranted');
+  await page.getByRole('button', { name: 'Test', exact: true }).click();
+  await page.locator('.verdict').getByText('Test successful').waitFor();
+  assert.match(page.url(), /#\/invocations\/inv_[0-9a-f]{16}$/);
+  await page.getByText('Outrigger test').first().waitFor();
+  await page.getByText('outrigger-test').first().waitFor();
+  assert.equal(await page.getByRole('button', { name: 'Resend' }).count(), 0);
+
+  answerOf('tickets', 200, '{"ok":false,"error":"unknown queue"}');
+  await page.getByRole('link', { name: 'tickets' }).click();
+  await page.getByRole('button', { name: 'Test', exact: true }).click();
+  await page.locator('.verdict').getByText('Test failed').waitFor();
+  await page.locator('.verdict').getByText('validation_failed').waitFor();
+
+  // An inactive webhook is tested as well; its invocations say which were tests.
+  await go(page, '#/webhooks/quiet');
+  await page.getByRole('button', { name: 'Test', exact: true }).click();
+  await page.locator('.verdict').getByText('Test successful').waitFor();
+  await page.getByRole('link', { name: 'quiet' }).click();
+  await page.locator('.invocations tbody tr').getByText('test', { exact: true }).waitFor();
+});
