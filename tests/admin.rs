@@ -4,6 +4,7 @@ mod api;
 mod commands;
 mod guard;
 mod history;
+mod invocations;
 mod many;
 
 use std::collections::BTreeSet;

@@ -100,7 +100,10 @@ async fn show(dir: &Path, work: &Path, keep: bool) -> anyhow::Result<ExitCode> {
     let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
     let running = start(Start { loader, loaded, routes, hints: Hints::new(), stop: stop.clone(), abort }).await?;
     let addresses = running.addresses.clone();
-    println!("\ningest listens on {}, metrics on {}, the page on {}/", addresses.ingest, addresses.metrics, addresses.admin);
+    println!(
+        "\ningest listens on {}, metrics on {}, the page on {}/",
+        addresses.ingest, addresses.metrics, addresses.admin
+    );
     println!("\nPosting {} events. What the receivers see:\n", events.len());
 
     let before = post::scrape(&addresses.metrics).await?;

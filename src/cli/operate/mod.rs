@@ -2,6 +2,7 @@
 
 mod ask;
 mod dead_letters;
+mod invocations;
 mod repair;
 mod resume;
 mod show;
@@ -28,6 +29,7 @@ use crate::spool::{DiskSpool, OpenError, Options, Spool as _, is_spool};
 use ask::{Address, AskError, Server, parse_address};
 
 pub(super) use dead_letters::DeadLetters;
+pub(super) use invocations::Invocations;
 pub(super) use resume::Resume;
 
 /// Where the admin listener is unless the configuration says otherwise.
@@ -99,6 +101,20 @@ impl Sidecar {
 
     fn source(&self) -> Source {
         Source { placeholders: true, ..Source::new(&self.folder.dir) }
+    }
+
+    /// The running sidecar, or how to go on without one.
+    async fn running(&self) -> Result<Server, Refused> {
+        let server = self.server(self.settings().as_ref());
+        match server.knock().await {
+            Ok(()) => Ok(server),
+            Err(AskError::Nobody(error)) => Err(Refused::no(format!(
+                "nothing listens on {}: {error}; a sidecar that listens elsewhere is found by --admin URL, and what a stopped one gave up \
+                 on by `outrigger dead-letters`",
+                server.address
+            ))),
+            Err(error) => Err(Refused::no(error.to_string())),
+        }
     }
 
     /// The way to the dead letters, and a sentence about it for standard error.
