@@ -6,6 +6,7 @@ mod guard;
 mod history;
 mod invocations;
 mod many;
+mod openapi;
 
 use std::collections::BTreeSet;
 
