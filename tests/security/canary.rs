@@ -222,7 +222,11 @@ impl Written {
                 let found = text.lines().find(|line| line.contains(canary));
                 assert!(found.is_none(), "{canary} is in {place}: {found:?}");
             }
-            let asked_for = place == "the spool" || place.contains("dead-letters show") || place.contains("--event");
+            let asked_for = place == "the spool"
+                || place.contains("invocations")
+                || place.contains("find=")
+                || place.contains("dead-letters show")
+                || place.contains("--event");
             assert!(asked_for || !text.contains(PAYLOAD), "the payload is in {place}");
         }
     }
@@ -299,6 +303,7 @@ fn no_secret_is_in_anything_that_is_written_whatever_goes_wrong_and_whoever_asks
     for path in ["/api/v1/webhooks", "/api/v1/dead-letters"] {
         written.add(path, admin(&sidecar, "GET", path, ""));
     }
+    invocations(&sidecar, &mut written, &reasons);
     commands(&sidecar, &mut written);
 
     let broken = sidecar.written().config().join("webhooks/broken.toml");
@@ -357,6 +362,35 @@ fn no_secret_is_in_anything_that_is_written_whatever_goes_wrong_and_whoever_asks
     written.add("run --recover", recovering.lines().join("\n"));
     assert!(written.0.len() > 40, "{}", written.0.len());
     written.hold();
+}
+
+/// Asks for every invocation, and for what became of the event; each reason of an attempt is among them.
+fn invocations(sidecar: &Sidecar, written: &mut Written, reasons: &BTreeSet<&str>) {
+    let json = |text: &str| -> Value { serde_json::from_str(text.lines().last().unwrap_or_default()).expect("JSON") };
+    let mut listed = Vec::new();
+    let mut untold = Vec::new();
+    let queries = reasons.iter().map(|reason| format!("reason={reason}")).chain(["outcome=accepted".to_owned()]);
+    for query in queries {
+        let list = admin(sidecar, "GET", &format!("/api/v1/invocations?limit=3&{query}"), "");
+        let found = json(&list)["invocations"].as_array().cloned().expect("a list");
+        if found.is_empty() {
+            untold.push(query);
+        }
+        listed.extend(found);
+        written.add("/api/v1/invocations", list);
+    }
+    // Those that end a delivery without an attempt have none, and a resolver that does not answer is a timeout.
+    let ends = ["dns_error", "attempts_exhausted", "expired", "webhook_removed"];
+    assert!(untold.iter().all(|query| ends.iter().any(|end| query.ends_with(end))), "{untold:?}");
+    for one in &listed {
+        let path = format!("/api/v1/invocations/{}", one["id"].as_str().expect("an id"));
+        written.add(&path.clone(), admin(sidecar, "GET", &path, ""));
+    }
+    let find = format!("/api/v1/events?find={}", listed[0]["event_id"].as_str().expect("an id"));
+    let story = admin(sidecar, "GET", &find, "");
+    assert!(story.contains(PAYLOAD), "{story}");
+    written.add(&find, story);
+    written.add("/api/v1/changes", admin(sidecar, "GET", "/api/v1/changes", ""));
 }
 
 /// Runs every command.
