@@ -23,7 +23,7 @@
 
 pub mod filter;
 pub mod guard;
-mod invocations;
+pub mod invocations;
 pub mod letters;
 mod openapi;
 mod page;

@@ -117,6 +117,37 @@ fn what_was_attempted_is_listed_shown_kept_as_a_test_and_sent_again() {
 }
 
 #[test]
+fn a_body_in_which_a_secret_is_encoded_passes_as_a_test_too() {
+    let target = receiver().start();
+    let secret = "\u{e4} &=\"\\%\u{2028}";
+    let file = |content_type: &str, body: &str| {
+        let auth = "auth.basic = { username = 'a', password = '${env:S}' }";
+        hook(&target.url("/{{data.id}}"), &format!("content_type = {content_type:?}\nbody = '{body}'\n{auth}"))
+    };
+    let nested = r#"{"s": "${env:S}", "nested": "{\"s\": \"${env:S} {{data.friendly_id}}\"}"}"#;
+    let files = [
+        ("form", file("application/x-www-form-urlencoded", "id={{data.id}}&secret=${env:S}")),
+        ("json", file("application/json", nested)),
+        ("text", file("text/plain", "${env:S} {{data.friendly_id}}")),
+    ];
+    let mut builder = sidecar().env("S", secret).reaching(&target);
+    for (name, file) in &files {
+        builder = builder.webhook(name, file);
+    }
+    let sidecar = builder.start();
+    post(&sidecar, "AR-'''\r\n\u{1b}");
+    let all = || (listed(&sidecar, &["--outcome", "accepted"]).len() == files.len()).then_some(());
+    assert!(eventually(PATIENCE, all).is_some(), "{:?}", listed(&sidecar, &[]));
+    for (name, file) in &files {
+        let one = listed(&sidecar, &["--webhook", name]).remove(0);
+        let (block, _) = expect(run(&sidecar, &["invocations", "show", id(&one), "--as-test"]), 0);
+        sidecar.written().write_webhook(name, &format!("{file}\n{block}\n"));
+    }
+    let checked = sidecar.written().run(&["check"]);
+    assert!(checked.stdout.contains("3 tests passed, 0 failed"), "{}{}", checked.stdout, checked.stderr);
+}
+
+#[test]
 fn a_tail_tells_each_once_and_goes_on_after_a_restart() {
     let target = receiver().start();
     let mut sidecar = sidecar()
@@ -162,14 +193,34 @@ fn a_tail_tells_each_once_and_goes_on_after_a_restart() {
 }
 
 #[test]
-fn without_a_sidecar_it_is_told_how_to_go_on() {
-    let written = sidecar()
+fn failed_attempts_of_a_stopped_sidecar_are_in_its_spool() {
+    let target = receiver().respond(200).otherwise(400).start();
+    let mut sidecar = sidecar()
         .setting("admin.listen = \"unix:admin.sock\"")
-        .webhook("hook", &hook("https://example.com/", ""))
-        .write();
-    for words in [&["invocations"][..], &["invocations", "--follow"], &["invocations", "show", "inv_0000000000000001"]]
-    {
-        let (_, err) = expect(written.run(words), 1);
-        assert!(err.contains("nothing listens on unix:") && err.contains("outrigger dead-letters"), "{words:?}: {err}");
+        .reaching(&target)
+        .webhook("hook", &hook(&target.url("/"), ""))
+        .start();
+    let nobody = sidecar.written().run(&["invocations", "--admin", "unix:nobody.sock"]);
+    assert!(expect(nobody, 1).1.contains("nothing listens on unix:nobody.sock"));
+    for id in ["AR-1", "AR-2"] {
+        post(&sidecar, id);
     }
+    sidecar.wait_metric("outrigger_pending_deliveries", &[("webhook", "hook")], 0.0);
+    assert!(sidecar.terminate().success());
+    let run = |words: &[&str]| sidecar.written().run(&[&["invocations"], words].concat());
+    let (table, note) = expect(run(&["--outcome", "failed"]), 0);
+    assert!(table.lines().count() == 2 && table.contains("client_error"), "{table}");
+    assert!(note.contains("this is its spool in ") && note.contains("failed attempts"), "{note}");
+    let id = table.split_whitespace().find(|word| word.starts_with("inv_")).expect("an id").to_owned();
+    let (shown, _) = expect(run(&["show", &id]), 0);
+    assert!(shown.contains("it is a dead letter"), "{shown}");
+    let (block, _) = expect(run(&["show", &id, "--as-test"]), 0);
+    let file = hook(&target.url("/"), "");
+    sidecar.written().write_webhook("hook", &format!("{file}\n{block}\n"));
+    let (checked, _) = expect(sidecar.written().run(&["check"]), 0);
+    assert!(checked.contains("1 test passed, 0 failed"), "{checked}");
+    let (_, err) = expect(run(&["resend", &id]), 1);
+    assert!(err.contains("outrigger dead-letters replay"), "{err}");
+    let (_, err) = expect(run(&["--follow"]), 1);
+    assert!(err.contains("nothing comes until it runs"), "{err}");
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::line::seconds;
 use crate::cli::operate::show;
-use crate::cli::paint::is_obeyed;
+use crate::cli::paint::{is_obeyed, visible};
 use crate::config::is_answered;
 use crate::delivery::Reason;
 
@@ -80,6 +80,7 @@ fn answer(one: &Value) -> Result<Option<Answer>, String> {
         return Ok(Some(Answer { response: String::new(), expected }));
     }
     if let Some(reason) = reason.filter(|reason| !Reason::parse(reason).is_some_and(is_answered)) {
+        let reason = visible(reason);
         return Err(format!("It failed with {reason}, which no response comes to: the request alone is expected."));
     }
     let response = &one["response"];

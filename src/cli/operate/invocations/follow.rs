@@ -4,10 +4,12 @@ use std::io::{self, Write as _};
 use std::pin::pin;
 use std::time::Duration;
 
+use http::Method;
 use serde_json::Value;
 
 use super::line::Columns;
-use super::{AskError, Query, Server};
+use super::query::Query;
+use crate::cli::operate::ask::{AskError, Server};
 use crate::cli::operate::show;
 use crate::cli::paint::Paint;
 use crate::history::InvocationId;
@@ -60,7 +62,8 @@ struct Tail(Option<InvocationId>);
 
 impl Tail {
     async fn ask(&mut self, server: &Server, query: &Query, limit: usize) -> Result<Vec<Value>, AskError> {
-        let listed = query.after(self.0).ask(server, limit).await?;
+        let ask = async |query| server.ask(Method::GET, &format!("/api/v1/invocations?{query}"), None).await;
+        let listed = query.after(self.0).ask(limit, ask).await?;
         Ok(self.take(listed.rows, listed.newest))
     }
 

@@ -3,6 +3,7 @@
 mod as_test;
 mod follow;
 mod line;
+mod query;
 mod whole;
 
 use clap::{Args, ValueEnum};
@@ -11,7 +12,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::ask::{AskError, Server};
-use super::{Refused, Sidecar, show};
+use super::{Ask, Refused, Sidecar, Way, show};
 use crate::admin::filter::{parse_reason, parse_since};
 use crate::cli::paint::{Paint, When};
 use crate::cli::run::block_on;
@@ -21,6 +22,7 @@ use crate::event::EventId;
 use crate::history::InvocationId;
 
 use line::Columns;
+use query::{Listed, Query};
 
 /// Invocations that a list shows unless `--limit` says otherwise.
 const LIMIT_DEFAULT: usize = 50;
@@ -28,13 +30,12 @@ const LIMIT_DEFAULT: usize = 50;
 const LIMIT_DEFAULT_FOLLOWING: usize = 10;
 /// And at most: a list is for reading, and `--all` for programs.
 const LIMIT_MAX: usize = 10_000;
-/// Invocations that are asked for at once.
-const PAGE_MAX: usize = 500;
 
 /// List, show, follow or resend what was attempted
 #[derive(Debug, Args)]
-#[command(after_help = "Asks the running sidecar by its admin listener. It keeps the last attempts of each webhook \
-    (`history.per_webhook`).\n\n\
+#[command(
+    after_help = "Asks the running sidecar by its admin listener, which keeps the last attempts of each webhook \
+    (`history.per_webhook`); where none listens, its spool, which keeps failed ones.\n\n\
     Examples:\n  outrigger invocations\n  outrigger invocations --webhook slack --outcome failed --since 2h\n  \
     outrigger invocations --event evt_01a206047c4a75a3b804c9ba06761969 --json\n  \
     outrigger invocations --follow\n  \
@@ -42,7 +43,8 @@ const PAGE_MAX: usize = 500;
     outrigger invocations show inv_000644abcdef0123 --as-test >> config/webhooks/slack.toml\n  \
     outrigger invocations resend inv_000644abcdef0123\n\n\
     What is resent keeps its delivery's id and is rendered with the definition in force. Secrets are `***` everywhere.\n\
-    Exits 0 when all is done, 1 when an id is unknown or the sidecar refused, 2 for usage. --follow ends with Ctrl-C, and 0.")]
+    Exits 0 when all is done, 1 when an id is unknown or the sidecar refused, 2 for usage. --follow ends with Ctrl-C, and 0."
+)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(in crate::cli) struct Invocations {
     /// What to do
@@ -109,20 +111,6 @@ enum Ended {
     Failed,
 }
 
-/// Which invocations are meant: parameters of the list.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Query(Vec<(&'static str, String)>);
-
-/// Invocations that were asked for.
-struct Listed {
-    /// The latest first.
-    rows: Vec<Value>,
-    /// The newest that there was before they were asked for: all up to it are among them.
-    newest: Option<InvocationId>,
-    /// Whether there are older ones.
-    more: bool,
-}
-
 fn since(text: &str) -> Result<Timestamp, String> {
     parse_since(text, Timestamp::now())
 }
@@ -174,20 +162,33 @@ impl Invocations {
     }
 
     async fn answer(&self) -> Result<Answer, Refused> {
-        let server = self.sidecar.running().await?;
+        let (way, note) = self.sidecar.way().await?;
         let id = self.id.as_deref().unwrap_or_default();
-        match self.verb {
-            Verb::List if self.follow => self.follow(&server).await,
-            Verb::List => self.list(&server).await,
-            Verb::Show => self.show(&server, id).await,
-            Verb::Resend => self.resend(&server, id).await,
+        let answer = match (self.verb, &way) {
+            (Verb::List, Way::Running(server)) if self.follow => self.follow(server).await,
+            (Verb::Resend, Way::Running(server)) => self.resend(server, id).await,
+            (Verb::List, Way::Stopped(..)) if self.follow => {
+                Err(Refused::no(format!("{note}nothing comes until it runs")))
+            }
+            (Verb::Resend, Way::Stopped(..)) => Err(Refused::no(format!(
+                "{note}start it to resend; what it gave up on is made pending by `outrigger dead-letters replay`"
+            ))),
+            (Verb::List, _) => self.list(&way).await,
+            (Verb::Show, _) => self.show(&way, id).await,
+        };
+        let stopped = matches!(way, Way::Stopped(..));
+        way.close().await;
+        let mut answer = answer?;
+        if stopped {
+            answer.err = format!("{note}it keeps failed attempts\n");
         }
+        Ok(answer)
     }
 
-    async fn list(&self, server: &Server) -> Result<Answer, Refused> {
+    async fn list(&self, way: &Way) -> Result<Answer, Refused> {
         let limit = if self.all { usize::MAX } else { self.limit.unwrap_or(LIMIT_DEFAULT) };
         let query = self.query();
-        let Listed { rows, more, .. } = query.ask(server, limit).await.map_err(|error| refused(server, error))?;
+        let Listed { rows, more, .. } = query.ask(limit, async |query| way.ask(&Ask::Invocations(query)).await).await?;
         let after = if more {
             format!("there are more than these {}: --limit COUNT or --all\n", rows.len())
         } else {
@@ -208,10 +209,10 @@ impl Invocations {
         Ok(Answer { out, after, ..Answer::default() })
     }
 
-    async fn show(&self, server: &Server, id: &str) -> Result<Answer, Refused> {
-        let one = ask(server, Method::GET, &format!("/api/v1/invocations/{id}")).await?;
+    async fn show(&self, way: &Way, id: &str) -> Result<Answer, Refused> {
+        let one = way.ask(&Ask::Invocation(id.to_owned())).await?;
         if self.as_test {
-            let event = event_of(server, &one).await?;
+            let event = event_of(way, &one).await?;
             let out = as_test::block(&one, &event).map_err(Refused::no)?;
             return Ok(Answer { out, ..Answer::default() });
         }
@@ -220,7 +221,8 @@ impl Invocations {
     }
 
     async fn resend(&self, server: &Server, id: &str) -> Result<Answer, Refused> {
-        let answer = ask(server, Method::POST, &format!("/api/v1/invocations/{id}/resend")).await?;
+        let path = format!("/api/v1/invocations/{id}/resend");
+        let answer = server.ask(Method::POST, &path, None).await.map_err(|error| refused(server, error))?;
         let delivery = answer["delivery_id"].as_str().unwrap_or_default();
         let out = if self.json { show::json(&answer) } else { format!("resent {delivery}\n") };
         Ok(Answer { out, ..Answer::default() })
@@ -250,62 +252,18 @@ impl Invocations {
     }
 }
 
-impl Query {
-    /// The same of those that are newer than this one.
-    fn after(&self, id: Option<InvocationId>) -> Self {
-        Self(self.0.iter().cloned().chain(id.map(|id| ("after", id.to_string()))).collect())
-    }
-
-    /// The latest that fit, page by page.
-    async fn ask(&self, server: &Server, limit: usize) -> Result<Listed, AskError> {
-        let mut listed = Listed { rows: Vec::new(), newest: None, more: false };
-        let mut cursor: Option<String> = None;
-        loop {
-            let path = self.path(limit.saturating_sub(listed.rows.len()).min(PAGE_MAX), cursor.as_deref());
-            let mut page = server.ask(Method::GET, &path, None).await?;
-            if cursor.is_none() {
-                listed.newest = page["newest"].as_str().and_then(InvocationId::parse);
-            }
-            if let Value::Array(rows) = page["invocations"].take() {
-                listed.rows.extend(rows);
-            }
-            let next = page["cursor"].as_str().map(str::to_owned);
-            listed.more = next.is_some();
-            if next.is_none() || listed.rows.len() >= limit || next == cursor {
-                return Ok(listed);
-            }
-            cursor = next;
-        }
-    }
-
-    fn path(&self, limit: usize, cursor: Option<&str>) -> String {
-        let parts = self.0.iter().map(|(name, value)| (*name, value.as_str()));
-        let parts = parts.chain(cursor.map(|cursor| ("cursor", cursor)));
-        let encoded = parts.map(|(name, value)| {
-            let value = percent_encoding::utf8_percent_encode(value, percent_encoding::NON_ALPHANUMERIC);
-            format!("&{name}={value}")
-        });
-        format!("/api/v1/invocations?limit={limit}{}", encoded.collect::<String>())
-    }
-}
-
 /// The event of an invocation: that of its dead letter where it is not kept beside it.
-async fn event_of(server: &Server, one: &Value) -> Result<Value, Refused> {
+async fn event_of(way: &Way, one: &Value) -> Result<Value, Refused> {
     if !one["event"].is_null() {
         return Ok(one["event"].clone());
     }
     let delivery = one["delivery_id"].as_str().unwrap_or_default();
-    match server.ask(Method::GET, &format!("/api/v1/dead-letters/{delivery}"), None).await {
-        Ok(letter) => Ok(letter["payload"].clone()),
-        Err(AskError::Refused { .. }) => {
-            Err(Refused::no("its event is not kept any more, and a test needs one: take a later invocation"))
-        }
-        Err(error) => Err(refused(server, error)),
-    }
-}
-
-async fn ask(server: &Server, method: Method, path: &str) -> Result<Value, Refused> {
-    server.ask(method, path, None).await.map_err(|error| refused(server, error))
+    let letter = way.ask(&Ask::Show(delivery.to_owned())).await;
+    let mut letter = letter.map_err(|Refused { text, code }| Refused {
+        text: format!("its event is not kept beside it, and a test needs one: {text}"),
+        code,
+    })?;
+    Ok(letter["payload"].take())
 }
 
 fn refused(server: &Server, error: AskError) -> Refused {
@@ -351,20 +309,5 @@ mod tests {
             let misuse = invocations(words).misuse().unwrap_or_default();
             assert!(misuse.contains(told), "{words:?}: {misuse}");
         }
-    }
-
-    #[test]
-    fn filters_become_parameters_of_every_page() {
-        let event = "evt_07070707070707070707070707070707";
-        let delivery = format!("{event}_slack");
-        let words =
-            ["--webhook", "a&b", "--outcome", "failed", "--event", &delivery, "--since", "2026-11-22T10:00:00Z"];
-        let query = invocations(&words).query().after(InvocationId::parse("inv_000644abcdef0123"));
-        let expected = format!(
-            "/api/v1/invocations?limit=500&webhook=a%26b&outcome=failed&event={}&since=2026%2D11%2D22T10%3A00%3A00Z\
-             &after=inv%5F000644abcdef0123&cursor=inv%5F0000000000000001",
-            event.replace('_', "%5F")
-        );
-        assert_eq!(query.path(500, Some("inv_0000000000000001")), expected);
     }
 }
