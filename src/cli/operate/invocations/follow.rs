@@ -91,7 +91,7 @@ pub(super) struct Lines {
 
 impl Lines {
     pub(super) fn new(json: bool, paint: Paint) -> Self {
-        Self { json, paint, columns: Columns::default(), headed: json }
+        Self { json, paint, columns: Columns::roomy(), headed: json }
     }
 
     fn print(&mut self, rows: &[Value]) -> io::Result<()> {
@@ -102,6 +102,9 @@ impl Lines {
     }
 
     fn text(&mut self, rows: &[Value]) -> String {
+        if rows.is_empty() {
+            return String::new();
+        }
         if self.json {
             return rows.iter().map(show::json_line).collect();
         }
@@ -147,6 +150,7 @@ mod tests {
     #[test]
     fn the_heading_stands_above_the_first_lines_alone_and_json_is_one_object_a_line() {
         let mut lines = Lines::new(false, Paint(false));
+        assert_eq!(lines.text(&[]), "");
         assert!(lines.text(&rows(&[1])).starts_with("ENDED "));
         assert!(!lines.text(&rows(&[2])).contains("ENDED"));
         let mut lines = Lines::new(true, Paint(false));

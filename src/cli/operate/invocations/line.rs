@@ -23,6 +23,11 @@ impl Default for Columns {
 }
 
 impl Columns {
+    /// Columns of lines that come one by one, with room for what is usual, so that few of them grow.
+    pub(super) const fn roomy() -> Self {
+        Self([20, 20, 16, 22, 10, 7, 18, 6, 4])
+    }
+
     /// Makes room for these rows.
     pub(super) fn fit(&mut self, rows: &[Value]) {
         for row in rows {
