@@ -99,6 +99,15 @@ fn all_that_the_document_says_is_true_of_the_real_process() {
     assert!(passed > 500, "{found}");
     assert!(targets.iter().all(|target| target.count() > 4), "nothing was replayed or resent");
 
+    // Who brings no token where one is asked for is answered as the document says, too.
+    let closed = crate::support::sidecar()
+        .setting("admin.token = \"${env:ADMIN_TOKEN}\"")
+        .env("ADMIN_TOKEN", "s3cret")
+        .webhook("busy", &hook("https://example.com/", ""))
+        .start();
+    let (is_true, found) = asked(&program, &closed, &document, &[]);
+    assert!(is_true && !closed.log().contains("shutdown.asked"), "{found}");
+
     // That it can be found false: an answer with a member too many, and a parameter that is refused.
     let summary = &mut document["components"]["schemas"]["Summary"];
     summary["properties"].as_object_mut().and_then(|members| members.remove("probe")).expect("it was there");
