@@ -5,7 +5,9 @@ mod commands;
 mod definition;
 mod guard;
 mod history;
+mod invocations;
 mod many;
+mod openapi;
 
 use std::collections::BTreeSet;
 

@@ -183,6 +183,32 @@ fn every_reason_stands_in_the_readme_with_what_is_done() {
     assert_eq!(causes, Cause::ALL.map(Cause::as_str));
 }
 
+#[test]
+fn advice_names_keys_and_commands_that_there_are() {
+    let mut known: Vec<String> = vec!["webhook-id".to_owned(), "outrigger resume NAME".to_owned()];
+    for (_, keys) in reference() {
+        known.extend(keys.iter().map(|key| format!("{}.{}", key.table, key.key).trim_start_matches('.').to_owned()));
+        known.extend(keys.iter().map(|key| format!("[{}]", key.table.split('.').next().unwrap_or_default())));
+        known.extend(keys.iter().filter(|key| key.table.is_empty()).map(|key| format!("[{}]", key.key)));
+    }
+    let mut seen = 0;
+    for reason in Reason::ALL {
+        for word in reason.advice().split('`').skip(1).step_by(2) {
+            let there = known.iter().any(|known| known == word || known.starts_with(&format!("{word}.")));
+            assert!(there || outrigger_takes(word), "{reason}: `{word}`");
+            seen += 1;
+        }
+    }
+    assert!(seen > 15, "{seen}");
+}
+
+/// Whether this is a command that explains itself.
+fn outrigger_takes(command: &str) -> bool {
+    let Some(command) = command.strip_prefix("outrigger ") else { return false };
+    outrigger(&[command, "--help"], &[], "").expect_code(0);
+    true
+}
+
 fn rows_of_causes() -> Vec<Vec<&'static str>> {
     rows(README, "| cause | begins with | ends with |")
 }

@@ -46,7 +46,7 @@ pub(super) struct Listed {
 }
 
 /// `{"invocations": […], "cursor": null | "…", "newest": null | "…"}`, the latest first.
-pub(super) async fn list(store: &Store<'_>, history: &History, query: &str) -> Result<Value, Problem> {
+pub async fn list(store: &Store<'_>, history: &History, query: &str) -> Result<Value, Problem> {
     let query = parse(store, query)?;
     // What is new after this is looked for the next time.
     let newest = history.last().map(|id| id.to_string());
@@ -104,7 +104,7 @@ pub(super) async fn about(
 }
 
 /// All of one invocation.
-pub(super) async fn show(store: &Store<'_>, history: &History, text: &str) -> Result<Value, Problem> {
+pub async fn show(store: &Store<'_>, history: &History, text: &str) -> Result<Value, Problem> {
     let id = parse_id(text).map_err(|possible| nonsense("id", text, possible))?;
     if let Some(one) = history.find(id) {
         return Ok(view::full(&one));

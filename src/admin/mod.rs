@@ -17,6 +17,7 @@
 //! | `GET /api/v1/dead-letters/{delivery id}` | one of them with its event |
 //! | `POST /api/v1/dead-letters/replay` | one step of making dead letters pending again |
 //! | `POST /api/v1/dead-letters/drop` | one step of forgetting dead letters |
+//! | `GET /api/v1/openapi.json` | the document of all this, in the words of `OpenAPI` |
 //! | `POST /-/reload` | looks at the configuration's files at once |
 //! | `POST /-/quit` | ends the sidecar as SIGTERM does |
 //!
@@ -27,8 +28,9 @@ mod config;
 mod definition;
 pub mod filter;
 pub mod guard;
-mod invocations;
+pub mod invocations;
 pub mod letters;
+mod openapi;
 mod page;
 mod query;
 mod reload;
@@ -137,6 +139,7 @@ impl Admin {
         let store = self.store(&live, Timestamp::now());
         let history = self.parts.history.as_ref();
         let answer = match route {
+            Route::OpenApi => return Ok(openapi::DOCUMENT.trim_end().to_owned()),
             Route::Webhooks => return Ok(self.rows(&live, true).all()),
             Route::Changes => {
                 let parameters = Parameters::parse(query, &["cursor"])?;

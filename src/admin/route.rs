@@ -25,6 +25,7 @@ pub(super) enum Route<'p> {
     DeadLetters,
     DeadLetter(&'p str),
     Repair(Action),
+    OpenApi,
     Reload,
     Quit,
 }
@@ -49,6 +50,7 @@ impl<'p> Route<'p> {
             (Some("invocations"), Some(id), None, None) => Ok(Self::Invocation(id)),
             (Some("invocations"), Some(id), Some("resend"), None) => Ok(Self::Resend(id)),
             (Some("events"), None, None, None) => Ok(Self::Events),
+            (Some("openapi.json"), None, None, None) => Ok(Self::OpenApi),
             (Some("dead-letters"), None, None, None) => Ok(Self::DeadLetters),
             (Some("dead-letters"), Some("replay"), None, None) => Ok(Self::Repair(Action::Replay)),
             (Some("dead-letters"), Some("drop"), None, None) => Ok(Self::Repair(Action::Drop)),
@@ -56,7 +58,8 @@ impl<'p> Route<'p> {
             _ => Err(Problem::new(
                 StatusCode::NOT_FOUND,
                 "there are GET /api/v1/webhooks, /api/v1/webhooks/{name}, /api/v1/changes, /api/v1/invocations, /api/v1/invocations/{id}, \
-                 /api/v1/events, /api/v1/dead-letters, /api/v1/dead-letters/{id} and /api/v1/config, and POST \
+                 /api/v1/events, /api/v1/dead-letters, /api/v1/dead-letters/{id}, /api/v1/config and \
+                 /api/v1/openapi.json, and POST \
                  /api/v1/webhooks/{name}/resume, /api/v1/webhooks/{name}/test, /api/v1/invocations/{id}/resend, \
                  /api/v1/dead-letters/replay, /api/v1/dead-letters/drop, /-/reload and /-/quit",
             )),
@@ -74,7 +77,8 @@ impl<'p> Route<'p> {
             | Self::Invocation(_)
             | Self::Events
             | Self::DeadLetters
-            | Self::DeadLetter(_) => "GET, HEAD",
+            | Self::DeadLetter(_)
+            | Self::OpenApi => "GET, HEAD",
             Self::Resume(_) | Self::Test(_) | Self::Resend(_) | Self::Repair(_) | Self::Reload | Self::Quit => "POST",
         }
     }
@@ -115,6 +119,7 @@ mod tests {
             (&format!("/api/v1/dead-letters/{id}"), Route::DeadLetter(id), "GET, HEAD"),
             ("/api/v1/dead-letters/replay", Route::Repair(Action::Replay), "POST"),
             ("/api/v1/dead-letters/drop", Route::Repair(Action::Drop), "POST"),
+            ("/api/v1/openapi.json", Route::OpenApi, "GET, HEAD"),
             ("/-/reload", Route::Reload, "POST"),
             ("/-/quit", Route::Quit, "POST"),
         ] {

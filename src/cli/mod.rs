@@ -4,6 +4,7 @@ mod check;
 pub mod demo;
 mod healthcheck;
 mod operate;
+mod paint;
 mod plan;
 mod preview;
 mod render;
@@ -46,6 +47,7 @@ enum Command {
     Test(test::Test),
     Render(render::Render),
     Plan(plan::Plan),
+    Invocations(operate::Invocations),
     DeadLetters(operate::DeadLetters),
     Resume(operate::Resume),
     Schema(schema::Schema),
@@ -113,6 +115,7 @@ pub fn main() -> ExitCode {
         Command::Check(check) => check.run(),
         Command::Render(render) => render.run(),
         Command::Plan(plan) => plan.run(),
+        Command::Invocations(invocations) => invocations.run(),
         Command::DeadLetters(dead_letters) => dead_letters.run(),
         Command::Resume(resume) => resume.run(),
         Command::Schema(schema) => schema.run(),

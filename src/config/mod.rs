@@ -35,4 +35,4 @@ pub use schema::ConfigFile;
 pub use snapshot::{
     Admin, Egress, History, Ingest, Listen, Log, OnInvalidWebhook, SOCKET_MODE, Settings, Shutdown, Snapshot, Spool,
 };
-pub use tests::{Expect, TestCase, TestEvent, TestResponse};
+pub use tests::{Expect, TestCase, TestEvent, TestResponse, is_answered};

@@ -418,7 +418,7 @@ pub const WEBHOOK: &[Key] = &[
         "event",
         TextOrTable,
         "",
-        "A JSON file, as a path from the configuration folder, an inline table, or `{ sample = \"NAME\" }`.",
+        "A JSON file, as a path from the configuration folder, an inline table, JSON in a text, or `{ sample = \"NAME\" }`.",
     )
     .required(),
     key(
@@ -431,7 +431,13 @@ pub const WEBHOOK: &[Key] = &[
     key("tests.response", "headers", TextTable, "", "Its headers, such as `Retry-After`."),
     key("tests.response", "body", Any, "", "Its body: a text as it is, anything else as its JSON."),
     key("tests.expect", "delivered", Truth, "true", "Whether the webhook wants the event."),
-    key("tests.expect", "body", Any, "", "The body, or for tables a part of it: objects may have more members."),
+    key(
+        "tests.expect",
+        "body",
+        Any,
+        "",
+        "The body; of a table, or of JSON in a text, objects may have more members.",
+    ),
     key("tests.expect", "url", Text, "", "The URL; a referenced value is written `***`."),
     key("tests.expect", "headers", TextTable, "", "Headers that must be there; a referenced value is written `***`."),
     key(

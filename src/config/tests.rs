@@ -85,6 +85,12 @@ pub(super) const ANSWERED: [Reason; 10] = [
     Reason::TemplateError,
 ];
 
+/// Whether a response, or the lack of a request, can come to a reason, so that a test can expect it.
+#[must_use]
+pub fn is_answered(reason: Reason) -> bool {
+    ANSWERED.contains(&reason)
+}
+
 /// The same as they are spelt.
 pub(super) const ANSWERED_NAMES: [&str; ANSWERED.len()] = {
     let mut names = [""; ANSWERED.len()];

@@ -39,6 +39,31 @@ fn an_answer_comes_to_what_a_delivery_would_come_to() {
 }
 
 #[test]
+fn an_event_and_a_body_may_be_json_in_a_text_which_has_null_and_all_digits() {
+    let hook = |id: &str, tail: &str| {
+        format!(
+            "url = 'https://a.example/'\nbody = '{{\"id\": {{{{data.id}}}}, \"none\": {{{{data.none}}}}, \"more\": 1}}'\n[[tests]]\nname = 'a'\n\
+             event = '''\n{{\"event_type\": \"RequestGranted\", \"data\": {{\"id\": {id}, \"none\": null{tail}}}}}\n'''\n\
+             expect = {{ body = '{{\"none\": null, \"id\": 12345678901234567890123}}' }}\n"
+        )
+    };
+    let run = |hook: &str| {
+        let folder = folder(&[("webhooks/hook.toml", hook)]);
+        outrigger(&["check", folder.path().to_str().unwrap()], &[], "")
+    };
+    run(&hook("12345678901234567890123", "")).expect_code(0);
+    let other = run(&hook("12345678901234567890124", "")).expect_code(1);
+    let difference = "body.id: expected 12345678901234567890123, found 12345678901234567890124";
+    assert!(other.out.contains(difference), "{}", other.out);
+    let broken = run(&hook("1", ",")).expect_code(78);
+    assert!(
+        broken.out.contains("begins as JSON and is none") && broken.out.contains("hook.toml:5:9"),
+        "{}",
+        broken.out
+    );
+}
+
+#[test]
 fn what_json_has_not_is_refused_where_it_would_be_compared_with_nothing() {
     let tests = [
         "expect = { body = inf }",

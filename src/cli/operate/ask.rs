@@ -81,6 +81,8 @@ pub(super) enum AskError {
     /// It refused.
     #[error("{detail}")]
     Refused {
+        /// By which status.
+        status: StatusCode,
         /// Why, as it says.
         detail: String,
     },
@@ -92,6 +94,16 @@ pub(super) enum AskError {
         /// What happened, and what to look at.
         problem: String,
     },
+}
+
+impl AskError {
+    /// Whether it may pass by itself: a sidecar that is restarted, or that cannot read its spool just now.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Nobody(_) | Self::Broken { .. } => true,
+            Self::Refused { status, .. } => *status == StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
 }
 
 impl Server {
@@ -122,7 +134,7 @@ impl Server {
         let answer: Option<Value> = serde_json::from_slice(&body).ok();
         match (status, answer) {
             (StatusCode::OK, Some(answer)) => Ok(answer),
-            (StatusCode::UNAUTHORIZED, _) => {
+            (status @ StatusCode::UNAUTHORIZED, _) => {
                 let detail = if self.token.is_some() {
                     "the sidecar has another token than this command: give it the `admin.token` that is in force there by the same \
                      configuration and variables, or by OUTRIGGER_ADMIN_TOKEN"
@@ -130,10 +142,10 @@ impl Server {
                     "the sidecar asks for the token of `admin.token`, and outrigger.toml gives none here (`outrigger check` says \
                      whether it has faults, or lacks a value): set OUTRIGGER_ADMIN_TOKEN"
                 };
-                Err(AskError::Refused { detail: detail.to_owned() })
+                Err(AskError::Refused { status, detail: detail.to_owned() })
             }
-            (_, Some(problem)) if problem["detail"].is_string() => {
-                Err(AskError::Refused { detail: problem["detail"].as_str().unwrap_or_default().to_owned() })
+            (status, Some(problem)) if problem["detail"].is_string() => {
+                Err(AskError::Refused { status, detail: problem["detail"].as_str().unwrap_or_default().to_owned() })
             }
             (status, _) => {
                 let problem = format!("answered {status}, and not as an admin listener does: look at the address");

@@ -2,6 +2,7 @@
 
 mod ask;
 mod dead_letters;
+mod invocations;
 mod repair;
 mod resume;
 mod show;
@@ -18,16 +19,19 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::admin::filter::Store;
+use crate::admin::invocations as attempts;
 use crate::admin::letters;
 use crate::admin::repair::{Action, repair};
 use crate::cli::healthcheck::reachable;
 use crate::cli::{BAD_CONFIG, Folder, NO};
 use crate::config::{Listen, PLACEHOLDER, Settings, Source, load_settings, load_variables};
+use crate::history::History;
 use crate::spool::{DiskSpool, OpenError, Options, Spool as _, is_spool};
 
 use ask::{Address, AskError, Server, parse_address};
 
 pub(super) use dead_letters::DeadLetters;
+pub(super) use invocations::Invocations;
 pub(super) use resume::Resume;
 
 /// Where the admin listener is unless the configuration says otherwise.
@@ -58,7 +62,7 @@ impl Refused {
     }
 }
 
-/// The way to a sidecar's dead letters.
+/// The way to what a sidecar keeps.
 enum Way {
     /// It runs, and answers.
     Running(Server),
@@ -68,10 +72,14 @@ enum Way {
 
 /// What can be asked either way.
 enum Ask {
-    /// The list, for the query of a URL.
+    /// Dead letters, for the query of a URL.
     List(String),
     /// One by its id.
     Show(String),
+    /// Invocations, for the query of a URL.
+    Invocations(String),
+    /// One by its id.
+    Invocation(String),
     /// A step of a repair, for the body of a request.
     Repair(Action, Value),
 }
@@ -101,7 +109,7 @@ impl Sidecar {
         Source { placeholders: true, ..Source::new(&self.folder.dir) }
     }
 
-    /// The way to the dead letters, and a sentence about it for standard error.
+    /// The way to what it keeps, and a sentence about it for standard error.
     async fn way(&self) -> Result<(Way, String), Refused> {
         let settings = self.settings();
         let server = self.server(settings.as_ref());
@@ -179,6 +187,9 @@ impl Way {
         let answer = match ask {
             Ask::List(query) => letters::list(&store, query).await,
             Ask::Show(id) => letters::show(&store, id).await,
+            // What a process remembers went with it.
+            Ask::Invocations(query) => attempts::list(&store, &History::new(store.now, 0), query).await,
+            Ask::Invocation(id) => attempts::show(&store, &History::new(store.now, 0), id).await,
             Ask::Repair(action, body) => repair(&store, *action, body.to_string().as_bytes()).await,
         };
         answer.map_err(|problem| Refused::no(problem.detail()))
@@ -197,6 +208,8 @@ impl Server {
         match ask {
             Ask::List(query) => self.ask(Method::GET, &format!("/api/v1/dead-letters?{query}"), None).await,
             Ask::Show(id) => self.ask(Method::GET, &format!("/api/v1/dead-letters/{id}"), None).await,
+            Ask::Invocations(query) => self.ask(Method::GET, &format!("/api/v1/invocations?{query}"), None).await,
+            Ask::Invocation(id) => self.ask(Method::GET, &format!("/api/v1/invocations/{id}"), None).await,
             Ask::Repair(Action::Replay, body) => {
                 self.ask(Method::POST, "/api/v1/dead-letters/replay", Some(body)).await
             }

@@ -62,8 +62,17 @@ pub(super) fn one(letter: &Value) -> String {
 
 /// Indented JSON. What a terminal obeys stands in its strings alone, and is escaped there.
 pub(super) fn json(value: &Value) -> String {
-    let mut out = String::new();
-    for character in format!("{value:#}\n").chars() {
+    escaped(&format!("{value:#}\n"))
+}
+
+/// The same in one line.
+pub(super) fn json_line(value: &Value) -> String {
+    escaped(&format!("{value}\n"))
+}
+
+fn escaped(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for character in json.chars() {
         if character != '\n' && is_obeyed(character) {
             let _ = write!(out, "\\u{:04x}", u32::from(character));
         } else {

@@ -10,7 +10,6 @@ mod effect;
 mod events;
 mod json;
 mod lines;
-mod paint;
 mod report;
 mod revision;
 mod scratch;
@@ -24,11 +23,11 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::events::{Events, Wanted};
-use self::paint::{Paint, When};
 use self::report::Report;
 use self::scratch::Scratch;
 use self::side::{Side, Unusable};
 use super::{Answer, FINE, Folder, NO, USAGE, run};
+use crate::cli::paint::{Paint, When};
 
 /// What programs end with that an interrupt ended.
 const INTERRUPTED: u8 = 130;

@@ -11,10 +11,10 @@ use super::definition::{Changed, How};
 use super::effect::{Effect, Look};
 use super::events::{Occurrence, Origin};
 use super::lines::{Line, diff};
-use super::paint::{Colour, Paint};
 use super::report::{Report, Webhook, in_full};
 use super::shown::{Body, Does, Request, Shown};
 use crate::cli::count;
+use crate::cli::paint::{Colour, Paint, visible};
 use crate::kind::value::cut;
 use crate::secret::MASK;
 
@@ -292,7 +292,7 @@ impl Text<'_> {
             Mark::Removed => ("-", Colour::Red, Colour::RedReversed),
             Mark::Added => ("+", Colour::Green, Colour::GreenReversed),
             Mark::None => {
-                let text = super::paint::visible(&text);
+                let text = visible(&text);
                 return self.line(8, &text);
             }
         };
@@ -314,7 +314,7 @@ impl Text<'_> {
             How::Text => format!("{}, which makes no difference to these events", changed.key),
             How::Content => format!("{}, whose file differs", changed.key),
         };
-        self.line(2, &format!("also changed: {}", super::paint::visible(&text)));
+        self.line(2, &format!("also changed: {}", visible(&text)));
     }
 
     fn summary(&mut self) {

@@ -50,6 +50,14 @@ fn test(
     let entry = table.get("event")?;
     let at = entry.node.at;
     let event = match as_json(entry.node.value) {
+        Some(Value::String(text)) if text.trim_start().starts_with('{') => match serde_json::from_str(&text) {
+            Ok(event) => TestEvent::Inline(event),
+            Err(error) => {
+                let problem = format!("the test's `event` begins as JSON and is none: {error}");
+                report.error(at, problem, "write a JSON object, or the path of a file with one");
+                return None;
+            }
+        },
         Some(Value::String(path)) => {
             let file = dir.join(&path);
             TestEvent::File(path, file)

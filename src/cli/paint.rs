@@ -82,7 +82,7 @@ pub(super) fn visible(text: &str) -> String {
 }
 
 /// Whether a terminal would do something else than show it. What turns the direction of writing makes a line read as another.
-fn is_obeyed(character: char) -> bool {
+pub(super) fn is_obeyed(character: char) -> bool {
     let turns = matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     turns || (character.is_control() && character != '\t')
 }
