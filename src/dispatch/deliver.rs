@@ -50,7 +50,7 @@ impl Dispatch {
             handles.buried(Reason::Expired, 1);
         }
         let attempts = lease.attempts;
-        let settlement = Settlement::Bury { reason: Reason::Expired, last: None, attempts, at: now };
+        let settlement = Settlement::Bury { reason: Reason::Expired, last: None, attempts, at: now, record: None };
         if self.settled.is_awaited() {
             self.settled.report(Report {
                 event: lease.event.id,
@@ -101,7 +101,7 @@ fn settlement(decision: Decision, lease: &Lease, attempted: &Attempted, now: Tim
     match decision {
         Decision::Done => Settlement::Delivered,
         Decision::Retry { at, attempts, failing_since, passed } => {
-            Settlement::Defer { until: at, attempts, failing_since: Some(failing_since), passed, last }
+            Settlement::Defer { until: at, attempts, failing_since: Some(failing_since), passed, last, record: None }
         }
         Decision::Hold => Settlement::Defer {
             until: now,
@@ -109,8 +109,11 @@ fn settlement(decision: Decision, lease: &Lease, attempted: &Attempted, now: Tim
             failing_since: lease.failing_since,
             passed: false,
             last,
+            record: None,
         },
-        Decision::Bury { reason, attempts } => Settlement::Bury { reason, last: Some(last), attempts, at: now },
+        Decision::Bury { reason, attempts } => {
+            Settlement::Bury { reason, last: Some(last), attempts, at: now, record: None }
+        }
     }
 }
 

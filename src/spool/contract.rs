@@ -91,7 +91,7 @@ pub(super) async fn counters_become(spool: &dyn Spool, webhook: &str, expect: (u
 
 fn buried() -> Settlement {
     let reason = Reason::ClientError;
-    Settlement::Bury { reason, last: Some(outcome(reason, 400)), attempts: 3, at: Timestamp::now() }
+    Settlement::Bury { reason, last: Some(outcome(reason, 400)), attempts: 3, at: Timestamp::now(), record: None }
 }
 
 pub(super) fn outcome(reason: Reason, status: u16) -> LastOutcome {
@@ -104,7 +104,7 @@ pub(super) fn deferred(after: Duration, attempts: u32) -> Settlement {
 
 pub(super) fn deferred_to(until: Timestamp, attempts: u32) -> Settlement {
     let last = outcome(Reason::ServerError, 503);
-    Settlement::Defer { until, attempts, failing_since: None, passed: false, last }
+    Settlement::Defer { until, attempts, failing_since: None, passed: false, last, record: None }
 }
 
 /// A second connection to the database, to look inside or to make the disk fail.

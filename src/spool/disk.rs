@@ -26,7 +26,7 @@ use super::queue::{Memory, Queue};
 use super::reader::Ask;
 use super::stored::{self, Stored};
 use super::{Appended, Backlog, Batch, DEAD_LETTERS_MAX, DeadLetter, DeadLetterPage, DeadLetterQuery, Lease};
-use super::{Settlement, Spool, SpoolError, Wait};
+use super::{InvocationPage, InvocationQuery, Kept, Recorded, Settlement, Sought, Spool, SpoolError, Wait};
 use super::{lock, reader, recover, schema, writer};
 
 /// Deliveries of one webhook that wait in memory, unless [`Options::ready_max`] says otherwise.
@@ -455,6 +455,22 @@ impl Spool for DiskSpool {
 
     fn drop_dead_letters(&self, numbers: Vec<i64>) -> Wait<'_, Result<u64, SpoolError>> {
         Box::pin(self.shared.inbox.repair(bounded(numbers), false))
+    }
+
+    fn invocations(&self, _query: InvocationQuery) -> Wait<'_, Result<InvocationPage, SpoolError>> {
+        Box::pin(async { Ok(InvocationPage::default()) })
+    }
+
+    fn invocation(&self, _number: u64) -> Wait<'_, Result<Option<Recorded>, SpoolError>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn last_invocation(&self) -> u64 {
+        0
+    }
+
+    fn find(&self, _sought: Sought) -> Wait<'_, Result<Vec<Kept>, SpoolError>> {
+        Box::pin(async { Ok(Vec::new()) })
     }
 
     fn bytes(&self) -> u64 {

@@ -18,7 +18,7 @@ async fn dead(spool: &dyn Spool, numbers: std::ops::RangeInclusive<u64>, webhook
             let n = number(&lease);
             let reason = if n.is_multiple_of(3) { Reason::TemplateError } else { Reason::ClientError };
             let at = Timestamp::from_millisecond(1_800_000_000_000 + i64::try_from(n).unwrap()).unwrap();
-            spool.settle(lease, Settlement::Bury { reason, last: None, attempts: 1, at }).await;
+            spool.settle(lease, Settlement::Bury { reason, last: None, attempts: 1, at, record: None }).await;
         }
     }
     for webhook in webhooks {
@@ -208,7 +208,9 @@ async fn letters_that_died_when_the_clock_was_ahead_keep_no_others() {
     let now = Timestamp::now();
     let times = [now + Duration::from_hours(9000), now - Duration::from_hours(2)];
     for (lease, at) in lease_all(&*spool, "a", 2).await.into_iter().zip(times) {
-        spool.settle(lease, Settlement::Bury { reason: Reason::ClientError, last: None, attempts: 1, at }).await;
+        spool
+            .settle(lease, Settlement::Bury { reason: Reason::ClientError, last: None, attempts: 1, at, record: None })
+            .await;
     }
     drop(spool);
     let spool = DiskSpool::open(Options { dead_letter_retention: HOUR, ..options(directory.path()) }).unwrap();

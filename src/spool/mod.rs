@@ -60,6 +60,7 @@ mod contract;
 #[cfg(test)]
 mod crash;
 mod disk;
+mod find;
 mod inbox;
 mod keys;
 mod ledger;
@@ -72,6 +73,7 @@ mod model;
 mod order;
 mod queue;
 mod reader;
+mod record;
 mod recover;
 mod schema;
 mod stored;
@@ -91,6 +93,9 @@ use crate::delivery::{Lane, LastOutcome, Reason};
 use crate::event::{Event, EventId};
 
 pub use disk::{DiskSpool, Found, OpenError, Options};
+pub use find::{FOUND_MAX, Kept, KeptFor, KeptPending, SOUGHT_BYTES_MAX, Sought};
+pub use record::{INVOCATIONS_MAX, InvocationPage, InvocationQuery, Record, Recorded};
+pub use record::{RECORD_BYTES_MAX, RECORD_REQUEST_BYTES_MAX, RECORDS_MAX};
 pub use recover::{Recovered, recover};
 pub use schema::is_spool;
 
@@ -142,6 +147,18 @@ pub trait Spool: Send + Sync + 'static {
 
     /// Forgets dead letters, named by [`DeadLetter::number`]; at most [`DEAD_LETTERS_MAX`] at once. How many there were.
     fn drop_dead_letters(&self, numbers: Vec<i64>) -> Wait<'_, Result<u64, SpoolError>>;
+
+    /// A page of the invocations that were kept with their settlements, the latest first.
+    fn invocations(&self, query: InvocationQuery) -> Wait<'_, Result<InvocationPage, SpoolError>>;
+
+    /// One of them, by its [`Record::number`].
+    fn invocation(&self, number: u64) -> Wait<'_, Result<Option<Recorded>, SpoolError>>;
+
+    /// The greatest [`Record::number`] that was kept when the spool was opened; 0 when there was none.
+    fn last_invocation(&self) -> u64;
+
+    /// What is kept of events, the latest first and at most [`FOUND_MAX`].
+    fn find(&self, sought: Sought) -> Wait<'_, Result<Vec<Kept>, SpoolError>>;
 
     /// What the spool takes of the disk, as it is compared with its limit.
     fn bytes(&self) -> u64;
@@ -286,6 +303,8 @@ pub enum Settlement {
         passed: bool,
         /// What the attempt came to.
         last: LastOutcome,
+        /// The invocation that came to this, to be kept with it.
+        record: Option<Box<Record>>,
     },
     /// It is given up on and becomes a dead letter.
     Bury {
@@ -297,6 +316,8 @@ pub enum Settlement {
         attempts: u32,
         /// When it was given up on.
         at: Timestamp,
+        /// The invocation that came to this, to be kept with it.
+        record: Option<Box<Record>>,
     },
 }
 

@@ -255,6 +255,7 @@ impl World {
             failing_since: None,
             passed,
             last: outcome(Reason::ServerError, 503),
+            record: None,
         };
         let pending = |later, lane| State::Pending { later, attempts, replayed, lane };
         let (settlement, state) = match how {
@@ -263,7 +264,10 @@ impl World {
             How::Soon => (defer(Duration::ZERO, false), pending(false, lane)),
             How::Later => (defer(FUTURE, false), pending(true, lane)),
             How::LeaveLane => (defer(FUTURE, true), pending(true, 0)),
-            How::Bury => (Settlement::Bury { reason: Reason::ClientError, last: None, attempts, at: now }, State::Dead),
+            How::Bury => (
+                Settlement::Bury { reason: Reason::ClientError, last: None, attempts, at: now, record: None },
+                State::Dead,
+            ),
         };
         self.spool.settle(lease, settlement).await;
         self.model.change(id, state);

@@ -122,7 +122,9 @@ mod tests {
             spool.append(batch(6..=6, &["b"])).await.unwrap();
             let [lease] = <[_; 1]>::try_from(lease_all(&*spool, "a", 1).await).unwrap();
             let at = jiff::Timestamp::now();
-            spool.settle(lease, Settlement::Bury { reason: Reason::Gone, last: None, attempts: 1, at }).await;
+            spool
+                .settle(lease, Settlement::Bury { reason: Reason::Gone, last: None, attempts: 1, at, record: None })
+                .await;
             drop(spool);
             inside(directory.path()).execute_batch(damage).unwrap();
 

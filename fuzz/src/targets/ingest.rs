@@ -22,8 +22,8 @@ use outrigger::server::guard::{Guard, Reach};
 use outrigger::server::serve_connection;
 use outrigger::settled::{Report, Settled};
 use outrigger::spool::{
-    Appended, Backlog, Batch, DeadLetter, DeadLetterPage, DeadLetterQuery, Key, Lease, Settlement, Spool, SpoolError,
-    Wait,
+    Appended, Backlog, Batch, DeadLetter, DeadLetterPage, DeadLetterQuery, InvocationPage, InvocationQuery, Kept, Key,
+    Lease, Recorded, Settlement, Sought, Spool, SpoolError, Wait,
 };
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -264,6 +264,22 @@ impl Spool for Nowhere {
 
     fn drop_dead_letters(&self, _: Vec<i64>) -> Wait<'_, Result<u64, SpoolError>> {
         Box::pin(async { Ok(0) })
+    }
+
+    fn invocations(&self, _: InvocationQuery) -> Wait<'_, Result<InvocationPage, SpoolError>> {
+        Box::pin(async { Ok(InvocationPage::default()) })
+    }
+
+    fn invocation(&self, _: u64) -> Wait<'_, Result<Option<Recorded>, SpoolError>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn last_invocation(&self) -> u64 {
+        0
+    }
+
+    fn find(&self, _: Sought) -> Wait<'_, Result<Vec<Kept>, SpoolError>> {
+        Box::pin(async { Ok(Vec::new()) })
     }
 
     fn bytes(&self) -> u64 {

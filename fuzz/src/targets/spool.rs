@@ -103,10 +103,10 @@ fn settlement(number: usize) -> Settlement {
     let last = LastOutcome { reason: Reason::ServerError, status: Some(503), detail: "it answered so".to_owned() };
     let now = Timestamp::now();
     match number % 3 {
-        0 => Settlement::Bury { reason: Reason::ClientError, last: Some(last), attempts: 2, at: now },
+        0 => Settlement::Bury { reason: Reason::ClientError, last: Some(last), attempts: 2, at: now, record: None },
         1 => {
             let until = now + Duration::from_hours(1);
-            Settlement::Defer { until, attempts: 1, failing_since: Some(now), passed: number == 4, last }
+            Settlement::Defer { until, attempts: 1, failing_since: Some(now), passed: number == 4, last, record: None }
         }
         _ => Settlement::Delivered,
     }

@@ -55,7 +55,8 @@ impl Writer<'_> {
             }
             if !is_new && burial.queue.claim((claim.due, claim.seq)) {
                 burial.claimed += 1;
-                let settlement = Settlement::Bury { reason: burial.reason, last: None, attempts: claim.attempts, at };
+                let settlement =
+                    Settlement::Bury { reason: burial.reason, last: None, attempts: claim.attempts, at, record: None };
                 self.orders.push(Order { queue: Arc::clone(&burial.queue), claim, settlement, metered: false });
             }
         }
