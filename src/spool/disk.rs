@@ -24,6 +24,7 @@ use super::keys::KEY_BYTES;
 use super::ledger::Ledger;
 use super::queue::{Memory, Queue};
 use super::reader::Ask;
+use super::records::Records;
 use super::stored::{self, Stored};
 use super::{Appended, Backlog, Batch, DEAD_LETTERS_MAX, DeadLetter, DeadLetterPage, DeadLetterQuery, Lease};
 use super::{InvocationPage, InvocationQuery, Kept, Recorded, Settlement, Sought, Spool, SpoolError, Wait};
@@ -158,6 +159,7 @@ pub struct DiskSpool {
     /// One listing at a time.
     listing: Semaphore,
     found: Found,
+    last_invocation: u64,
     threads: Vec<JoinHandle<()>>,
     lock: File,
 }
@@ -196,11 +198,11 @@ impl DiskSpool {
         let mut ledger = Ledger::new(&connection).map_err(failed)?;
         // Before the first commit.
         stored::unpointed(&connection).map_err(failed)?;
-        let dropped = tidy(&connection, &mut ledger, options.dead_letter_retention).map_err(failed)?;
+        let dropped = tidy(&connection, &mut ledger, &options).map_err(failed)?;
         let stored = Stored::read(&connection, &mut ledger, options.bytes_max).map_err(failed)?;
         drop(ledger);
         let found = Found { dropped, ..restore(&shared, &stored) };
-        let Stored { seq_last, keys, .. } = stored;
+        let Stored { seq_last, keys, last_invocation, .. } = stored;
 
         let (reader, asks) = mpsc::channel();
         let setup = writer::Setup {
@@ -211,8 +213,15 @@ impl DiskSpool {
             dead_letter_retention: options.dead_letter_retention,
             commit_seen: options.commit_seen,
         };
-        let mut spool =
-            Self { shared: Arc::clone(&shared), reader, listing: Semaphore::new(1), found, threads: Vec::new(), lock };
+        let mut spool = Self {
+            shared: Arc::clone(&shared),
+            reader,
+            listing: Semaphore::new(1),
+            found,
+            last_invocation,
+            threads: Vec::new(),
+            lock,
+        };
         spool.start("spool-reader", move || reader::run(&reader_connection, &asks, &shared))?;
         spool.start("spool-writer", move || writer::run(&connection, keys, setup))?;
         Ok(spool)
@@ -262,15 +271,19 @@ impl Drop for DiskSpool {
     }
 }
 
-/// Webhooks that have nothing in store, whatever their counters say: what is owed or dead needs its webhook.
+/// Webhooks that have nothing in store, whatever their counters say: what is owed, dead or recorded needs its webhook.
 const DELETE_IDLE: &str = "DELETE FROM webhooks WHERE pending <= 0 AND dead <= 0
 AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.webhook = webhooks.id)
-AND NOT EXISTS (SELECT 1 FROM dead WHERE dead.webhook = webhooks.id)";
+AND NOT EXISTS (SELECT 1 FROM dead WHERE dead.webhook = webhooks.id)
+AND NOT EXISTS (SELECT 1 FROM invocations WHERE invocations.webhook = webhooks.id)";
 
-/// Drops a bounded number of old dead letters, and webhooks that have nothing in store: these are made again when they are named.
+/// Drops a bounded number of old dead letters and records, and webhooks that have nothing in store: these are made again when they are named.
 /// How many dead letters there were.
-fn tidy(connection: &Connection, ledger: &mut Ledger<'_>, retention: Duration) -> rusqlite::Result<u64> {
+fn tidy(connection: &Connection, ledger: &mut Ledger<'_>, options: &Options) -> rusqlite::Result<u64> {
+    let retention = options.dead_letter_retention;
     let dropped = if_there_is_room(writer::drop_old_dead(ledger, retention, RETENTION_STEP_OPEN))?;
+    let mut records = Records::new(connection, options.bytes_max)?;
+    if_there_is_room(writer::drop_old_records(ledger, &mut records, retention, RETENTION_STEP_OPEN))?;
     if_there_is_room(connection.execute(DELETE_IDLE, []))?;
     Ok(u64::try_from(dropped.values().sum::<i64>()).unwrap_or(0))
 }
@@ -397,17 +410,18 @@ impl Spool for DiskSpool {
         })
     }
 
-    fn settle(&self, lease: Lease, settlement: Settlement) -> Wait<'_, ()> {
+    fn settle(&self, lease: Lease, mut settlement: Settlement) -> Wait<'_, ()> {
         Box::pin(async move {
             // Until there is room the lease is whole: dropping this future gives it back.
             if !self.shared.inbox.settle_room().await {
                 return;
             }
             let queue = self.shared.queue(&lease.webhook);
+            let noted = settlement.take_record().and_then(|record| self.shared.inbox.note(lease.event.id, record));
             let claim = lease.settled();
             // Others of its lane may wait for it.
             let urgent = claim.lane != 0 && queue.blocked.load(Relaxed);
-            self.shared.inbox.settle(Order { queue, claim, settlement, metered: true }, urgent);
+            self.shared.inbox.settle(Order { queue, claim, settlement, noted, metered: true }, urgent);
         })
     }
 
@@ -457,20 +471,20 @@ impl Spool for DiskSpool {
         Box::pin(self.shared.inbox.repair(bounded(numbers), false))
     }
 
-    fn invocations(&self, _query: InvocationQuery) -> Wait<'_, Result<InvocationPage, SpoolError>> {
-        Box::pin(async { Ok(InvocationPage::default()) })
+    fn invocations(&self, query: InvocationQuery) -> Wait<'_, Result<InvocationPage, SpoolError>> {
+        Box::pin(self.ask(|reply| Ask::Invocations(query, reply)))
     }
 
-    fn invocation(&self, _number: u64) -> Wait<'_, Result<Option<Recorded>, SpoolError>> {
-        Box::pin(async { Ok(None) })
+    fn invocation(&self, number: u64) -> Wait<'_, Result<Option<Recorded>, SpoolError>> {
+        Box::pin(self.ask(move |reply| Ask::Invocation(number, reply)))
     }
 
     fn last_invocation(&self) -> u64 {
-        0
+        self.last_invocation
     }
 
-    fn find(&self, _sought: Sought) -> Wait<'_, Result<Vec<Kept>, SpoolError>> {
-        Box::pin(async { Ok(Vec::new()) })
+    fn find(&self, sought: Sought) -> Wait<'_, Result<Vec<Kept>, SpoolError>> {
+        Box::pin(self.ask(|reply| Ask::Find(sought, reply)))
     }
 
     fn bytes(&self) -> u64 {

@@ -7,6 +7,7 @@
 //! | `deliveries` | what is pending; `due` is 0 before the first attempt, else wall-clock milliseconds, and never for what waits for the one before it in its lane |
 //! | `owed` | for an event of more than one webhook: how many deliveries and dead letters still need it |
 //! | `dead` | dead letters, numbered in the order in which they died; no number is given twice |
+//! | `invocations` | records of failed invocations, numbered by when they ended; they hold their own text and need no event |
 //! | `key_sets`, `keys_N` | idempotency keys, in sets of which the oldest is dropped whole |
 //!
 //! Pages that are freed are used again; the file itself does not shrink and does not grow past the spool's limit.
@@ -24,7 +25,7 @@ pub(super) const DATABASE: &str = "spool.db";
 /// Marks a database as ours: "OUTR".
 const APPLICATION_ID: i64 = 0x4F55_5452;
 /// The version of the tables below.
-const SCHEMA_VERSION: i64 = 2;
+const SCHEMA_VERSION: i64 = 3;
 /// How long to wait for somebody else who looks into the file, for example the `sqlite3` shell.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 /// `SQLite`'s page size, and so the unit of its log.
@@ -64,6 +65,13 @@ CREATE TABLE dead (
 CREATE INDEX dead_events ON dead (event, webhook);
 CREATE INDEX dead_webhooks ON dead (webhook);
 CREATE INDEX dead_ages ON dead (died_ms);
+CREATE TABLE invocations (
+  number INTEGER PRIMARY KEY, webhook INTEGER NOT NULL, event BLOB NOT NULL, reason TEXT, request TEXT, bytes INTEGER NOT NULL,
+  text TEXT NOT NULL
+) STRICT;
+CREATE INDEX invocations_webhooks ON invocations (webhook, number, bytes);
+CREATE INDEX invocations_events ON invocations (event);
+CREATE INDEX invocations_requests ON invocations (request) WHERE request IS NOT NULL;
 CREATE TABLE key_sets (
   number INTEGER PRIMARY KEY, opened_ms INTEGER NOT NULL, window_ms INTEGER NOT NULL, keys INTEGER NOT NULL,
   bytes INTEGER NOT NULL

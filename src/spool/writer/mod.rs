@@ -22,6 +22,7 @@ use super::inbox::{Append, Burial, Gather, Order};
 use super::keys::Keys;
 use super::ledger::{Change, Ledger, due_of};
 use super::queue::{Key, Queue};
+use super::records::Records;
 use super::schema::{self, PAGE_BYTES};
 use super::{Appended, Settlement, SpoolError};
 
@@ -57,6 +58,7 @@ const PACE_SETTLED_MIN: usize = 16;
 struct Writer<'c> {
     connection: &'c Connection,
     ledger: Ledger<'c>,
+    records: Records<'c>,
     keys: Keys,
     setup: Setup,
     /// Settlements that are not committed yet, in their order.
@@ -104,8 +106,10 @@ struct Written {
 pub(super) fn run(connection: &Connection, keys: Keys, setup: Setup) {
     let _ended = Ended(Arc::clone(&setup.shared));
     let now = Instant::now();
-    let ledger = match Ledger::new(connection) {
-        Ok(ledger) => ledger,
+    let statements =
+        Ledger::new(connection).and_then(|ledger| Ok((ledger, Records::new(connection, setup.bytes_max)?)));
+    let (ledger, records) = match statements {
+        Ok(statements) => statements,
         Err(error) => {
             tracing::error!(%error, "the spool's writer cannot start");
             return;
@@ -114,6 +118,7 @@ pub(super) fn run(connection: &Connection, keys: Keys, setup: Setup) {
     let mut writer = Writer {
         connection,
         ledger,
+        records,
         keys,
         orders: Vec::new(),
         burials: VecDeque::new(),
@@ -196,6 +201,10 @@ impl Writer<'_> {
         if settle_alone && let Ok(written) = self.commit(&[]) {
             return self.publish(Vec::new(), written);
         }
+        // Records may be what there is no room for, and are owed to nobody.
+        for order in &mut self.orders {
+            order.noted = None;
+        }
         self.retry_at = (!self.orders.is_empty()).then(|| Instant::now() + RETRY_EVERY);
     }
 
@@ -235,7 +244,7 @@ impl Writer<'_> {
     /// One transaction. All of it is undone when it fails.
     fn commit(&mut self, appends: &[Append]) -> rusqlite::Result<Written> {
         let started = Instant::now();
-        let seq_before = self.setup.seq_last;
+        let (seq_before, records_before) = (self.setup.seq_last, self.records.bytes());
         let result = self.ledger.begin().and_then(|()| {
             let written = self.change(appends)?;
             self.ledger.commit()?;
@@ -254,6 +263,7 @@ impl Writer<'_> {
             Err(error) => {
                 self.ledger.rollback();
                 self.setup.seq_last = seq_before;
+                self.records.set_bytes(records_before);
                 if appends.iter().any(|append| append.key.is_some()) {
                     // What was kept there of keys was undone; without the sets none is recognised, which a sender can bear.
                     match Keys::read(self.connection, self.setup.bytes_max) {
@@ -299,6 +309,8 @@ impl Writer<'_> {
                 self.ledger.count(queue.id, &queue.webhook, *change)?;
             }
         }
+        let noted = self.orders.iter().filter_map(|order| Some((order.queue.id, order.noted.as_ref()?)));
+        self.records.keep(noted)?;
         Ok(written)
     }
 
@@ -412,6 +424,16 @@ impl Writer<'_> {
                 }
                 Err(error) => tracing::warn!(%error, "old dead letters could not be dropped"),
             }
+            match drop_old_records(
+                &mut self.ledger,
+                &mut self.records,
+                self.setup.dead_letter_retention,
+                RETENTION_STEP,
+            ) {
+                Ok(count) if i64::try_from(count).is_ok_and(|count| count >= RETENTION_STEP) => self.retention_at = now,
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%error, "old records of invocations could not be dropped"),
+            }
         }
     }
 
@@ -453,6 +475,25 @@ pub(super) fn drop_old_dead(
         ledger.rollback();
     }
     result
+}
+
+/// Drops a bounded number of records older than the retention of dead letters, in a transaction of its own: how many.
+pub(super) fn drop_old_records(
+    ledger: &mut Ledger<'_>,
+    records: &mut Records<'_>,
+    retention: Duration,
+    limit: i64,
+) -> rusqlite::Result<usize> {
+    let retention_us = i64::try_from(retention.as_micros()).unwrap_or(i64::MAX);
+    let before = Timestamp::now().as_microsecond().saturating_sub(retention_us);
+    let bytes = records.bytes();
+    ledger.begin()?;
+    let dropped = records.drop_old(before, limit).and_then(|count| ledger.commit().map(|()| count));
+    if dropped.is_err() {
+        ledger.rollback();
+        records.set_bytes(bytes);
+    }
+    dropped
 }
 
 fn touch<'t>(touched: &'t mut Touches, queue: &Arc<Queue>, change: Change, wake: bool) -> &'t mut Touched {
