@@ -1,7 +1,6 @@
 //! The spool on a disk of its own: `SQLite` with one writer thread and one reader thread.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::pin::pin;
@@ -22,6 +21,7 @@ use crate::event::EventId;
 use super::inbox::{Inbox, Order};
 use super::keys::KEY_BYTES;
 use super::ledger::Ledger;
+use super::lock::Lock;
 use super::queue::{Memory, Queue};
 use super::reader::Ask;
 use super::records::Records;
@@ -161,7 +161,8 @@ pub struct DiskSpool {
     found: Found,
     last_invocation: u64,
     threads: Vec<JoinHandle<()>>,
-    lock: File,
+    /// Given back last.
+    _lock: Lock,
 }
 
 /// What the spool and its threads share.
@@ -220,7 +221,7 @@ impl DiskSpool {
             found,
             last_invocation,
             threads: Vec::new(),
-            lock,
+            _lock: lock,
         };
         spool.start("spool-reader", move || reader::run(&reader_connection, &asks, &shared))?;
         spool.start("spool-writer", move || writer::run(&connection, keys, setup))?;
@@ -266,8 +267,6 @@ impl Drop for DiskSpool {
             // One that panicked has ended the process.
             let _ = thread.join();
         }
-        // Closing the file is not enough while the process is being forked: the child has it open for a moment.
-        let _ = self.lock.unlock();
     }
 }
 
