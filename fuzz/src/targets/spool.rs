@@ -232,7 +232,9 @@ async fn look_back(spool: &DiskSpool, letters: &[DeadLetter], can_be_read: bool)
         for recorded in page.invocations {
             assert!(query.behind.is_none_or(|behind| recorded.number < behind));
             let one = spool.invocation(recorded.number).await;
-            assert!(one == Ok(Some(recorded)) || !can_be_read, "{one:?}");
+            // A settlement that was queued may have dropped it since.
+            assert!(one.is_ok() || !can_be_read, "{one:?}");
+            assert!(one.ok().flatten().is_none_or(|one| one == recorded));
         }
         let Some(next) = page.next else { break };
         assert_ne!(query.behind, Some(next), "every page is behind the one before");
