@@ -15,7 +15,7 @@ use divan::counter::ItemsCount;
 use jiff::Timestamp;
 use outrigger::delivery::Lane;
 use outrigger::event::{Event, EventId};
-use outrigger::spool::{Batch, DiskSpool, Options, Owed, Settlement, Spool};
+use outrigger::spool::{Batch, DiskSpool, FIND_EVENTS_MAX, Options, Owed, Settlement, Sought, Spool};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use uuid::Uuid;
@@ -198,6 +198,25 @@ fn spool_64_producers(bencher: Bencher<'_, '_>) {
     let spool = Arc::new(DiskSpool::open(Options::new(directory.path())).expect("a spool"));
     let events: Vec<_> = (0..EVENTS).map(event).collect();
     bencher.counter(ItemsCount::new(EVENTS)).bench(|| through_the_spool(&runtime, &spool, black_box(&events), EVENTS));
+}
+
+/// What somebody who asks after an access request holds up refills for: as many events as are looked through, and none that fits.
+#[divan::bench(sample_count = 10, sample_size = 1, args = ["text", "id"])]
+fn find_in_all_that_is_looked_through(bencher: Bencher<'_, '_>, by: &str) {
+    let runtime = Runtime::new().expect("a runtime");
+    let directory = TempDir::new().expect("a directory");
+    let spool = DiskSpool::open(Options::new(directory.path())).expect("a spool");
+    let owed = Owed { webhook: "bench".into(), lane: None };
+    let events: Vec<_> = (0..u64::from(FIND_EVENTS_MAX)).map(|n| (event(n), vec![owed.clone()])).collect();
+    for events in events.chunks(1000) {
+        let batch = Batch { events: events.to_vec(), key: None };
+        runtime.block_on(spool.append(batch)).expect("there is room");
+    }
+    let nowhere = || match by {
+        "id" => Sought::Event(EventId::new(Uuid::max())),
+        _ => Sought::Text("AR-123".to_owned()),
+    };
+    bencher.bench(|| runtime.block_on(spool.find(nowhere())).expect("an answer"));
 }
 
 #[divan::bench(sample_count = 5, sample_size = 1, args = [32])]

@@ -128,7 +128,7 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
     let metrics = Arc::new(Metrics::new(snapshot.kinds.keys().map(AsRef::as_ref))?);
     let clients = Clients::new(&snapshot.settings.egress, routes, snapshot.webhooks.values())?;
     let spool = open_spool(&snapshot.settings.spool, &metrics)?;
-    let history = Arc::new(History::new(Timestamp::now(), spool.found().record_last));
+    let history = Arc::new(History::new(Timestamp::now(), spool.last_invocation()));
     let spool: Arc<dyn Spool> = Arc::new(spool);
     let [ingest_listener, admin_listener, metrics_listener] = bind_all(&snapshot.settings).await?;
     let addresses = Addresses {
@@ -270,7 +270,7 @@ fn open_spool(settings: &crate::config::Spool, metrics: &Metrics) -> Result<Disk
         ..Options::new(&settings.path)
     };
     let spool = DiskSpool::open(options)?;
-    let Found { pending, dead, dropped, .. } = spool.found();
+    let Found { pending, dead, dropped } = spool.found();
     tracing::info!(pending, dead_letters = dead, dead_letters_dropped = dropped, "spool.opened");
     Ok(spool)
 }

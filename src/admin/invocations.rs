@@ -16,7 +16,7 @@ use crate::event::{Event, EventId};
 use crate::history::{History, Invocation, InvocationId, view};
 use crate::kind::about::is_about;
 use crate::server::problem::Problem;
-use crate::spool::{RecordQuery, Sought};
+use crate::spool::{InvocationQuery, Recorded, Sought};
 
 /// Invocations on a page that does not say how many.
 const LIMIT_DEFAULT: usize = 50;
@@ -53,18 +53,18 @@ pub async fn list(store: &Store<'_>, history: &History, query: &str) -> Result<V
     let kept = history.latest(query.webhook.as_deref(), query.limit, |one| query.takes(one));
     let mut lines: BTreeMap<InvocationId, Value> = kept.iter().map(|one| (one.id, view::summary(one))).collect();
     if query.accepted != Some(true) {
-        let records = RecordQuery {
+        let records = InvocationQuery {
             webhook: query.webhook.clone(),
             reason: query.reason,
             event: query.event,
-            request: None,
-            from: query.from.map_or(0, |from| from.0),
-            before: query.before.map(|before| before.0),
+            after: query.from.and_then(|from| from.0.checked_sub(1)),
+            behind: query.before.map(|before| before.0),
             limit: query.limit,
+            ..InvocationQuery::default()
         };
-        for (number, text) in store.spool.records(records).await.map_err(|error| unavailable(&error))? {
-            if let Entry::Vacant(line) = lines.entry(InvocationId(number)) {
-                line.insert(view::stored_summary(&text).unwrap_or_default());
+        for recorded in records_of(store, records).await? {
+            if let Entry::Vacant(line) = lines.entry(InvocationId(recorded.number)) {
+                line.insert(view::stored_summary(&recorded.text).unwrap_or_default());
             }
         }
     }
@@ -72,6 +72,20 @@ pub async fn list(store: &Store<'_>, history: &History, query: &str) -> Result<V
     let cursor = listed.last().filter(|_| listed.len() == query.limit).map(|(id, _)| id.to_string());
     let listed: Vec<Value> = listed.into_iter().map(|(_, line)| line).filter(|line| !line.is_null()).collect();
     Ok(json!({ "invocations": listed, "cursor": cursor, "newest": newest }))
+}
+
+/// The records that are asked for, as many as that says: a page of them may end before.
+async fn records_of(store: &Store<'_>, mut query: InvocationQuery) -> Result<Vec<Recorded>, Problem> {
+    let (limit, mut found) = (query.limit, Vec::new());
+    loop {
+        query.limit = limit.saturating_sub(found.len());
+        let page = store.spool.invocations(query.clone()).await.map_err(|error| unavailable(&error))?;
+        found.extend(page.invocations);
+        match page.next {
+            Some(next) if found.len() < limit => query.behind = Some(next),
+            _ => return Ok(found),
+        }
+    }
 }
 
 /// Those about an event or an access request, the latest first.
@@ -83,19 +97,19 @@ pub(super) async fn about(
 ) -> Result<Vec<Listed>, Problem> {
     let fits = |one: &Invocation| match sought {
         Sought::Event(id) => one.event.id == *id,
-        Sought::About(id) => is_about(&one.event, id),
+        Sought::Text(id) => is_about(&one.event, id),
     };
     let kept = history.latest(None, limit, fits);
     let line = |one: &Arc<Invocation>| (one.id, Listed { event: one.event.clone(), summary: view::summary(one) });
     let mut lines: BTreeMap<InvocationId, Listed> = kept.iter().map(line).collect();
     let records = match sought {
-        Sought::Event(id) => RecordQuery { event: Some(*id), limit, ..RecordQuery::default() },
-        Sought::About(id) => RecordQuery { request: Some(id.clone()), limit, ..RecordQuery::default() },
+        Sought::Event(id) => InvocationQuery { event: Some(*id), limit, ..InvocationQuery::default() },
+        Sought::Text(id) => InvocationQuery { request: Some(id.clone()), limit, ..InvocationQuery::default() },
     };
-    for (number, text) in store.spool.records(records).await.map_err(|error| unavailable(&error))? {
-        if let Entry::Vacant(line) = lines.entry(InvocationId(number))
-            && let Some(summary) = view::stored_summary(&text)
-            && let Some(event) = view::stored_event(&text)
+    for recorded in records_of(store, records).await? {
+        if let Entry::Vacant(line) = lines.entry(InvocationId(recorded.number))
+            && let Some(summary) = view::stored_summary(&recorded.text)
+            && let Some(event) = view::stored_event(&recorded.text)
         {
             line.insert(Listed { event, summary });
         }
@@ -109,9 +123,9 @@ pub async fn show(store: &Store<'_>, history: &History, text: &str) -> Result<Va
     if let Some(one) = history.find(id) {
         return Ok(view::full(&one));
     }
-    let record = store.spool.find_record(id.0).await.map_err(|error| unavailable(&error))?;
+    let record = store.spool.invocation(id.0).await.map_err(|error| unavailable(&error))?;
     // Only what a damaged disk gave back is no JSON.
-    let shown = record.and_then(|text| serde_json::from_str(&text).ok()).filter(Value::is_object);
+    let shown = record.and_then(|record| serde_json::from_str(&record.text).ok()).filter(Value::is_object);
     let mut shown: Value = shown.ok_or_else(forgotten)?;
     if let Some((event, webhook)) = shown["delivery_id"].as_str().and_then(parse_delivery_id) {
         let letter = store.spool.dead_letter(event, webhook).await.map_err(|error| unavailable(&error))?;

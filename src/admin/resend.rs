@@ -28,8 +28,9 @@ pub(super) async fn resend(store: &Store<'_>, live: &Live, history: &History, te
         }
         None => {
             let record =
-                store.spool.find_record(id.0).await.map_err(|error| unavailable(&error))?.ok_or_else(forgotten)?;
-            let id = view::stored_summary(&record).and_then(|line| line["delivery_id"].as_str().map(str::to_owned));
+                store.spool.invocation(id.0).await.map_err(|error| unavailable(&error))?.ok_or_else(forgotten)?;
+            let id =
+                view::stored_summary(&record.text).and_then(|line| line["delivery_id"].as_str().map(str::to_owned));
             let named = id.as_deref().and_then(parse_delivery_id).map(|(event, webhook)| (event, Arc::from(webhook)));
             let (event, webhook) = named.ok_or_else(forgotten)?;
             (event, webhook, None)
@@ -56,7 +57,7 @@ async fn again(
     kept: Option<Event>,
 ) -> Result<(), Problem> {
     let found = store.spool.find(Sought::Event(id)).await.map_err(|error| unavailable(&error))?;
-    let of_webhook = found.iter().find_map(|found| found.deliveries.get(webhook));
+    let of_webhook = found.iter().flat_map(|found| &found.webhooks).find(|kept| kept.webhook == *webhook);
     if of_webhook.is_some_and(|delivery| delivery.pending.is_some()) {
         return Err(refused("it is pending: it is attempted by itself, or once its webhook's pause ends"));
     }
@@ -65,7 +66,7 @@ async fn again(
         return Ok(());
     }
     let remembered = || history.events(1, |taken| taken.event.id == id).pop().map(|taken| taken.event);
-    let stored = || found.first().map(|found| found.event.clone());
+    let stored = || found.first().map(|found| found.event.without_tree());
     let Some(event) = kept.or_else(remembered).or_else(stored) else {
         return Err(refused("its event is not kept any more: post it again"));
     };

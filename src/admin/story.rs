@@ -19,7 +19,7 @@ use crate::kind::about::{ID_BYTES_MAX, is_about, request_id};
 use crate::live::Live;
 use crate::plan::refusals;
 use crate::server::problem::Problem;
-use crate::spool::{Kept, KeptDelivery, Sought};
+use crate::spool::{Kept, KeptFor, Sought};
 use crate::webhook::{Status, Webhook};
 
 /// Events of one answer.
@@ -41,7 +41,7 @@ struct Known {
     event: Option<Event>,
     /// The webhooks that wanted it when it came in; `None` where nobody remembers.
     wanted: Option<Arc<[Arc<str>]>>,
-    kept: BTreeMap<Arc<str>, KeptDelivery>,
+    kept: BTreeMap<Arc<str>, KeptFor>,
     invocations: BTreeMap<Arc<str>, Vec<Value>>,
 }
 
@@ -49,13 +49,16 @@ struct Known {
 pub(super) async fn find(sources: Sources<'_>, query: &str) -> Result<Value, Problem> {
     let sought = parse(query)?;
     let mut known: BTreeMap<EventId, Known> = BTreeMap::new();
-    for kept in sources.store.spool.find(sought.clone()).await.map_err(|error| unavailable(&error))? {
-        known.entry(kept.event.id).or_default().keep(kept);
-    }
     let fits = |event: &Event| match &sought {
         Sought::Event(id) => event.id == *id,
-        Sought::About(id) => is_about(event, id),
+        Sought::Text(id) => is_about(event, id),
     };
+    for kept in sources.store.spool.find(sought.clone()).await.map_err(|error| unavailable(&error))? {
+        // A text may stand anywhere in an event.
+        if fits(&kept.event) {
+            known.entry(kept.event.id).or_default().keep(kept);
+        }
+    }
     for taken in sources.history.events(EVENTS_MAX, |taken| fits(&taken.event)) {
         let known = known.entry(taken.event.id).or_default();
         known.wanted = Some(taken.wanted);
@@ -90,13 +93,13 @@ fn parse(query: &str) -> Result<Sought, Problem> {
         return Err(nonsense("find", text, format!("write at most {ID_BYTES_MAX} bytes")));
     }
     let id = EventId::parse(text).or_else(|| parse_delivery_id(text).map(|(event, _)| event));
-    Ok(id.map_or_else(|| Sought::About(text.to_owned()), Sought::Event))
+    Ok(id.map_or_else(|| Sought::Text(text.to_owned()), Sought::Event))
 }
 
 impl Known {
     fn keep(&mut self, kept: Kept) {
-        self.event = Some(kept.event);
-        self.kept.extend(kept.deliveries);
+        self.event = Some(kept.event.without_tree());
+        self.kept.extend(kept.webhooks.into_iter().map(|kept| (Arc::clone(&kept.webhook), kept)));
     }
 
     fn tell(mut self, sources: &Sources<'_>) -> Option<Value> {
@@ -125,7 +128,7 @@ impl Known {
     fn ended(&mut self, sources: &Sources<'_>, event: &Event, name: &Arc<str>) -> Value {
         let mut attempts = self.invocations.remove(name).unwrap_or_default();
         attempts.reverse();
-        let KeptDelivery { pending, dead } = self.kept.remove(name).unwrap_or_default();
+        let (pending, dead) = self.kept.remove(name).map_or((None, None), |kept| (kept.pending, kept.dead));
         let said = |one: &Value| {
             let said = one["detail"].as_str().or(one["reason"].as_str()).unwrap_or_default();
             format!("attempt {} failed: {said}", one["attempt"])
@@ -145,7 +148,8 @@ impl Known {
             ("pending", why)
         } else if let Some(dead) = &dead {
             let detail = dead.last.as_ref().map_or_else(|| dead.reason.to_string(), |last| last.detail.clone());
-            ("dead", format!("given up on after {} attempts ({}): {detail}", dead.attempts, dead.reason))
+            let plural = if dead.attempts == 1 { "" } else { "s" };
+            ("dead", format!("given up on after {} attempt{plural} ({}): {detail}", dead.attempts, dead.reason))
         } else if delivered {
             ("delivered", "an attempt was accepted".to_owned())
         } else {

@@ -145,7 +145,13 @@ pub const SIDECAR: &[Key] = &[
     key("spool", "kind", Words(&["disk"]), "\"disk\"", "Where accepted events wait: `disk`."),
     key("spool", "path", Text, "\"/var/lib/outrigger\"", "The spool's directory; its volume is what a 202 relies on."),
     key("spool", "max_bytes", Size, "\"1GiB\"", "The spool's limit; beyond it ingest answers 503."),
-    key("spool", "dead_letter_retention", Duration, "\"30d\"", "How long dead letters are kept."),
+    key(
+        "spool",
+        "dead_letter_retention",
+        Duration,
+        "\"30d\"",
+        "How long dead letters are kept, and failed invocations at most.",
+    ),
     key("egress", "allow_ports", Wholes(&PORTS), "[443]", "The ports that may be reached; 443 is always among them."),
     key(
         "egress",

@@ -13,7 +13,7 @@ use crate::history::{Invocation, Then, Timings, view};
 use crate::kind::about::request_id;
 use crate::live::Live;
 use crate::settled::Report;
-use crate::spool::{Lease, Record, Settlement};
+use crate::spool::{Lease, RECORD_BYTES_MAX, Record, Settlement};
 use crate::webhook::Webhook;
 use crate::webhook::retry::{Decision, Standing, decide, verdict};
 
@@ -46,7 +46,10 @@ impl Dispatch {
         count(live, webhook, &lease, &attempted, &settlement, now);
         log(webhook, &lease, &attempted, &decision, probe, now);
         self.report(&lease, &attempted, &settlement, now);
-        self.remember(live, webhook, &lease, Ended { attempted, decision, probe }, now);
+        let settlement = match self.remember(live, webhook, &lease, Ended { attempted, decision, probe }, now) {
+            Some(record) => settlement.with_record(record),
+            None => settlement,
+        };
         self.spool.settle(lease, settlement).await;
     }
 
@@ -61,7 +64,7 @@ impl Dispatch {
             handles.buried(Reason::Expired, 1);
         }
         let attempts = lease.attempts;
-        let settlement = Settlement::Bury { reason: Reason::Expired, last: None, attempts, at: now };
+        let settlement = Settlement::Bury { reason: Reason::Expired, last: None, attempts, at: now, record: None };
         if self.settled.is_awaited() {
             self.settled.report(Report {
                 event: lease.event.id,
@@ -76,8 +79,15 @@ impl Dispatch {
         self.spool.settle(lease, settlement).await;
     }
 
-    /// Keeps the attempt for people.
-    fn remember(&self, live: &Live, webhook: &Arc<Webhook>, lease: &Lease, ended: Ended, now: Timestamp) {
+    /// Keeps the attempt for people; what of it is to outlive this process.
+    fn remember(
+        &self,
+        live: &Live,
+        webhook: &Arc<Webhook>,
+        lease: &Lease,
+        ended: Ended,
+        now: Timestamp,
+    ) -> Option<Record> {
         let Ended { attempted, decision, probe } = ended;
         let begun = now.checked_sub(SignedDuration::try_from(attempted.duration).unwrap_or_default()).unwrap_or(now);
         let limits = live.snapshot.settings.history;
@@ -91,19 +101,14 @@ impl Dispatch {
                 ..recorded
             }
         });
-        if let Outcome::Failed(failure) = &kept.outcome
-            && self.history.may_store(&webhook.name, now, limits)
-        {
-            self.spool.record(Record {
-                number: kept.id.0,
-                webhook: Arc::clone(&webhook.name),
-                event: lease.event.id,
-                reason: failure.reason,
-                request: request_id(&lease.event),
-                text: view::stored(&kept),
-                keep: limits.per_webhook,
-            });
-        }
+        let Outcome::Failed(failure) = &kept.outcome else { return None };
+        self.history.may_store(&webhook.name, now, limits).then(|| Record {
+            number: kept.id.0,
+            reason: failure.reason,
+            request: request_id(&lease.event),
+            text: view::stored(&kept, RECORD_BYTES_MAX).into(),
+            keep: limits.per_webhook,
+        })
     }
 
     fn report(&self, lease: &Lease, attempted: &Attempted, settlement: &Settlement, now: Timestamp) {
@@ -152,7 +157,7 @@ fn settlement(decision: Decision, lease: &Lease, attempted: &Attempted, now: Tim
     match decision {
         Decision::Done => Settlement::Delivered,
         Decision::Retry { at, attempts, failing_since, passed } => {
-            Settlement::Defer { until: at, attempts, failing_since: Some(failing_since), passed, last }
+            Settlement::Defer { until: at, attempts, failing_since: Some(failing_since), passed, last, record: None }
         }
         Decision::Hold => Settlement::Defer {
             until: now,
@@ -160,8 +165,11 @@ fn settlement(decision: Decision, lease: &Lease, attempted: &Attempted, now: Tim
             failing_since: lease.failing_since,
             passed: false,
             last,
+            record: None,
         },
-        Decision::Bury { reason, attempts } => Settlement::Bury { reason, last: Some(last), attempts, at: now },
+        Decision::Bury { reason, attempts } => {
+            Settlement::Bury { reason, last: Some(last), attempts, at: now, record: None }
+        }
     }
 }
 

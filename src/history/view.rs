@@ -89,13 +89,21 @@ pub fn full(one: &Invocation) -> Value {
     shown
 }
 
-/// All of it but the event, as it is kept on the disk.
+/// All of it but the event, as it is kept on the disk, in at most so many bytes: without the request and the response where they make it
+/// larger.
 #[must_use]
-pub fn stored(one: &Invocation) -> String {
+pub fn stored(one: &Invocation, bytes_max: usize) -> String {
     let mut shown = whole(one, BODY_STORED_BYTES_MAX);
     shown["event"] = Value::Null;
     shown["resendable"] = false.into();
     shown["kept"] = "spool".into();
+    let text = shown.to_string();
+    if text.len() <= bytes_max {
+        return text;
+    }
+    for member in ["request", "response", "validators", "missing"] {
+        shown[member] = if matches!(member, "request" | "response") { Value::Null } else { json!([]) };
+    }
     shown.to_string()
 }
 

@@ -84,7 +84,9 @@ mod tests {
         spool.append(batch(1..=3, &["a"])).await.unwrap();
         for lease in lease_all(&*spool, "a", 3).await {
             let at = jiff::Timestamp::now();
-            spool.settle(lease, Settlement::Bury { reason: Reason::Gone, last: None, attempts: 1, at }).await;
+            spool
+                .settle(lease, Settlement::Bury { reason: Reason::Gone, last: None, attempts: 1, at, record: None })
+                .await;
         }
         counters_become(&*spool, "a", (0, 3)).await;
         inside(directory.path())

@@ -12,10 +12,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
 use super::contract::{LONG, batch, counters, deferred, lease, number, options};
+use super::history::record;
 use super::*;
 
 /// Tells a child process of the test binary which directory to use.
@@ -58,13 +60,20 @@ async fn a_child_appends_until_it_is_killed() {
             }
         });
     }
+    let mut recorded = spool.last_invocation();
     loop {
         for lease in lease(&*spool, "a", 4).await {
             if number(&lease).is_multiple_of(3) {
                 say(format!("settled {}", number(&lease)));
                 spool.settle(lease, Settlement::Delivered).await;
             } else {
-                spool.settle(lease, deferred(Duration::from_hours(1), 1)).await;
+                // What is known of a record is its delivery's as well: both are there or neither.
+                let mut settlement = deferred(Duration::from_hours(1), 1);
+                if let Settlement::Defer { record: kept, .. } = &mut settlement {
+                    recorded = recorded.max(Timestamp::now().as_microsecond().unsigned_abs()) + 1;
+                    *kept = Some(Box::new(record(recorded, RECORDS_MAX)));
+                }
+                spool.settle(lease, settlement).await;
             }
         }
     }
@@ -130,6 +139,16 @@ fn stored(directory: &Path) -> BTreeSet<u64> {
         .collect()
 }
 
+/// Whether something was deferred; how many deferred deliveries have no record, and how many records no deferred delivery.
+fn deferred_and_recorded(directory: &Path) -> (bool, i64, i64) {
+    let connection = rusqlite::Connection::open(directory.join("spool/spool.db")).unwrap();
+    let sql = "WITH deferred AS (SELECT id FROM deliveries JOIN events USING (seq) WHERE due > 0)
+               SELECT EXISTS (SELECT 1 FROM deferred),
+                 (SELECT count(*) FROM deferred WHERE id NOT IN (SELECT event FROM invocations)),
+                 (SELECT count(*) FROM invocations WHERE event NOT IN (SELECT id FROM deferred))";
+    connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap()
+}
+
 #[test]
 fn what_a_killed_process_acknowledged_is_there_or_was_settled() {
     let directory = TempDir::new().unwrap();
@@ -142,6 +161,11 @@ fn what_a_killed_process_acknowledged_is_there_or_was_settled() {
             counters(&spool, "a").0
         };
         let stored = stored(directory.path());
+        assert_eq!(
+            deferred_and_recorded(directory.path()),
+            (true, 0, 0),
+            "a record is there with its settlement alone"
+        );
         assert_eq!(stored.len() as u64, pending, "the kept counter is the truth");
         let lost: Vec<_> = said.appended.difference(&stored).filter(|n| !said.settled.contains(n)).collect();
         assert!(lost.is_empty(), "round {round} lost {lost:?}");

@@ -1,7 +1,6 @@
 //! The spool on a disk of its own: `SQLite` with one writer thread and one reader thread.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::pin::pin;
@@ -22,12 +21,14 @@ use crate::event::EventId;
 use super::inbox::{Inbox, Order};
 use super::keys::KEY_BYTES;
 use super::ledger::Ledger;
+use super::lock::Lock;
 use super::queue::{Memory, Queue};
 use super::reader::Ask;
+use super::records::Records;
 use super::stored::{self, Stored};
 use super::{Appended, Backlog, Batch, DEAD_LETTERS_MAX, DeadLetter, DeadLetterPage, DeadLetterQuery, Lease};
-use super::{Kept, Record, RecordQuery, Settlement, Sought, Spool, SpoolError, Wait};
-use super::{lock, reader, records, recover, schema, writer};
+use super::{InvocationPage, InvocationQuery, Kept, Recorded, Settlement, Sought, Spool, SpoolError, Wait};
+use super::{lock, reader, recover, schema, writer};
 
 /// Deliveries of one webhook that wait in memory, unless [`Options::ready_max`] says otherwise.
 const READY_MAX: usize = 1024;
@@ -79,8 +80,6 @@ pub struct Found {
     pub dead: u64,
     /// Dead letters dropped because they were older than the retention.
     pub dropped: u64,
-    /// The number of the latest record of a failed attempt; 0 where there is none.
-    pub record_last: u64,
 }
 
 /// Why a spool could not be opened.
@@ -160,8 +159,10 @@ pub struct DiskSpool {
     /// One listing at a time.
     listing: Semaphore,
     found: Found,
+    last_invocation: u64,
     threads: Vec<JoinHandle<()>>,
-    lock: File,
+    /// Given back last.
+    _lock: Lock,
 }
 
 /// What the spool and its threads share.
@@ -198,11 +199,11 @@ impl DiskSpool {
         let mut ledger = Ledger::new(&connection).map_err(failed)?;
         // Before the first commit.
         stored::unpointed(&connection).map_err(failed)?;
-        let dropped = tidy(&connection, &mut ledger, options.dead_letter_retention).map_err(failed)?;
+        let dropped = tidy(&connection, &mut ledger, &options).map_err(failed)?;
         let stored = Stored::read(&connection, &mut ledger, options.bytes_max).map_err(failed)?;
         drop(ledger);
-        let found = Found { dropped, record_last: records::last(&connection), ..restore(&shared, &stored) };
-        let Stored { seq_last, keys, .. } = stored;
+        let found = Found { dropped, ..restore(&shared, &stored) };
+        let Stored { seq_last, keys, last_invocation, .. } = stored;
 
         let (reader, asks) = mpsc::channel();
         let setup = writer::Setup {
@@ -213,8 +214,15 @@ impl DiskSpool {
             dead_letter_retention: options.dead_letter_retention,
             commit_seen: options.commit_seen,
         };
-        let mut spool =
-            Self { shared: Arc::clone(&shared), reader, listing: Semaphore::new(1), found, threads: Vec::new(), lock };
+        let mut spool = Self {
+            shared: Arc::clone(&shared),
+            reader,
+            listing: Semaphore::new(1),
+            found,
+            last_invocation,
+            threads: Vec::new(),
+            _lock: lock,
+        };
         spool.start("spool-reader", move || reader::run(&reader_connection, &asks, &shared))?;
         spool.start("spool-writer", move || writer::run(&connection, keys, setup))?;
         Ok(spool)
@@ -259,20 +267,22 @@ impl Drop for DiskSpool {
             // One that panicked has ended the process.
             let _ = thread.join();
         }
-        // Closing the file is not enough while the process is being forked: the child has it open for a moment.
-        let _ = self.lock.unlock();
     }
 }
 
-/// Webhooks that have nothing in store, whatever their counters say: what is owed or dead needs its webhook.
+/// Webhooks that have nothing in store, whatever their counters say: what is owed, dead or recorded needs its webhook.
 const DELETE_IDLE: &str = "DELETE FROM webhooks WHERE pending <= 0 AND dead <= 0
 AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.webhook = webhooks.id)
-AND NOT EXISTS (SELECT 1 FROM dead WHERE dead.webhook = webhooks.id)";
+AND NOT EXISTS (SELECT 1 FROM dead WHERE dead.webhook = webhooks.id)
+AND NOT EXISTS (SELECT 1 FROM invocations WHERE invocations.webhook = webhooks.id)";
 
-/// Drops a bounded number of old dead letters, and webhooks that have nothing in store: these are made again when they are named.
+/// Drops a bounded number of old dead letters and records, and webhooks that have nothing in store: these are made again when they are named.
 /// How many dead letters there were.
-fn tidy(connection: &Connection, ledger: &mut Ledger<'_>, retention: Duration) -> rusqlite::Result<u64> {
+fn tidy(connection: &Connection, ledger: &mut Ledger<'_>, options: &Options) -> rusqlite::Result<u64> {
+    let retention = options.dead_letter_retention;
     let dropped = if_there_is_room(writer::drop_old_dead(ledger, retention, RETENTION_STEP_OPEN))?;
+    let mut records = Records::new(connection, options.bytes_max)?;
+    if_there_is_room(writer::drop_old_records(ledger, &mut records, retention, RETENTION_STEP_OPEN))?;
     if_there_is_room(connection.execute(DELETE_IDLE, []))?;
     Ok(u64::try_from(dropped.values().sum::<i64>()).unwrap_or(0))
 }
@@ -399,17 +409,18 @@ impl Spool for DiskSpool {
         })
     }
 
-    fn settle(&self, lease: Lease, settlement: Settlement) -> Wait<'_, ()> {
+    fn settle(&self, lease: Lease, mut settlement: Settlement) -> Wait<'_, ()> {
         Box::pin(async move {
             // Until there is room the lease is whole: dropping this future gives it back.
             if !self.shared.inbox.settle_room().await {
                 return;
             }
             let queue = self.shared.queue(&lease.webhook);
+            let noted = settlement.take_record().and_then(|record| self.shared.inbox.note(lease.event.id, record));
             let claim = lease.settled();
             // Others of its lane may wait for it.
             let urgent = claim.lane != 0 && queue.blocked.load(Relaxed);
-            self.shared.inbox.settle(Order { queue, claim, settlement, metered: true }, urgent);
+            self.shared.inbox.settle(Order { queue, claim, settlement, noted, metered: true }, urgent);
         })
     }
 
@@ -459,16 +470,16 @@ impl Spool for DiskSpool {
         Box::pin(self.shared.inbox.repair(bounded(numbers), false))
     }
 
-    fn record(&self, record: Record) {
-        self.shared.inbox.record(record);
+    fn invocations(&self, query: InvocationQuery) -> Wait<'_, Result<InvocationPage, SpoolError>> {
+        Box::pin(self.ask(|reply| Ask::Invocations(query, reply)))
     }
 
-    fn records(&self, query: RecordQuery) -> Wait<'_, Result<Vec<(u64, String)>, SpoolError>> {
-        Box::pin(self.ask(|reply| Ask::Records(query, reply)))
+    fn invocation(&self, number: u64) -> Wait<'_, Result<Option<Recorded>, SpoolError>> {
+        Box::pin(self.ask(move |reply| Ask::Invocation(number, reply)))
     }
 
-    fn find_record(&self, number: u64) -> Wait<'_, Result<Option<String>, SpoolError>> {
-        Box::pin(self.ask(move |reply| Ask::Record(number, reply)))
+    fn last_invocation(&self) -> u64 {
+        self.last_invocation
     }
 
     fn find(&self, sought: Sought) -> Wait<'_, Result<Vec<Kept>, SpoolError>> {

@@ -7,20 +7,24 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::delivery::Reason;
-use crate::event::Event;
+use crate::event::{Event, EventId};
 
 use super::ledger::{Aged, Sort};
 use super::queue::{Key as RowKey, Queue};
-use super::{Appended, Claim, Key, Record, Settlement, SpoolError};
+use super::record::Record;
+use super::records::Noted;
+use super::{Appended, Claim, Key, Settlement, SpoolError};
 
 /// A settlement waits this long for an append whose commit it can share.
 const SETTLE_WAIT: Duration = Duration::from_millis(20);
 /// Settlements that are queued or kept because they could not be written.
 const SETTLEMENTS_MAX: usize = 4096;
-/// Records that wait in the inbox; more are not kept.
-const RECORDS_MAX: usize = 256;
 /// What appends may wait in the inbox, in units of [`APPEND_UNIT_BYTES`]: 8 MiB.
 const APPEND_UNITS_MAX: u32 = 8192;
+/// What records may wait for their commit, in units of [`RECORD_UNIT_BYTES`]: 8 MiB.
+const RECORD_UNITS_MAX: usize = 8192;
+/// Records are metered in KiB.
+const RECORD_UNIT_BYTES: usize = 1024;
 /// Appends are metered in KiB.
 const APPEND_UNIT_BYTES: u64 = 1024;
 
@@ -46,6 +50,8 @@ pub(super) struct Order {
     pub(super) queue: Arc<Queue>,
     pub(super) claim: Claim,
     pub(super) settlement: Settlement,
+    /// What is to be kept with it.
+    pub(super) noted: Option<Noted>,
     /// It took a place in the inbox that its commit gives back.
     pub(super) metered: bool,
 }
@@ -93,7 +99,6 @@ pub(super) struct Waiting {
     pub(super) orders: Vec<Order>,
     pub(super) burials: Vec<Burial>,
     pub(super) repairs: Vec<Repair>,
-    pub(super) records: Vec<Record>,
     /// Nothing comes after this.
     pub(super) closing: bool,
     orders_since: Option<Instant>,
@@ -118,6 +123,7 @@ pub(super) struct Inbox {
     arrived: Condvar,
     append_room: Semaphore,
     settle_room: Semaphore,
+    record_room: Arc<Semaphore>,
 }
 
 impl Inbox {
@@ -127,6 +133,7 @@ impl Inbox {
             arrived: Condvar::new(),
             append_room: Semaphore::new(APPEND_UNITS_MAX as usize),
             settle_room: Semaphore::new(SETTLEMENTS_MAX),
+            record_room: Arc::new(Semaphore::new(RECORD_UNITS_MAX)),
         }
     }
 
@@ -163,6 +170,13 @@ impl Inbox {
         true
     }
 
+    /// A record on its way, while there is room in memory for it.
+    pub(super) fn note(&self, event: EventId, record: Box<Record>) -> Option<Noted> {
+        let units = u32::try_from(record.text.len().div_ceil(RECORD_UNIT_BYTES).max(1)).ok()?;
+        let room = Arc::clone(&self.record_room).try_acquire_many_owned(units).ok()?;
+        Some(Noted { event, record, _room: room })
+    }
+
     /// Queues a settlement; an urgent one waits for no append. False when the spool is closed.
     pub(super) fn settle(&self, order: Order, urgent: bool) -> bool {
         let mut waiting = self.lock();
@@ -180,14 +194,6 @@ impl Inbox {
             self.arrived.notify_one();
         }
         true
-    }
-
-    /// Queues a record, which waits for whatever is written next.
-    pub(super) fn record(&self, record: Record) {
-        let mut waiting = self.lock();
-        if !waiting.closing && waiting.records.len() < RECORDS_MAX {
-            waiting.records.push(record);
-        }
     }
 
     /// Queues the burial of a webhook's deliveries and waits for its end.

@@ -185,7 +185,7 @@ impl<'c> Ledger<'c> {
                 self.move_delivery.execute(params![webhook, due, seq, due_next, attempts, lane, failing_ms, last])?;
                 Ok(Change::default())
             }
-            Settlement::Bury { reason, last, attempts, at } => {
+            Settlement::Bury { reason, last, attempts, at, .. } => {
                 let last = if let Some(last) = last {
                     Some(written(last))
                 } else {

@@ -18,7 +18,7 @@ async fn dead(spool: &dyn Spool, numbers: std::ops::RangeInclusive<u64>, webhook
             let n = number(&lease);
             let reason = if n.is_multiple_of(3) { Reason::TemplateError } else { Reason::ClientError };
             let at = Timestamp::from_millisecond(1_800_000_000_000 + i64::try_from(n).unwrap()).unwrap();
-            spool.settle(lease, Settlement::Bury { reason, last: None, attempts: 1, at }).await;
+            spool.settle(lease, Settlement::Bury { reason, last: None, attempts: 1, at, record: None }).await;
         }
     }
     for webhook in webhooks {
@@ -108,7 +108,7 @@ async fn what_is_replayed_is_pending_and_what_is_dropped_is_gone_also_after_an_o
     spool.close().await;
     drop(spool);
     let spool = DiskSpool::open(options(directory.path())).unwrap();
-    assert_eq!(spool.found(), Found { pending: 0, dead: 2, dropped: 0, record_last: 0 });
+    assert_eq!(spool.found(), Found { pending: 0, dead: 2, dropped: 0 });
     assert_eq!(rows(directory.path(), "events"), 2, "no event is kept that nobody needs");
     let letters = all(&spool, DeadLetterQuery::default()).await;
     assert_eq!(events(&letters), [event(6).id, event(5).id]);
@@ -208,11 +208,13 @@ async fn letters_that_died_when_the_clock_was_ahead_keep_no_others() {
     let now = Timestamp::now();
     let times = [now + Duration::from_hours(9000), now - Duration::from_hours(2)];
     for (lease, at) in lease_all(&*spool, "a", 2).await.into_iter().zip(times) {
-        spool.settle(lease, Settlement::Bury { reason: Reason::ClientError, last: None, attempts: 1, at }).await;
+        spool
+            .settle(lease, Settlement::Bury { reason: Reason::ClientError, last: None, attempts: 1, at, record: None })
+            .await;
     }
     drop(spool);
     let spool = DiskSpool::open(Options { dead_letter_retention: HOUR, ..options(directory.path()) }).unwrap();
-    assert_eq!(spool.found(), Found { pending: 0, dead: 1, dropped: 1, record_last: 0 });
+    assert_eq!(spool.found(), Found { pending: 0, dead: 1, dropped: 1 });
     assert_eq!(events(&all(&spool, DeadLetterQuery::default()).await), [event(1).id]);
 }
 

@@ -13,8 +13,18 @@ const LOCK_FILE: &str = "outrigger.lock";
 /// Events are about people: a directory that is made here is for its user alone.
 const DIRECTORY_MODE: u32 = 0o700;
 
+/// A directory's lock, until it is dropped.
+pub(super) struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing the file is not enough while the process is being forked: the child has it open for a moment.
+        let _ = self.0.unlock();
+    }
+}
+
 /// Makes the directory when it is missing and locks it. The kernel ends the lock with the process, however that ends.
-pub(super) fn lock(directory: &Path) -> Result<File, OpenError> {
+pub(super) fn lock(directory: &Path) -> Result<Lock, OpenError> {
     let unwritable = |error| OpenError::Unwritable { path: directory.to_owned(), error };
     DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory).map_err(unwritable)?;
     let mut file = File::options()
@@ -38,5 +48,5 @@ pub(super) fn lock(directory: &Path) -> Result<File, OpenError> {
     // Written over, then cut: that needs no room on a full disk, and whoever reads meanwhile finds a number.
     let pid = format!("{}\n", std::process::id());
     file.write_all(pid.as_bytes()).and_then(|()| file.set_len(pid.len() as u64)).map_err(unwritable)?;
-    Ok(file)
+    Ok(Lock(file))
 }

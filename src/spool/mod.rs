@@ -1,6 +1,7 @@
 //! The spool: the durable queue, and the only hand-off between ingest and delivery.
 //!
-//! It holds events and which webhooks still owe a delivery, never a rendered request and never a secret. A delivery is
+//! Its queue holds events and which webhooks still owe a delivery, never a rendered request; beside it lie records of failed
+//! invocations, whose text is masked by whoever makes it: no secret is ever in it. A delivery is
 //! one event for one webhook. It is *pending* from the commit of its append until it is settled as delivered or becomes a
 //! *dead letter*; there is no third way out. While somebody holds its [`Lease`] nobody else is given it.
 //!
@@ -23,6 +24,10 @@
 //! - [`Spool::settle`] consumes the lease, so settling twice does not compile. It resolves when the settlement is queued.
 //!   The settlements of one delivery are written in their order; one that cannot be written is kept and tried again, and
 //!   `settle` waits while too many are kept.
+//! - A [`Record`] is durable with its settlement and is there without it never. It changes neither order nor counters, and what stands in its
+//!   way (too long, a number that is taken, no room) costs the record and not the settlement. For each webhook the latest are kept, of all
+//!   together an eighth of the limit of bytes; they go when they are older than dead letters are kept. They need no event and keep none.
+//! - [`Spool::find`] looks at bounded many events, so that nothing waits long for it.
 //! - A due time is wall-clock time; a clock that is set back or forward makes deliveries late or early, never lost.
 //! - Memory is bounded by named limits and does not grow with the backlog.
 //! - Counters are kept, never counted: opening and [`Spool::backlog`] take no longer with a million pending deliveries.
@@ -50,9 +55,7 @@
 //! | while opening | opening again starts afresh: the schema is made in one transaction |
 //! | while closing | as without closing |
 //!
-//! Records of failed attempts are written with the settlement that follows them, and are lost with it.
-//!
-//! A commit is one `SQLite` transaction: the counters, the event, its deliveries and its dead letters change together.
+//! A commit is one `SQLite` transaction: the counters, the event, its deliveries, its dead letters and its records change together.
 
 #[cfg(test)]
 mod bounds;
@@ -63,7 +66,10 @@ mod contract;
 mod crash;
 mod disk;
 mod find;
+#[cfg(test)]
+mod history;
 mod inbox;
+mod kept;
 mod keys;
 mod ledger;
 #[cfg(test)]
@@ -75,6 +81,7 @@ mod model;
 mod order;
 mod queue;
 mod reader;
+mod record;
 mod records;
 mod recover;
 mod schema;
@@ -95,8 +102,9 @@ use crate::delivery::{Lane, LastOutcome, Reason};
 use crate::event::{Event, EventId};
 
 pub use disk::{DiskSpool, Found, OpenError, Options};
-pub use find::{Kept, KeptDelivery, Pending, Sought};
-pub use records::{RECORD_BYTES_MAX, Record, RecordQuery};
+pub use kept::{FIND_BYTES_MAX, FIND_EVENTS_MAX, FOUND_MAX, Kept, KeptFor, KeptPending, SOUGHT_BYTES_MAX, Sought};
+pub use record::{INVOCATIONS_MAX, InvocationPage, InvocationQuery, Record, Recorded};
+pub use record::{RECORD_BYTES_MAX, RECORD_REQUEST_BYTES_MAX, RECORDS_MAX};
 pub use recover::{Recovered, recover};
 pub use schema::is_spool;
 
@@ -149,17 +157,17 @@ pub trait Spool: Send + Sync + 'static {
     /// Forgets dead letters, named by [`DeadLetter::number`]; at most [`DEAD_LETTERS_MAX`] at once. How many there were.
     fn drop_dead_letters(&self, numbers: Vec<i64>) -> Wait<'_, Result<u64, SpoolError>>;
 
-    /// Keeps a record of a failed attempt, in the commit of the settlement that follows or an earlier one. It is owed to nobody: where it
-    /// cannot be written, or there are too many at once, it is not kept.
-    fn record(&self, record: Record);
+    /// A page of the invocations that were kept with their settlements, the latest first.
+    fn invocations(&self, query: InvocationQuery) -> Wait<'_, Result<InvocationPage, SpoolError>>;
 
-    /// The texts of records, the latest first, with their numbers. Fewer than the limit is no sign of the end where a reason is asked for.
-    fn records(&self, query: RecordQuery) -> Wait<'_, Result<Vec<(u64, String)>, SpoolError>>;
+    /// One of them, by its [`Record::number`].
+    fn invocation(&self, number: u64) -> Wait<'_, Result<Option<Recorded>, SpoolError>>;
 
-    /// The text of one record.
-    fn find_record(&self, number: u64) -> Wait<'_, Result<Option<String>, SpoolError>>;
+    /// The greatest [`Record::number`] that was kept when the spool was opened; 0 when there was none.
+    fn last_invocation(&self) -> u64;
 
-    /// What is in store of events: at most 20 of the latest 20,000 in store.
+    /// What is kept of events, the latest first and at most [`FOUND_MAX`]. An event whose deliveries are all still pending is found among
+    /// the latest [`FIND_EVENTS_MAX`] and in [`FIND_BYTES_MAX`] of them; by its id it is found beyond, too, once it has a dead letter.
     fn find(&self, sought: Sought) -> Wait<'_, Result<Vec<Kept>, SpoolError>>;
 
     /// What the spool takes of the disk, as it is compared with its limit.
@@ -311,6 +319,8 @@ pub enum Settlement {
         passed: bool,
         /// What the attempt came to.
         last: LastOutcome,
+        /// The invocation that came to this, to be kept with it.
+        record: Option<Box<Record>>,
     },
     /// It is given up on and becomes a dead letter.
     Bury {
@@ -322,7 +332,29 @@ pub enum Settlement {
         attempts: u32,
         /// When it was given up on.
         at: Timestamp,
+        /// The invocation that came to this, to be kept with it.
+        record: Option<Box<Record>>,
     },
+}
+
+impl Settlement {
+    /// The same with what is to be kept with it; a delivery that was made keeps nothing.
+    #[must_use]
+    pub fn with_record(mut self, kept: Record) -> Self {
+        match &mut self {
+            Self::Delivered => {}
+            Self::Defer { record, .. } | Self::Bury { record, .. } => *record = Some(Box::new(kept)),
+        }
+        self
+    }
+
+    /// Takes out what is to be kept with it.
+    fn take_record(&mut self) -> Option<Box<Record>> {
+        match self {
+            Self::Delivered => None,
+            Self::Defer { record, .. } | Self::Bury { record, .. } => mem::take(record),
+        }
+    }
 }
 
 /// The counters of one webhook.

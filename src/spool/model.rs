@@ -16,9 +16,12 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::contract::{event, lease_all, name, number, options, outcome};
+use super::history::record;
 use super::*;
 
 const WEBHOOKS: [&str; 2] = ["a", "b"];
+/// Records that are kept of each webhook.
+const KEEP: usize = 3;
 /// Far enough away that no test sees it come.
 const FUTURE: Duration = Duration::from_hours(1);
 
@@ -99,6 +102,12 @@ struct Model {
     was: BTreeMap<Id, Vec<State>>,
     keys: BTreeMap<u8, Bytes>,
     last: u64,
+    /// The records of each webhook that were settled with, the latest last.
+    records: [Vec<u64>; 2],
+    /// How many of them are written for sure.
+    recorded: [usize; 2],
+    /// The number of the last record.
+    number: u64,
 }
 
 impl Model {
@@ -129,6 +138,16 @@ impl Model {
     /// Everything that was queued is written.
     fn written(&mut self) {
         self.was.clear();
+        self.recorded = [0, 1].map(|webhook| self.records[webhook].len());
+    }
+
+    /// Takes over how many of a webhook's records were written, from those that are found.
+    fn look_at_records(&mut self, webhook: usize, found: &[u64]) {
+        let records = &mut self.records[webhook];
+        let latest = |count: usize| &records[count.saturating_sub(KEEP)..count];
+        let count = (self.recorded[webhook]..=records.len()).find(|count| latest(*count) == found);
+        let Some(count) = count else { panic!("{found:?} of {records:?}, {:?} are written", self.recorded) };
+        records.truncate(count);
     }
 }
 
@@ -249,12 +268,20 @@ impl World {
         let State::Pending { attempts, replayed, lane, .. } = self.model.is[&id] else { panic!("{lease:?} is held") };
         let now = Timestamp::now();
         let attempts = attempts + 1;
+        // Where something goes wrong it is recorded, but for some.
+        let recorded = !matches!(how, How::GiveBack | How::Delivered | How::Later);
+        let record = recorded.then(|| {
+            self.model.number = self.model.number.max(now.as_microsecond().unsigned_abs()) + 1;
+            self.model.records[id.1].push(self.model.number);
+            Box::new(record(self.model.number, KEEP))
+        });
         let defer = |after: Duration, passed| Settlement::Defer {
             until: now + after,
             attempts,
             failing_since: None,
             passed,
             last: outcome(Reason::ServerError, 503),
+            record: record.clone(),
         };
         let pending = |later, lane| State::Pending { later, attempts, replayed, lane };
         let (settlement, state) = match how {
@@ -263,7 +290,10 @@ impl World {
             How::Soon => (defer(Duration::ZERO, false), pending(false, lane)),
             How::Later => (defer(FUTURE, false), pending(true, lane)),
             How::LeaveLane => (defer(FUTURE, true), pending(true, 0)),
-            How::Bury => (Settlement::Bury { reason: Reason::ClientError, last: None, attempts, at: now }, State::Dead),
+            How::Bury => (
+                Settlement::Bury { reason: Reason::ClientError, last: None, attempts, at: now, record: record.clone() },
+                State::Dead,
+            ),
         };
         self.spool.settle(lease, settlement).await;
         self.model.change(id, state);
@@ -366,6 +396,16 @@ impl World {
             let was = self.model.was.get(id).map(Vec::as_slice).unwrap_or_default();
             assert!(found == *is || was.contains(&found), "{id:?} is {found:?}; it should be {is:?} or one of {was:?}");
             *is = found;
+        }
+        for (webhook, name) in WEBHOOKS.iter().enumerate() {
+            let sql = "SELECT number FROM invocations WHERE webhook = (SELECT id FROM webhooks WHERE name = ?1) ORDER BY number";
+            let mut statement = disk.prepare(sql).unwrap();
+            let numbers: Vec<u64> = statement
+                .query_map([name], |row| Ok(row.get::<_, i64>(0)?.unsigned_abs()))
+                .unwrap()
+                .collect::<Result<_, _>>()
+                .unwrap();
+            self.model.look_at_records(webhook, &numbers);
         }
         self.model.written();
         assert!(found.is_empty(), "invented: {found:?}");

@@ -33,7 +33,7 @@ async fn numbers(spool: &dyn Spool, count: usize) -> Vec<u64> {
 
 fn left_lane(after: Duration) -> Settlement {
     let Settlement::Defer { until, attempts, failing_since, last, .. } = deferred(after, 1) else { unreachable!() };
-    Settlement::Defer { until, attempts, failing_since, last, passed: true }
+    Settlement::Defer { until, attempts, failing_since, last, passed: true, record: None }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,7 +49,8 @@ async fn one_of_a_lane_at_a_time_and_other_lanes_pass() {
     nothing_is_due(&*spool, "a").await;
     // The one that goes lets the next one of its lane go, however it goes.
     let first = leases.remove(0);
-    let bury = Settlement::Bury { reason: Reason::ClientError, last: None, attempts: 1, at: Timestamp::now() };
+    let bury =
+        Settlement::Bury { reason: Reason::ClientError, last: None, attempts: 1, at: Timestamp::now(), record: None };
     spool.settle(first, bury).await;
     let second = lease(&*spool, "a", 5).await;
     assert_eq!(second.iter().map(number).collect::<Vec<_>>(), [2]);
@@ -108,7 +109,10 @@ async fn the_order_holds_over_an_opening() {
         unreachable!()
     };
     spool
-        .settle(leases.pop().unwrap(), Settlement::Defer { until, attempts, failing_since, passed: false, last })
+        .settle(
+            leases.pop().unwrap(),
+            Settlement::Defer { until, attempts, failing_since, passed: false, last, record: None },
+        )
         .await;
     counters_become(&*spool, "a", (4, 0)).await;
     spool.close().await;
@@ -262,7 +266,8 @@ async fn what_is_replayed_stands_outside_the_order_and_is_as_young_as_its_replay
     let spool: Arc<dyn Spool> = Arc::from(open(directory.path()));
     append(&*spool, &[(1, 1), (2, 1), (3, 1)]).await;
     let first = lease(&*spool, "a", 1).await.pop().unwrap();
-    let bury = Settlement::Bury { reason: Reason::ClientError, last: None, attempts: 4, at: Timestamp::now() };
+    let bury =
+        Settlement::Bury { reason: Reason::ClientError, last: None, attempts: 4, at: Timestamp::now(), record: None };
     spool.settle(first, bury).await;
     let second = lease(&*spool, "a", 1).await.pop().unwrap();
     let letter = spool.dead_letters(DeadLetterQuery::default()).await.unwrap().letters.pop().unwrap();

@@ -1,4 +1,4 @@
-//! The reader: one thread that refills queues from the disk and lists dead letters while the writer writes.
+//! The reader: one thread that refills queues from the disk, lists dead letters and records and finds events while the writer writes.
 
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -12,11 +12,14 @@ use crate::delivery::Reason;
 use crate::event::{Event, EventId};
 
 use super::disk::Shared;
+use super::find;
 use super::inbox::Order;
+use super::kept::{Kept, Sought};
 use super::queue::{Key, Plan, Queue, Refill};
+use super::record::{InvocationPage, InvocationQuery, Recorded};
+use super::records;
 use super::{
-    Claim, DEAD_LETTERS_MAX, DeadLetter, DeadLetterPage, DeadLetterQuery, Kept, RecordQuery, Settlement, Sought,
-    SpoolError, at, column, find, ledger, records,
+    Claim, DEAD_LETTERS_MAX, DeadLetter, DeadLetterPage, DeadLetterQuery, Settlement, SpoolError, at, column, ledger,
 };
 
 /// Dead letters that one question looks at: refills wait no longer than that takes.
@@ -33,11 +36,11 @@ pub(super) enum Ask {
     DeadLetters(DeadLetterQuery, Reply<DeadLetterPage>),
     /// One dead letter with its event's payload.
     DeadLetter(EventId, String, Reply<Option<(DeadLetter, Bytes)>>),
-    /// List records of failed attempts.
-    Records(RecordQuery, Reply<Vec<(u64, String)>>),
-    /// One of them.
-    Record(u64, Reply<Option<String>>),
-    /// Look for events.
+    /// List records.
+    Invocations(InvocationQuery, Reply<InvocationPage>),
+    /// One record.
+    Invocation(u64, Reply<Option<Recorded>>),
+    /// Find events.
     Find(Sought, Reply<Vec<Kept>>),
     /// The spool is gone.
     End,
@@ -60,8 +63,8 @@ pub(super) fn run(connection: &Connection, asks: &Receiver<Ask>, shared: &Shared
                 tell(reply, dead_letters(connection, &query));
             }
             Ask::DeadLetter(event, webhook, reply) => tell(reply, dead_letter(connection, event, &webhook)),
-            Ask::Records(query, reply) => tell(reply, records::list(connection, &query)),
-            Ask::Record(number, reply) => tell(reply, records::one(connection, number)),
+            Ask::Invocations(query, reply) => tell(reply, records::page(connection, &query)),
+            Ask::Invocation(number, reply) => tell(reply, records::one(connection, number)),
             Ask::Find(sought, reply) => tell(reply, find::find(connection, &sought)),
             Ask::End => return,
         }
@@ -136,7 +139,13 @@ fn load(shared: &Shared, queue: &Arc<Queue>, row: &Row<'_>, key: Key, refill: &m
     let Some(event) = event(row)? else {
         tracing::error!(webhook = %queue.webhook, seq = claim.seq, "dropped a delivery whose event is lost");
         if queue.claim(key) {
-            let order = Order { queue: Arc::clone(queue), claim, settlement: Settlement::Delivered, metered: false };
+            let order = Order {
+                queue: Arc::clone(queue),
+                claim,
+                settlement: Settlement::Delivered,
+                noted: None,
+                metered: false,
+            };
             shared.inbox.settle(order, claim.lane != 0);
         }
         return Ok(None);
@@ -172,6 +181,14 @@ fn letter_of_delivery() -> String {
     format!(
         "SELECT {LETTER}, e.payload FROM dead d JOIN events e ON e.seq = d.seq JOIN webhooks w ON w.id = d.webhook
          WHERE d.event = ?1 AND w.name = ?2 LIMIT 1"
+    )
+}
+
+/// The dead letters of one event.
+fn letters_of_event() -> String {
+    format!(
+        "SELECT {LETTER} FROM dead d JOIN events e ON e.seq = d.seq JOIN webhooks w ON w.id = d.webhook
+         WHERE d.event = ?1 LIMIT ?2"
     )
 }
 
@@ -224,22 +241,16 @@ fn dead_letter(connection: &Connection, event: EventId, webhook: &str) -> Result
     Ok(found.optional()?.flatten())
 }
 
-/// The dead letters of an event, the oldest first.
-pub(super) fn letters_of_event(connection: &Connection, event: EventId) -> Result<Vec<DeadLetter>> {
-    let mut statement = connection.prepare_cached(&letters_of_one())?;
-    let mut rows = statement.query([event.as_bytes().as_slice()])?;
+/// The dead letters of an event, at most [`DEAD_LETTERS_MAX`].
+pub(super) fn letters_of(connection: &Connection, event: EventId) -> Result<Vec<DeadLetter>> {
+    let mut statement = connection.prepare_cached(&letters_of_event())?;
+    let mut rows =
+        statement.query(params![event.as_bytes().as_slice(), i64::try_from(DEAD_LETTERS_MAX).unwrap_or(i64::MAX)])?;
     let mut letters = Vec::new();
     while let Some(row) = rows.next()? {
         letters.extend(letter(row)?);
     }
-    letters.sort_by_key(|letter| letter.number);
     Ok(letters)
-}
-
-fn letters_of_one() -> String {
-    format!(
-        "SELECT {LETTER} FROM dead d JOIN events e ON e.seq = d.seq JOIN webhooks w ON w.id = d.webhook WHERE d.event = ?1"
-    )
 }
 
 /// The letter of a row; `None` where its event or its webhook is lost.
@@ -274,7 +285,7 @@ mod tests {
         schema::make_tables(&connection).unwrap();
         assert_by_index(&connection, ROWS_BEHIND);
         assert_by_index(&connection, &letter_of_delivery());
-        assert_by_index(&connection, &letters_of_one());
+        assert_by_index(&connection, &letters_of_event());
         for (oldest_first, of_webhook) in [(false, false), (false, true), (true, false), (true, true)] {
             assert_by_index(&connection, &letters(oldest_first, of_webhook));
         }

@@ -36,7 +36,8 @@ pub struct Recovered {
 }
 
 /// Saves what can be saved of the spool in a directory, if it is damaged: `None` when it is not, or when there is none.
-/// Looking takes a second for a few hundred megabytes. Idempotency keys are not saved. A file that cannot be looked at, or that
+/// Looking takes a second for a few hundred megabytes. Records of failed invocations are saved as far as they can be read and are not
+/// counted: they are owed to nobody. Idempotency keys are not saved. A file that cannot be looked at, or that
 /// a newer version wrote, is an error, and is left as it is.
 pub fn recover(directory: &Path) -> std::result::Result<Option<Recovered>, OpenError> {
     let _lock = lock::lock(directory)?;
@@ -130,7 +131,9 @@ fn copy_rows(from: &Connection, to: &Connection) -> Result<Option<Counts>> {
             Ok(Counts { pending: count(0)?, dead: count(1)? })
         })
         .ok();
-    for (name, columns, key) in [("webhooks", 4, "id"), ("events", 7, "seq"), ("dead", 8, "number")] {
+    for (name, columns, key) in
+        [("webhooks", 4, "id"), ("events", 7, "seq"), ("dead", 8, "number"), ("invocations", 7, "number")]
+    {
         let scan = |order: &str| one_key(name, key, order);
         table(from, to, name, columns, scan, place(0, i64::MAX))?;
     }
@@ -245,6 +248,7 @@ fn mend(to: &Connection) -> Result<Counts> {
         "DELETE FROM events WHERE seq NOT BETWEEN 1 AND {NUMBER_MAX} OR length(id) <> 16;
          DELETE FROM webhooks WHERE id NOT BETWEEN 1 AND {NUMBER_MAX};
          DELETE FROM dead WHERE number NOT BETWEEN 1 AND {NUMBER_MAX};
+         DELETE FROM invocations WHERE number NOT BETWEEN 1 AND {NUMBER_MAX} OR webhook NOT IN (SELECT id FROM webhooks);
          DELETE FROM deliveries WHERE seq NOT IN (SELECT seq FROM events) OR due NOT BETWEEN 0 AND {BLOCKED};
          UPDATE deliveries SET attempts = 0 WHERE attempts NOT BETWEEN 0 AND {};
          UPDATE dead SET attempts = 0 WHERE attempts NOT BETWEEN 0 AND {};
@@ -307,7 +311,8 @@ mod tests {
     use tempfile::TempDir;
 
     use super::super::contract::{batch, counters, deferred, event, lease, lease_all, name, number, options};
-    use super::super::{Batch, DiskSpool, Found, Lane, Owed, Spool};
+    use super::super::history::record;
+    use super::super::{Batch, DiskSpool, Found, InvocationQuery, Lane, Owed, Settlement, Spool};
     use super::*;
     use crate::delivery::Reason;
 
@@ -323,8 +328,13 @@ mod tests {
             let owed = Owed { webhook: name("c"), lane: Some(Lane::WHOLE) };
             spool.append(Batch { events: vec![(event(n), vec![owed])], key: None }).await.unwrap();
         }
-        for lease in lease_all(&spool, "a", 500).await {
-            spool.settle(lease, deferred(Duration::from_hours(1), 1)).await;
+        let first = Timestamp::now().as_microsecond().unsigned_abs();
+        for (lease, n) in lease_all(&spool, "a", 500).await.into_iter().zip(first..) {
+            let mut settlement = deferred(Duration::from_hours(1), 1);
+            if let Settlement::Defer { record: kept, .. } = &mut settlement {
+                *kept = Some(Box::new(record(n, 1000)));
+            }
+            spool.settle(lease, settlement).await;
         }
         spool.append(batch(20_001..=20_300, &["dead"])).await.unwrap();
         spool.bury(&name("dead"), Reason::Expired, None).await.unwrap();
@@ -369,11 +379,10 @@ mod tests {
         assert!(recovered.kept.exists());
 
         let spool = DiskSpool::open(options(directory.path())).unwrap();
-        assert_eq!(
-            spool.found(),
-            Found { pending: recovered.pending, dead: recovered.dead, dropped: 0, record_last: 0 }
-        );
+        assert_eq!(spool.found(), Found { pending: recovered.pending, dead: recovered.dead, dropped: 0 });
         assert!(recover(&path).is_err_and(|error| error.to_string().contains("in use")));
+        let records = spool.invocations(InvocationQuery::default()).await.unwrap().invocations;
+        assert!(records.len() > 300 && records.len() < 500, "{} records were saved", records.len());
         // What was saved is what it was, and comes to its end; a lane whose first was lost goes on.
         let (saved, _) = counters(&spool, "b");
         let mut last = 0;
@@ -384,7 +393,7 @@ mod tests {
         let mut in_lane = counters(&spool, "c").0;
         while in_lane > 0 {
             let next = lease(&spool, "c", 10).await.pop().unwrap();
-            spool.settle(next, super::super::Settlement::Delivered).await;
+            spool.settle(next, Settlement::Delivered).await;
             in_lane -= 1;
         }
         drop(spool);
@@ -470,6 +479,8 @@ mod tests {
                  INSERT INTO events SELECT value, zeroblob(16), 'request', 'T', 1, 1, x'7b7d' FROM
                    (SELECT 1 AS value UNION SELECT 2 UNION SELECT 3 UNION SELECT -4 UNION SELECT 9223372036854775807);
                  UPDATE events SET id = x'00' WHERE seq = 3;
+                 INSERT INTO invocations SELECT value, 1 + value / 3, x'', 'r', NULL, 1, '' FROM
+                   (SELECT -1 AS value UNION SELECT 2 UNION SELECT 3 UNION SELECT 9223372036854775807);
                  INSERT INTO deliveries SELECT 1, 0, seq, -1, 0, 0, 0, NULL FROM events;
                  UPDATE deliveries SET due = -5 WHERE seq = 2;",
             )
@@ -483,6 +494,8 @@ mod tests {
             )
             .unwrap();
         assert_eq!(left, (1, 0, 1));
+        let records: i64 = connection.query_row("SELECT sum(number) FROM invocations", [], |row| row.get(0)).unwrap();
+        assert_eq!(records, 2);
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! | `deliveries` | what is pending; `due` is 0 before the first attempt, else wall-clock milliseconds, and never for what waits for the one before it in its lane |
 //! | `owed` | for an event of more than one webhook: how many deliveries and dead letters still need it |
 //! | `dead` | dead letters, numbered in the order in which they died; no number is given twice |
-//! | `invocations` | records of failed attempts for people, the latest of each webhook |
+//! | `invocations` | records of failed invocations, numbered by when they ended; they hold their own text and need no event |
 //! | `key_sets`, `keys_N` | idempotency keys, in sets of which the oldest is dropped whole |
 //!
 //! Pages that are freed are used again; the file itself does not shrink and does not grow past the spool's limit.
@@ -65,16 +65,17 @@ CREATE TABLE dead (
 CREATE INDEX dead_events ON dead (event, webhook);
 CREATE INDEX dead_webhooks ON dead (webhook);
 CREATE INDEX dead_ages ON dead (died_ms);
+CREATE TABLE invocations (
+  number INTEGER PRIMARY KEY, webhook INTEGER NOT NULL, event BLOB NOT NULL, reason TEXT, request TEXT, bytes INTEGER NOT NULL,
+  text TEXT NOT NULL
+) STRICT;
+CREATE INDEX invocations_webhooks ON invocations (webhook, number, bytes);
+CREATE INDEX invocations_events ON invocations (event);
+CREATE INDEX invocations_requests ON invocations (request) WHERE request IS NOT NULL;
 CREATE TABLE key_sets (
   number INTEGER PRIMARY KEY, opened_ms INTEGER NOT NULL, window_ms INTEGER NOT NULL, keys INTEGER NOT NULL,
   bytes INTEGER NOT NULL
 ) STRICT;
-CREATE TABLE invocations (
-  number INTEGER PRIMARY KEY, webhook TEXT NOT NULL, event BLOB NOT NULL, reason TEXT NOT NULL, request TEXT, text TEXT NOT NULL
-) STRICT;
-CREATE INDEX invocations_of_webhook ON invocations (webhook, number);
-CREATE INDEX invocations_of_event ON invocations (event, number);
-CREATE INDEX invocations_of_request ON invocations (request, number) WHERE request IS NOT NULL;
 ";
 
 /// Whether a directory holds a spool, for those who must not make one by looking. Where this user may not look there may be one:

@@ -7,6 +7,7 @@ use rusqlite::{Connection, Error, Result};
 
 use super::keys::Keys;
 use super::ledger::Ledger;
+use super::records;
 
 /// No number that a spool gives is greater: what is comes from damage, and would be the last that could be given.
 pub(super) const NUMBER_MAX: i64 = 1 << 53;
@@ -19,6 +20,8 @@ pub(super) struct Stored {
     /// The number of the last event.
     pub(super) seq_last: i64,
     pub(super) keys: Keys,
+    /// The number of the last record.
+    pub(super) last_invocation: u64,
 }
 
 /// A webhook and its kept counters.
@@ -57,7 +60,8 @@ impl Stored {
             webhooks.push(Counted { id, name: row.get(1)?, pending, dead, oldest });
         }
         let keys = Keys::read(connection, bytes_max)?;
-        Ok(Self { webhooks, webhook_last, seq_last, keys })
+        let last_invocation = records::last(connection)?;
+        Ok(Self { webhooks, webhook_last, seq_last, keys, last_invocation })
     }
 }
 
@@ -122,7 +126,9 @@ mod tests {
             spool.append(batch(6..=6, &["b"])).await.unwrap();
             let [lease] = <[_; 1]>::try_from(lease_all(&*spool, "a", 1).await).unwrap();
             let at = jiff::Timestamp::now();
-            spool.settle(lease, Settlement::Bury { reason: Reason::Gone, last: None, attempts: 1, at }).await;
+            spool
+                .settle(lease, Settlement::Bury { reason: Reason::Gone, last: None, attempts: 1, at, record: None })
+                .await;
             drop(spool);
             inside(directory.path()).execute_batch(damage).unwrap();
 

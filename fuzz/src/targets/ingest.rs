@@ -23,8 +23,8 @@ use outrigger::server::guard::{Guard, Reach};
 use outrigger::server::serve_connection;
 use outrigger::settled::{Report, Settled};
 use outrigger::spool::{
-    Appended, Backlog, Batch, DeadLetter, DeadLetterPage, DeadLetterQuery, Kept, Key, Lease, Record, RecordQuery,
-    Settlement, Sought, Spool, SpoolError, Wait,
+    Appended, Backlog, Batch, DeadLetter, DeadLetterPage, DeadLetterQuery, InvocationPage, InvocationQuery, Kept, Key,
+    Lease, Recorded, Settlement, Sought, Spool, SpoolError, Wait,
 };
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -268,14 +268,16 @@ impl Spool for Nowhere {
         Box::pin(async { Ok(0) })
     }
 
-    fn record(&self, _: Record) {}
-
-    fn records(&self, _: RecordQuery) -> Wait<'_, Result<Vec<(u64, String)>, SpoolError>> {
-        Box::pin(async { Ok(Vec::new()) })
+    fn invocations(&self, _: InvocationQuery) -> Wait<'_, Result<InvocationPage, SpoolError>> {
+        Box::pin(async { Ok(InvocationPage::default()) })
     }
 
-    fn find_record(&self, _: u64) -> Wait<'_, Result<Option<String>, SpoolError>> {
+    fn invocation(&self, _: u64) -> Wait<'_, Result<Option<Recorded>, SpoolError>> {
         Box::pin(async { Ok(None) })
+    }
+
+    fn last_invocation(&self) -> u64 {
+        0
     }
 
     fn find(&self, _: Sought) -> Wait<'_, Result<Vec<Kept>, SpoolError>> {

@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use outrigger::delivery::{Lane, LastOutcome, Reason};
 use outrigger::event::{Event, EventId};
 use outrigger::spool::{
-    Batch, DeadLetter, DeadLetterQuery, DiskSpool, Key, OpenError, Options, Owed, Settlement, Spool, recover,
+    Batch, DeadLetter, DeadLetterQuery, DiskSpool, InvocationQuery, Key, OpenError, Options, Owed, Record, Settlement,
+    Sought, Spool, recover,
 };
 use rusqlite::Connection;
 use tokio::runtime::{Builder, Runtime};
@@ -103,13 +104,26 @@ fn settlement(number: usize) -> Settlement {
     let last = LastOutcome { reason: Reason::ServerError, status: Some(503), detail: "it answered so".to_owned() };
     let now = Timestamp::now();
     match number % 3 {
-        0 => Settlement::Bury { reason: Reason::ClientError, last: Some(last), attempts: 2, at: now },
+        0 => Settlement::Bury {
+            reason: Reason::ClientError,
+            last: Some(last),
+            attempts: 2,
+            at: now,
+            record: Some(Box::new(record(now, number))),
+        },
         1 => {
             let until = now + Duration::from_hours(1);
-            Settlement::Defer { until, attempts: 1, failing_since: Some(now), passed: number == 4, last }
+            let record = Some(Box::new(record(now, number)));
+            Settlement::Defer { until, attempts: 1, failing_since: Some(now), passed: number == 4, last, record }
         }
         _ => Settlement::Delivered,
     }
+}
+
+fn record(now: Timestamp, number: usize) -> Record {
+    let text = "{\"outcome\":\"failed\"}".into();
+    let number = now.as_microsecond().unsigned_abs() + number as u64;
+    Record { number, reason: Reason::ServerError, request: Some("AR-1".to_owned()), text, keep: 2 }
 }
 
 /// Opens what lies in a directory and asks everything of it, recovers it where it is damaged, and does the same again. That all of
@@ -164,6 +178,7 @@ async fn ask(spool: DiskSpool, can_be_written: bool) {
             let found = spool.dead_letter(letter.event, &letter.webhook).await;
             assert!(found.is_ok() || !can_be_written, "{found:?}");
         }
+        look_back(&spool, &letters, can_be_written).await;
         let numbers: Vec<i64> = letters.iter().map(|letter| letter.number).collect();
         let replayed = spool.replay(numbers.iter().copied().take(2).collect()).await;
         let dropped = spool.drop_dead_letters(numbers.into_iter().skip(2).take(2).collect()).await;
@@ -203,6 +218,33 @@ async fn lease_fresh(spool: &DiskSpool, webhook: &Arc<str>) {
             found |= lease.event.id == event(FRESH).id;
             spool.settle(lease, Settlement::Delivered).await;
         }
+    }
+}
+
+/// Goes through what is told of invocations, and finds events.
+async fn look_back(spool: &DiskSpool, letters: &[DeadLetter], can_be_read: bool) {
+    let mut query = InvocationQuery { limit: PAGE_LETTERS, ..InvocationQuery::default() };
+    for _ in 0..PAGES_MAX {
+        let page = spool.invocations(query.clone()).await;
+        assert!(page.is_ok() || !can_be_read, "{page:?}");
+        let Ok(page) = page else { break };
+        assert!(page.invocations.len() <= PAGE_LETTERS);
+        for recorded in page.invocations {
+            assert!(query.behind.is_none_or(|behind| recorded.number < behind));
+            let one = spool.invocation(recorded.number).await;
+            // A settlement that was queued may have dropped it since.
+            assert!(one.is_ok() || !can_be_read, "{one:?}");
+            assert!(one.ok().flatten().is_none_or(|one| one == recorded));
+        }
+        let Some(next) = page.next else { break };
+        assert_ne!(query.behind, Some(next), "every page is behind the one before");
+        query.behind = Some(next);
+    }
+    let _ = spool.last_invocation();
+    let by_id = letters.first().map_or(event(1).id, |letter| letter.event);
+    for sought in [Sought::Event(by_id), Sought::Text("RequestCreated".to_owned())] {
+        let found = spool.find(sought).await;
+        assert!(found.is_ok() || !can_be_read, "{found:?}");
     }
 }
 

@@ -12,8 +12,16 @@ use super::{Target, folder, spool};
 pub const TARGET: Target = Target { name: "spool_rows", run, seeds };
 
 /// The tables and how many columns they have.
-const TABLES: [(&str, usize); 7] =
-    [("webhooks", 4), ("events", 7), ("deliveries", 8), ("owed", 2), ("dead", 8), ("key_sets", 5), ("keys_1", 4)];
+const TABLES: [(&str, usize); 8] = [
+    ("webhooks", 4),
+    ("events", 7),
+    ("deliveries", 8),
+    ("owed", 2),
+    ("dead", 8),
+    ("invocations", 7),
+    ("key_sets", 5),
+    ("keys_1", 4),
+];
 /// Lines of one case.
 const LINES_MAX: usize = 64;
 

@@ -55,8 +55,15 @@ impl Writer<'_> {
             }
             if !is_new && burial.queue.claim((claim.due, claim.seq)) {
                 burial.claimed += 1;
-                let settlement = Settlement::Bury { reason: burial.reason, last: None, attempts: claim.attempts, at };
-                self.orders.push(Order { queue: Arc::clone(&burial.queue), claim, settlement, metered: false });
+                let settlement =
+                    Settlement::Bury { reason: burial.reason, last: None, attempts: claim.attempts, at, record: None };
+                self.orders.push(Order {
+                    queue: Arc::clone(&burial.queue),
+                    claim,
+                    settlement,
+                    noted: None,
+                    metered: false,
+                });
             }
         }
         // What is blocked goes first: the one before it would make it due, and it would not be where it was found.

@@ -22,8 +22,9 @@ use super::inbox::{Append, Burial, Gather, Order};
 use super::keys::Keys;
 use super::ledger::{Change, Ledger, due_of};
 use super::queue::{Key, Queue};
+use super::records::Records;
 use super::schema::{self, PAGE_BYTES};
-use super::{Appended, Record, Settlement, SpoolError, records};
+use super::{Appended, Settlement, SpoolError};
 
 /// Dead letters that one step of the retention drops.
 const RETENTION_STEP: i64 = 256;
@@ -35,9 +36,6 @@ const OLDEST_EVERY: Duration = Duration::from_secs(1);
 const RETRY_EVERY: Duration = Duration::from_millis(500);
 /// A full spool empties `SQLite`'s log this often at most, to see what is really free.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
-
-/// The last of so many parts of the spool's limit are not for records of failed attempts.
-const RECORDS_SHARE: u64 = 8;
 
 /// What the writer needs beside its connection.
 pub(super) struct Setup {
@@ -60,13 +58,12 @@ const PACE_SETTLED_MIN: usize = 16;
 struct Writer<'c> {
     connection: &'c Connection,
     ledger: Ledger<'c>,
+    records: Records<'c>,
     keys: Keys,
     setup: Setup,
     /// Settlements that are not committed yet, in their order.
     orders: Vec<Order>,
     burials: VecDeque<Burial>,
-    /// Records for the next commit.
-    records: Vec<Record>,
     /// Queues whose oldest pending event has to be looked up.
     stale: HashMap<i64, Arc<Queue>>,
     retry_at: Option<Instant>,
@@ -109,8 +106,10 @@ struct Written {
 pub(super) fn run(connection: &Connection, keys: Keys, setup: Setup) {
     let _ended = Ended(Arc::clone(&setup.shared));
     let now = Instant::now();
-    let ledger = match Ledger::new(connection) {
-        Ok(ledger) => ledger,
+    let statements =
+        Ledger::new(connection).and_then(|ledger| Ok((ledger, Records::new(connection, setup.bytes_max)?)));
+    let (ledger, records) = match statements {
+        Ok(statements) => statements,
         Err(error) => {
             tracing::error!(%error, "the spool's writer cannot start");
             return;
@@ -119,10 +118,10 @@ pub(super) fn run(connection: &Connection, keys: Keys, setup: Setup) {
     let mut writer = Writer {
         connection,
         ledger,
+        records,
         keys,
         orders: Vec::new(),
         burials: VecDeque::new(),
-        records: Vec::new(),
         stale: HashMap::new(),
         retry_at: None,
         gather: None,
@@ -137,7 +136,6 @@ pub(super) fn run(connection: &Connection, keys: Keys, setup: Setup) {
         writer.tend();
         let waiting = writer.setup.shared.inbox.take(writer.idle(), writer.gather);
         writer.orders.extend(waiting.orders);
-        writer.records.extend(waiting.records);
         let seq_max = writer.setup.seq_last;
         writer.burials.extend(waiting.burials.into_iter().map(|burial| Burial { seq_max, ..burial }));
         if waiting.closing {
@@ -190,8 +188,6 @@ impl Writer<'_> {
             Ok(written) => return self.publish(appends, written),
             Err(error) => error,
         };
-        // They are owed to nobody, and may be what there is no room for.
-        self.records.clear();
         if !self.failing {
             self.failing = true;
             let error = SpoolError::unavailable(&error);
@@ -204,6 +200,10 @@ impl Writer<'_> {
         // The appends may be what there is no room for: settlements make room.
         if settle_alone && let Ok(written) = self.commit(&[]) {
             return self.publish(Vec::new(), written);
+        }
+        // Records may be what there is no room for, and are owed to nobody.
+        for order in &mut self.orders {
+            order.noted = None;
         }
         self.retry_at = (!self.orders.is_empty()).then(|| Instant::now() + RETRY_EVERY);
     }
@@ -244,7 +244,7 @@ impl Writer<'_> {
     /// One transaction. All of it is undone when it fails.
     fn commit(&mut self, appends: &[Append]) -> rusqlite::Result<Written> {
         let started = Instant::now();
-        let seq_before = self.setup.seq_last;
+        let (seq_before, records_before) = (self.setup.seq_last, self.records.bytes());
         let result = self.ledger.begin().and_then(|()| {
             let written = self.change(appends)?;
             self.ledger.commit()?;
@@ -263,6 +263,7 @@ impl Writer<'_> {
             Err(error) => {
                 self.ledger.rollback();
                 self.setup.seq_last = seq_before;
+                self.records.set_bytes(records_before);
                 if appends.iter().any(|append| append.key.is_some()) {
                     // What was kept there of keys was undone; without the sets none is recognised, which a sender can bear.
                     match Keys::read(self.connection, self.setup.bytes_max) {
@@ -291,17 +292,6 @@ impl Writer<'_> {
                 written.released.push((Arc::clone(&order.queue), key));
             }
         }
-        if !self.records.is_empty() && self.bytes() < self.setup.bytes_max / RECORDS_SHARE * (RECORDS_SHARE - 1) {
-            for record in &self.records {
-                if let Err(error) = records::keep(self.connection, record) {
-                    // After some errors there is no transaction any more to go on with.
-                    if self.connection.is_autocommit() {
-                        return Err(error);
-                    }
-                    tracing::warn!(%error, "the record of a failed attempt could not be written");
-                }
-            }
-        }
         for append in appends {
             let appended = match &append.key {
                 Some(key) => self.keys.keep(self.connection, key, now_ms)?,
@@ -319,6 +309,8 @@ impl Writer<'_> {
                 self.ledger.count(queue.id, &queue.webhook, *change)?;
             }
         }
+        let noted = self.orders.iter().filter_map(|order| Some((order.queue.id, order.noted.as_ref()?)));
+        self.records.keep(noted)?;
         Ok(written)
     }
 
@@ -348,7 +340,6 @@ impl Writer<'_> {
         if let Some(burial) = self.burials.front_mut() {
             burial.count += buried;
         }
-        self.records.clear();
         let mut metered = 0;
         for order in self.orders.drain(..) {
             metered += usize::from(order.metered);
@@ -415,9 +406,6 @@ impl Writer<'_> {
             if let Err(error) = self.keys.drop_old(self.connection, Timestamp::now().as_millisecond()) {
                 tracing::warn!(%error, "old idempotency keys could not be dropped");
             }
-            if let Err(error) = records::drop_old(self.connection, self.setup.dead_letter_retention) {
-                tracing::warn!(%error, "old records of failed attempts could not be dropped");
-            }
             match drop_old_dead(&mut self.ledger, self.setup.dead_letter_retention, RETENTION_STEP) {
                 Ok(dropped) => {
                     let count: i64 = dropped.values().sum();
@@ -435,6 +423,16 @@ impl Writer<'_> {
                     self.measure();
                 }
                 Err(error) => tracing::warn!(%error, "old dead letters could not be dropped"),
+            }
+            match drop_old_records(
+                &mut self.ledger,
+                &mut self.records,
+                self.setup.dead_letter_retention,
+                RETENTION_STEP,
+            ) {
+                Ok(count) if i64::try_from(count).is_ok_and(|count| count >= RETENTION_STEP) => self.retention_at = now,
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%error, "old records of invocations could not be dropped"),
             }
         }
     }
@@ -477,6 +475,25 @@ pub(super) fn drop_old_dead(
         ledger.rollback();
     }
     result
+}
+
+/// Drops a bounded number of records older than the retention of dead letters, in a transaction of its own: how many.
+pub(super) fn drop_old_records(
+    ledger: &mut Ledger<'_>,
+    records: &mut Records<'_>,
+    retention: Duration,
+    limit: i64,
+) -> rusqlite::Result<usize> {
+    let retention_us = i64::try_from(retention.as_micros()).unwrap_or(i64::MAX);
+    let before = Timestamp::now().as_microsecond().saturating_sub(retention_us);
+    let bytes = records.bytes();
+    ledger.begin()?;
+    let dropped = records.drop_old(before, limit).and_then(|count| ledger.commit().map(|()| count));
+    if dropped.is_err() {
+        ledger.rollback();
+        records.set_bytes(bytes);
+    }
+    dropped
 }
 
 fn touch<'t>(touched: &'t mut Touches, queue: &Arc<Queue>, change: Change, wake: bool) -> &'t mut Touched {
