@@ -3,10 +3,10 @@
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
-use crate::admin::filter::{nonsense, unknown};
+use crate::admin::filter::nonsense;
+use crate::admin::query::Parameters;
 use crate::config::shown_definition;
 use crate::diagnostic::nearest;
 use crate::event::{Event, EventId};
@@ -25,9 +25,9 @@ const INACTIVE: &str = "it is inactive";
 
 /// The row of a webhook with its definition; without one (its file is faulty or gone) there is nothing more to say.
 pub(super) fn show(mut row: Value, webhook: Option<&Webhook>, query: &str) -> Result<Value, Problem> {
-    let sample = parse_query(query)?;
+    let parameters = Parameters::parse(query, &[SAMPLE])?;
     let members = match webhook {
-        Some(webhook) => defined(webhook, sample.as_deref())?,
+        Some(webhook) => defined(webhook, parameters.get(SAMPLE))?,
         None => {
             json!({ "definition": null, "body_file": null, "filters": [], "template": null, "samples": [], "sample": null,
             "schema": null })
@@ -91,23 +91,6 @@ fn made_of(webhook: &Webhook, sample: &Sample) -> Value {
         "problem": problem,
         "missing": missing,
     })
-}
-
-/// The sample that is asked for.
-fn parse_query(query: &str) -> Result<Option<String>, Problem> {
-    let mut sample = None;
-    for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
-        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-        let value = percent_decode_str(value).decode_utf8_lossy();
-        if name != SAMPLE {
-            return Err(unknown("parameter", name, &[SAMPLE]));
-        }
-        if sample.is_some() {
-            return Err(nonsense(name, &value, "the parameter was given before; give it once"));
-        }
-        sample = Some(value.into_owned());
-    }
-    Ok(sample)
 }
 
 #[cfg(test)]
