@@ -100,7 +100,7 @@ fn window(sidecar: &Sidecar, pages: usize) -> f64 {
                 while next < end {
                     ingest.post(&event("RequestGranted", 7));
                     next += POST_INTERVAL;
-                    thread::sleep(next.saturating_duration_since(Instant::now()));
+                    thread::park_timeout(next.saturating_duration_since(Instant::now()));
                 }
             });
         }
@@ -108,16 +108,16 @@ fn window(sidecar: &Sidecar, pages: usize) -> f64 {
             scope.spawn(move || look(sidecar, page, pages, end));
         }
         // What comes first is what is new to a page that is opened.
-        thread::sleep(PAGE_INTERVAL * 2);
+        thread::park_timeout(PAGE_INTERVAL * 2);
         let (began, before) = (Instant::now(), sidecar.processor_seconds());
-        thread::sleep(end.saturating_duration_since(Instant::now()));
+        thread::park_timeout(end.saturating_duration_since(Instant::now()));
         (sidecar.processor_seconds() - before) / began.elapsed().as_secs_f64()
     })
 }
 
 /// One page until a time. Pages are opened one after the other.
 fn look(sidecar: &Sidecar, page: usize, pages: usize, end: Instant) {
-    thread::sleep(PAGE_INTERVAL.mul_f64(page as f64 / pages as f64));
+    thread::park_timeout(PAGE_INTERVAL.mul_f64(page as f64 / pages as f64));
     let mut admin = Asked::new(&sidecar.admin);
     let (mut cursor, mut newest) = (String::new(), String::new());
     while Instant::now() < end {
@@ -125,7 +125,7 @@ fn look(sidecar: &Sidecar, page: usize, pages: usize, end: Instant) {
         cursor = format!("?cursor={}", text(&changes, "cursor"));
         let list = admin.get(&format!("/api/v1/invocations?webhook=busy{newest}"));
         newest = format!("&after={}", text(&list, "newest"));
-        thread::sleep(PAGE_INTERVAL);
+        thread::park_timeout(PAGE_INTERVAL);
     }
 }
 
