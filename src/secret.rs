@@ -48,7 +48,7 @@ pub const MASK: &str = "***";
 pub const MASKED_BYTES_MIN: usize = 4;
 
 /// Where a text was cut because it is long.
-const CUT: &str = "…";
+pub const CUT: &str = "…";
 
 /// In how many strings, one in the other, a secret is looked for.
 const STRINGS_DEEP: usize = 3;
@@ -114,13 +114,19 @@ impl Mask {
         }
     }
 
+    /// How long the longest text is that is looked for, in bytes: so much behind a cut says what stands before it.
+    #[must_use]
+    pub fn reach(&self) -> usize {
+        self.forms.iter().map(|form| form.expose().len()).max().unwrap_or(0)
+    }
+
     /// The text with [`MASK`] in place of every secret. Secrets that overlap are masked as one.
     #[must_use]
     pub fn apply<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let mut found: Vec<Range<usize>> = Vec::new();
         let cuts: Vec<usize> = text.match_indices(CUT).map(|(at, _)| at).collect();
         for form in &self.forms {
-            found.extend(cuts.iter().filter_map(|cut| begun(text.get(..*cut)?, form.expose())));
+            begun(text.as_bytes(), &cuts, form.expose(), &mut found);
             let mut from = 0;
             while let Some(at) = text.get(from..).and_then(|rest| rest.find(form.expose())) {
                 let start = from + at;
@@ -153,13 +159,50 @@ impl fmt::Debug for Mask {
     }
 }
 
-/// Where a text ends in the beginning of a secret.
-fn begun(text: &str, secret: &str) -> Option<Range<usize>> {
-    let longest = (MASKED_BYTES_MIN..secret.len()).rev().find(|bytes| {
-        let beginning = secret.as_bytes().get(..*bytes).unwrap_or_default();
-        secret.is_char_boundary(*bytes) && text.as_bytes().ends_with(beginning)
-    })?;
-    Some(text.len() - longest..text.len())
+/// Finds where a text is cut in a secret: the longest beginnings of it that the text has before its cuts. It goes through the text
+/// once (Knuth, Morris and Pratt), however many cuts there are.
+fn begun(text: &[u8], cuts: &[usize], secret: &str, found: &mut Vec<Range<usize>>) {
+    if cuts.is_empty() || secret.len() <= MASKED_BYTES_MIN {
+        return;
+    }
+    let bytes = secret.as_bytes();
+    // For each beginning, the longest shorter one that it ends in.
+    let mut shorter = vec![0; bytes.len()];
+    let mut length = 0;
+    for at in 1..bytes.len() {
+        length = step(bytes, &shorter, length, bytes[at]);
+        shorter[at] = length;
+    }
+    let (mut at, mut length) = (0, 0);
+    for cut in cuts {
+        // What is further back than the secret is long says nothing.
+        let first = cut.saturating_sub(bytes.len() - 1);
+        if first > at {
+            (at, length) = (first, 0);
+        }
+        for byte in &text[at..*cut] {
+            if length == bytes.len() {
+                length = shorter[length - 1];
+            }
+            length = step(bytes, &shorter, length, *byte);
+        }
+        at = *cut;
+        let mut begun = if length == bytes.len() { shorter[length - 1] } else { length };
+        while begun > 0 && !secret.is_char_boundary(begun) {
+            begun = shorter[begun - 1];
+        }
+        if begun >= MASKED_BYTES_MIN {
+            found.push(cut - begun..*cut);
+        }
+    }
+}
+
+/// How much of a secret has been seen after one more byte, when so much had been before.
+fn step(secret: &[u8], shorter: &[usize], mut length: usize, byte: u8) -> usize {
+    while length > 0 && secret[length] != byte {
+        length = shorter[length - 1];
+    }
+    length + usize::from(secret[length] == byte)
 }
 
 /// A text as it stands in a JSON string, without its quotes; with `\/` for slashes, and with `\u` for what is beyond ASCII, if so asked.
@@ -248,6 +291,39 @@ mod tests {
         let mask = Mask::new([&secret("eyJhbGciOi.J9.sig")]);
         assert_eq!(mask.apply("\"eyJhbGc…, \"eyJ…, eyJhbG"), "\"***…, \"eyJ…, eyJhbG");
         assert_eq!(mask.apply("token eyJhbGciOi.J9.sig…"), "token ***…");
+    }
+
+    #[test]
+    fn the_longest_beginning_is_found_as_by_trying_all_of_them() {
+        for secret_text in ["aabaabaac", "abababab", "aaaaa", "üüüxüüüy", "xyz1xyz2xyz1xyz3"] {
+            let mask = Mask { forms: vec![secret(secret_text)] };
+            for end in 0..=secret_text.len() {
+                for start in 0..=end {
+                    let Some(part) = secret_text.get(start..end) else { continue };
+                    for before in ["", "a", "aab", "ü", "xyz1", "abab"] {
+                        let text = format!("{before}{part}");
+                        if text.contains(secret_text) {
+                            continue;
+                        }
+                        let tried =
+                            |bytes: &usize| secret_text.get(..*bytes).is_some_and(|begun| text.ends_with(begun));
+                        let longest = (MASKED_BYTES_MIN..secret_text.len()).rev().find(tried).unwrap_or(0);
+                        let masked = if longest > 0 { MASK } else { "" };
+                        let expected = format!("{}{masked}…", &text[..text.len() - longest]);
+                        assert_eq!(mask.apply(&format!("{text}…")), expected, "{secret_text} in {text}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn many_cuts_cost_no_more_than_one() {
+        let secrets: Vec<Secret> = (0..5).map(|number| secret(&format!("{number}-").repeat(500))).collect();
+        let (mask, text) = (Mask::new(&secrets), "0-0-…".repeat(100_000));
+        let begun = std::time::Instant::now();
+        assert!(mask.apply(&text).starts_with("***…***…"));
+        assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{:?}", begun.elapsed());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use http::header::AUTHORIZATION;
 use serde_json::Value;
 
 use crate::config::{is_secret_header, may_be_secret, says_more_than_scheme};
-use crate::secret::MASK;
+use crate::secret::{CUT, MASK, Mask};
 use crate::webhook::request::Request;
 use crate::webhook::signing::WEBHOOK_SIGNATURE;
 use crate::webhook::{Auth, Webhook};
@@ -97,6 +97,39 @@ pub fn is_typed_secret(webhook: &Webhook, name: &str, value: &str) -> bool {
     templates.any(|template| !template.is_plain() || template.literals().any(says_more_than_scheme))
 }
 
+/// What came or went as text, at most so many bytes of it, its secrets masked; `cut` is whether there is more that is not here. And
+/// whether there is more than is shown.
+#[must_use]
+pub fn text(bytes: &[u8], cut: bool, mask: &Mask, bytes_max: usize) -> (String, bool) {
+    // A secret that begins in what is shown is known by what follows it.
+    let part = bytes.get(..bytes_max.saturating_add(mask.reach())).unwrap_or(bytes);
+    let cut = cut || part.len() < bytes.len();
+    let mut text = mask.apply(&marked(part, cut)).into_owned();
+    if text.len() <= bytes_max.saturating_add(CUT.len()) {
+        return (text, cut);
+    }
+    text.truncate(text.floor_char_boundary(bytes_max));
+    text.push_str(CUT);
+    (text, true)
+}
+
+/// Bytes as text. Where they are cut, a character that is not whole is left out and the cut is marked: a mask knows the beginning of a
+/// secret by it.
+#[must_use]
+pub fn marked(bytes: &[u8], cut: bool) -> String {
+    if !cut {
+        return String::from_utf8_lossy(bytes).into_owned();
+    }
+    let whole = match bytes.utf8_chunks().last() {
+        // An incomplete character at the end; what is none at all is longer, or stands before something else.
+        Some(last) if std::str::from_utf8(last.invalid()).is_err_and(|error| error.error_len().is_none()) => {
+            bytes.len() - last.invalid().len()
+        }
+        _ => bytes.len(),
+    };
+    String::from_utf8_lossy(bytes.get(..whole).unwrap_or(bytes)).into_owned() + CUT
+}
+
 /// A body with the webhook's secrets masked.
 #[must_use]
 pub fn body(webhook: &Webhook, body: &[u8]) -> String {
@@ -123,6 +156,22 @@ mod tests {
     use super::*;
     use crate::config::{Source, load};
     use crate::event::{Event, EventId};
+
+    #[test]
+    fn a_cut_is_marked_wherever_it_falls_and_hides_the_beginning_of_a_secret() {
+        let mask = Mask::new([&crate::secret::Secret::new("canäry-0123456789".to_owned())]);
+        let whole = "x canäry-0123456789 y".as_bytes();
+        assert_eq!(text(whole, false, &mask, 100), ("x *** y".to_owned(), false));
+        for end in 7..19 {
+            assert_eq!(text(&whole[..end], true, &mask, 100), ("x ***…".to_owned(), true), "{end}");
+            assert!(!text(whole, false, &mask, end).0.contains("can"), "{end}");
+        }
+        // In the middle of the `ä`, behind too little of it to be known.
+        assert_eq!(text(&whole[..6], true, &mask, 100), ("x can…".to_owned(), true));
+        assert_eq!(marked(b"a\xff", true), "a\u{fffd}…");
+        assert_eq!(marked("é".as_bytes(), true), "é…");
+        assert_eq!(text(&[b'z'; 50], false, &mask, 10), ("zzzzzzzzzz…".to_owned(), true));
+    }
 
     /// What is shown of the request that a webhook's file makes, and `seen` of it where an attempt has added its own headers.
     fn shown(file: &str, masked: bool, add: &[(&str, &str)]) -> Shown {

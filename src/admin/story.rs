@@ -212,5 +212,6 @@ fn unwanted(webhook: &Webhook, event: &Event) -> Vec<String> {
         Status::Inactive => Some("it is inactive".to_owned()),
         Status::Shadow => Some("it is in shadow: rendered, never sent".to_owned()),
     };
-    status.into_iter().chain(refusals(webhook, event)).collect()
+    let refusals = refusals(webhook, event).into_iter().map(|cause| webhook.mask.apply(&cause).into_owned());
+    status.into_iter().chain(refusals).collect()
 }

@@ -137,16 +137,12 @@ fn show_response(webhook: &Webhook, attempted: &Attempted) {
             println!("{name}: {}", mask.apply(&String::from_utf8_lossy(value.as_bytes())));
         }
     }
-    println!("\n{}", cut(mask.apply(&pretty(&response.body)).into_owned()));
+    let body = shown::pretty(&shown::marked(&response.body, response.truncated));
+    println!("\n{}", cut(mask.apply(&body).into_owned()));
     for (name, verdict) in &attempted.verdicts {
         let mark = if verdict.passed { "passed" } else { "failed" };
         println!("validator {name}: {mark}, found {}", mask.apply(verdict.found.as_deref().unwrap_or("nothing")));
     }
-}
-
-/// A body for people.
-fn pretty(body: &[u8]) -> String {
-    shown::pretty(&String::from_utf8_lossy(body))
 }
 
 /// The beginning of a text. What is secret in it has been masked before: half a secret would not be known as one.

@@ -166,17 +166,17 @@ fn sent(one: &Invocation, mask: &Mask, bytes_max: usize) -> Value {
     if one.test {
         request.headers.insert(request::TEST_HEADER, http::HeaderValue::from_static("true"));
     }
-    let body_bytes = request.body.len();
-    let shown = shown::request(&one.webhook, &request);
-    let (body, truncated) = cut(mask.apply(&shown.body).into_owned(), bytes_max);
-    let headers: Vec<(String, String)> =
-        shown.headers.into_iter().map(|(name, value)| (name, mask.apply(&value).into_owned())).collect();
+    let (body, truncated) = shown::text(&request.body, false, mask, bytes_max);
+    let headers: Vec<(String, String)> = shown::headers(&one.webhook, &request)
+        .into_iter()
+        .map(|(name, value)| (name, mask.apply(&value).into_owned()))
+        .collect();
     json!({
-        "method": shown.method,
-        "url": shown.url,
+        "method": request.method.as_str(),
+        "url": shown::url(&one.webhook),
         "headers": headers,
         "body": body,
-        "body_bytes": body_bytes,
+        "body_bytes": request.body.len(),
         "truncated": truncated,
     })
 }
@@ -191,19 +191,14 @@ fn answered(response: &Answered, mask: &Mask, bytes_max: usize) -> Value {
             (name, if secret { MASK.to_owned() } else { mask.apply(value).into_owned() })
         })
         .collect();
-    let kept = response.body.len();
-    let mut text = String::from_utf8_lossy(&response.body).into_owned();
-    if kept < response.body_bytes {
-        // A secret that was cut in two is known by its beginning where the cut is marked.
-        text.push('…');
-    }
-    let (body, cut) = cut(mask.apply(&text).into_owned(), bytes_max);
+    let unread = response.truncated || response.body.len() < response.body_bytes;
+    let (body, truncated) = shown::text(&response.body, unread, mask, bytes_max);
     json!({
         "status": response.status,
         "headers": headers,
         "body": body,
         "body_bytes": response.body_bytes,
-        "truncated": response.truncated || cut || kept < response.body_bytes,
+        "truncated": truncated,
     })
 }
 
@@ -213,10 +208,10 @@ fn judged(validator: &Validator, verdict: &Verdict, mask: &Mask) -> Value {
         Rule::Rejected(values) => ("rejected", values),
     };
     json!({
-        "name": &*validator.name,
-        "path": validator.path.text(),
+        "name": mask.apply(&validator.name),
+        "path": mask.apply(validator.path.text()),
         "rule": rule,
-        "values": values,
+        "values": values.iter().map(|value| masked(value, mask)).collect::<Vec<_>>(),
         "passed": verdict.passed,
         "found": verdict.found.as_deref().map(|found| mask.apply(found)),
     })
@@ -235,14 +230,12 @@ fn timings(timings: &Timings) -> Value {
     })
 }
 
-/// The beginning of a text that is masked already: half a secret would not be known as one. Whether there is more.
-fn cut(mut text: String, bytes_max: usize) -> (String, bool) {
-    if text.len() <= bytes_max {
-        return (text, false);
+/// A value with its secrets masked; one that is no JSON any more is its text.
+fn masked(value: &Value, mask: &Mask) -> Value {
+    match mask.apply(&value.to_string()) {
+        Cow::Borrowed(_) => value.clone(),
+        Cow::Owned(text) => serde_json::from_str(&text).unwrap_or(Value::String(text)),
     }
-    text.truncate(text.floor_char_boundary(bytes_max));
-    text.push('…');
-    (text, true)
 }
 
 /// Milliseconds with three digits behind the point.

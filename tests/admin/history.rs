@@ -252,6 +252,7 @@ fn an_event_has_one_story_over_all_webhooks_and_it_outlives_a_restart() {
     take(&sidecar, "AR-1");
     take(&sidecar, "AR-2");
     wait_list(&sidecar, "", 6);
+    wait_delivered(&sidecar, "good", 2.0);
     sidecar.wait_metric("outrigger_dead_letters", &[("webhook", "bad")], 2.0);
     // A settlement is written with the next commit.
     wait_for(|| story(&sidecar, "AR-1", "late").1["pending"]["attempts"] == 1);
@@ -369,4 +370,39 @@ fn what_is_too_large_to_be_kept_is_told_without_its_payload() {
     let shown = show(&sidecar, &line);
     assert_eq!((&shown["request"], &shown["event"], &shown["resendable"]), (&Value::Null, &Value::Null, &json!(false)));
     assert_refused(&resend(&sidecar, &line), 409, "kept");
+}
+
+#[test]
+fn a_secret_is_masked_where_a_response_is_cut_in_it_and_where_the_file_repeats_it() {
+    let target = receiver().otherwise(Answer::text(format!("{}canary-0123456789", "z".repeat(1014)))).start();
+    let file = "[auth]\nbearer = { token = \"${env:CANARY}\" }\n[limits]\nresponse = \"1KiB\"\n\
+                [[filters]]\npath = \"$.data.status\"\nnone_of = [\"canary-0123456789\"]\n\
+                [[response_validators]]\nname = \"ok\"\npath = \"$.status\"\n\
+                rejected = [\"canary-0123456789\", \"200\"]\n";
+    let mut sidecar = sidecar()
+        .env("CANARY", "canary-0123456789")
+        .reaching(&target)
+        .webhook("hook", &hook(&target.url("/"), file))
+        .start();
+    take(&sidecar, "AR-1");
+    let unwanted = event("AR-2").replace("Pending", "canary-0123456789");
+    assert_eq!(sidecar.post("/v1/events", &unwanted).status, 202);
+    sidecar.wait_metric("outrigger_dead_letters", &[("webhook", "hook")], 1.0);
+    let listed = wait_list(&sidecar, "", 1);
+    let body = |shown: &Value| shown["response"]["body"].as_str().expect("a body").trim_start_matches('z').to_owned();
+    let in_memory = show(&sidecar, &listed[0]);
+    let (_, refused) = story(&sidecar, "AR-2", "hook");
+    sidecar.kill9();
+    sidecar.restart();
+    let in_spool = show(&sidecar, &listed[0]);
+    assert_eq!((&in_memory["kept"], &in_spool["kept"]), (&json!("memory"), &json!("spool")));
+    for shown in [&in_memory, &in_spool] {
+        assert_eq!((body(shown), &shown["response"]["truncated"]), ("***…".to_owned(), &json!(true)), "{shown}");
+        assert_eq!(shown["validators"][0]["values"], json!(["***", "200"]), "{shown}");
+        assert!(!shown.to_string().contains("canary"), "{shown}");
+    }
+    assert_eq!(refused["verdict"], "unwanted");
+    assert!(!refused.to_string().contains("canary"), "{refused}");
+    let tested = sidecar.written().run(&["test", "hook"]);
+    assert!(tested.stdout.contains("***…") && !tested.stdout.contains("canary"), "{}", tested.stdout);
 }
