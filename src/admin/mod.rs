@@ -91,6 +91,8 @@ pub struct Parts {
 pub struct Admin {
     parts: Parts,
     rows: Mutex<Rows>,
+    /// Held while a delivery is resent: whether it is pending is looked up before it is made so.
+    resending: tokio::sync::Mutex<()>,
 }
 
 impl Admin {
@@ -99,7 +101,11 @@ impl Admin {
     pub fn new(parts: Parts) -> Self {
         let begun = parts.history.begun();
         let process = u64::try_from(begun.as_microsecond()).unwrap_or(0);
-        Self { parts, rows: Mutex::new(Rows::new(process, begun.to_string())) }
+        Self {
+            parts,
+            rows: Mutex::new(Rows::new(process, begun.to_string())),
+            resending: tokio::sync::Mutex::default(),
+        }
     }
 
     /// Answers one request.
@@ -159,6 +165,7 @@ impl Admin {
             Route::Invocations => invocations::list(&store, history, query).await?,
             Route::Invocation(id) => invocations::show(&store, history, id).await?,
             Route::Resend(id) => {
+                let _alone = self.resending.lock().await;
                 let answer = resend::resend(&store, &live, history, id).await?;
                 tracing::info!(invocation = id, delivery_id = answer["delivery_id"].as_str(), "delivery.resent");
                 answer

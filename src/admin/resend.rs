@@ -48,7 +48,8 @@ pub(super) async fn resend(store: &Store<'_>, live: &Live, history: &History, te
     Ok(json!({ "resent": true, "delivery_id": delivery_id(event, &webhook) }))
 }
 
-/// Replays the dead letter, or appends the event again where there is none. A delivery that is pending is made anyway.
+/// Replays the dead letter, or appends the event again where there is none. A delivery that is pending is made anyway. Whoever calls sees
+/// to it that nobody else does meanwhile.
 async fn again(
     store: &Store<'_>,
     history: &History,
@@ -57,16 +58,22 @@ async fn again(
     kept: Option<Event>,
 ) -> Result<(), Problem> {
     let found = store.spool.find(Sought::Event(id)).await.map_err(|error| unavailable(&error))?;
-    let of_webhook = found.iter().flat_map(|found| &found.webhooks).find(|kept| kept.webhook == *webhook);
+    let of_webhook = found.events.iter().flat_map(|found| &found.webhooks).find(|kept| kept.webhook == *webhook);
     if of_webhook.is_some_and(|delivery| delivery.pending.is_some()) {
         return Err(refused("it is pending: it is attempted by itself, or once its webhook's pause ends"));
     }
     if let Some(letter) = of_webhook.and_then(|delivery| delivery.dead.as_ref()) {
-        store.spool.replay(vec![letter.number]).await.map_err(|error| unavailable(&error))?;
-        return Ok(());
+        let replayed = store.spool.replay(vec![letter.number]).await.map_err(|error| unavailable(&error))?;
+        // Somebody replays or drops dead letters at the same time.
+        return if replayed > 0 { Ok(()) } else { Err(refused("it was a dead letter until just now: look again")) };
+    }
+    if !found.complete {
+        return Err(refused(
+            "so much is in store that not all could be looked through: it may be pending, and is attempted then by itself",
+        ));
     }
     let remembered = || history.events(1, |taken| taken.event.id == id).pop().map(|taken| taken.event);
-    let stored = || found.first().map(|found| found.event.without_tree());
+    let stored = || found.events.first().map(|found| found.event.without_tree());
     let Some(event) = kept.or_else(remembered).or_else(stored) else {
         return Err(refused("its event is not kept any more: post it again"));
     };

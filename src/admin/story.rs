@@ -45,7 +45,7 @@ struct Known {
     invocations: BTreeMap<Arc<str>, Vec<Value>>,
 }
 
-/// `{"events": [STORY…]}`, the newest event first.
+/// `{"events": [STORY…], "complete"}`, the newest event first.
 pub(super) async fn find(sources: Sources<'_>, query: &str) -> Result<Value, Problem> {
     let sought = parse(query)?;
     let mut known: BTreeMap<EventId, Known> = BTreeMap::new();
@@ -53,7 +53,8 @@ pub(super) async fn find(sources: Sources<'_>, query: &str) -> Result<Value, Pro
         Sought::Event(id) => event.id == *id,
         Sought::Text(id) => is_about(event, id),
     };
-    for kept in sources.store.spool.find(sought.clone()).await.map_err(|error| unavailable(&error))? {
+    let found = sources.store.spool.find(sought.clone()).await.map_err(|error| unavailable(&error))?;
+    for kept in found.events {
         // A text may stand anywhere in an event.
         if fits(&kept.event) {
             known.entry(kept.event.id).or_default().keep(kept);
@@ -76,9 +77,10 @@ pub(super) async fn find(sources: Sources<'_>, query: &str) -> Result<Value, Pro
     }
     let mut known: Vec<Known> = known.into_values().collect();
     known.sort_by_key(|known| std::cmp::Reverse(known.event.as_ref().map(|event| (event.received_at, event.id))));
+    let complete = found.complete && known.len() <= EVENTS_MAX;
     known.truncate(EVENTS_MAX);
     let stories: Vec<Value> = known.into_iter().filter_map(|known| known.tell(&sources)).collect();
-    Ok(json!({ "events": stories }))
+    Ok(json!({ "events": stories, "complete": complete }))
 }
 
 fn parse(query: &str) -> Result<Sought, Problem> {

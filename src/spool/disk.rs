@@ -27,7 +27,7 @@ use super::reader::Ask;
 use super::records::Records;
 use super::stored::{self, Stored};
 use super::{Appended, Backlog, Batch, DEAD_LETTERS_MAX, DeadLetter, DeadLetterPage, DeadLetterQuery, Lease};
-use super::{InvocationPage, InvocationQuery, Kept, Recorded, Settlement, Sought, Spool, SpoolError, Wait};
+use super::{InvocationPage, InvocationQuery, KeptEvents, Recorded, Settlement, Sought, Spool, SpoolError, Wait};
 use super::{lock, reader, recover, schema, writer};
 
 /// Deliveries of one webhook that wait in memory, unless [`Options::ready_max`] says otherwise.
@@ -482,7 +482,7 @@ impl Spool for DiskSpool {
         self.last_invocation
     }
 
-    fn find(&self, sought: Sought) -> Wait<'_, Result<Vec<Kept>, SpoolError>> {
+    fn find(&self, sought: Sought) -> Wait<'_, Result<KeptEvents, SpoolError>> {
         Box::pin(self.ask(|reply| Ask::Find(sought, reply)))
     }
 

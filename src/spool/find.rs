@@ -4,75 +4,81 @@
 //! many and so much of them that refills, which wait for it, wait for a tenth of a second at most; and the dead letters of an id, which
 //! have their index.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use rusqlite::{Connection, Result, Row};
+use rusqlite::{Connection, Result, Row, params};
 
-use super::kept::{FIND_BYTES_MAX, FIND_EVENTS_MAX, FOUND_MAX, Kept, KeptFor, KeptPending, SOUGHT_BYTES_MAX, Sought};
+use super::kept::{
+    FIND_BYTES_MAX, FIND_EVENTS_MAX, FIND_PLACES_MAX, FOUND_MAX, Kept, KeptEvents, KeptFor, KeptPending,
+    SOUGHT_BYTES_MAX, Sought,
+};
 use super::ledger::{self, BLOCKED};
 use super::schema::PAGE_BYTES;
 use super::{DEAD_LETTERS_MAX, at, column, reader};
 
 /// Replayed deliveries that are looked through for those of the events that were found: 10 ms.
 const REPLAYED_MAX: i64 = 50_000;
+/// And so many of them are told of.
+const REPLAYED_KEPT_MAX: usize = FOUND_MAX * DEAD_LETTERS_MAX;
+
+/// The key of a replayed delivery: its webhook's number, when it is due, and the number of its event.
+type Replayed = (i64, i64, i64);
 
 /// Answers for the reader.
-pub(super) fn find(connection: &Connection, sought: &Sought) -> Result<Vec<Kept>> {
-    let mut found: Vec<(i64, Kept)> = Vec::new();
-    for seq in numbers(connection, sought)? {
+pub(super) fn find(connection: &Connection, sought: &Sought) -> Result<KeptEvents> {
+    let (numbers, looked_through) = numbers(connection, sought)?;
+    let (replayed, known) = if numbers.is_empty() { (Vec::new(), true) } else { replayed(connection, &numbers)? };
+    let mut found: Vec<(Kept, BTreeMap<Arc<str>, KeptFor>)> = Vec::new();
+    for seq in numbers {
         let event = connection.prepare_cached(EVENT)?.query_map([seq], reader::event)?.next().transpose()?.flatten();
-        if let Some(event) = event {
-            found.push((seq, Kept { event: Arc::new(event), webhooks: Vec::new() }));
-        }
-    }
-    let replayed = if found.is_empty() { Vec::new() } else { replayed(connection, &found)? };
-    for (seq, kept) in &mut found {
-        let mut webhooks = BTreeMap::new();
-        for sql in [FRESH, DEFERRED] {
-            let mut statement = connection.prepare_cached(sql)?;
-            let mut rows = statement.query([*seq])?;
-            while let Some(row) = rows.next()? {
-                owed(row, &mut webhooks)?;
+        let Some(event) = event else { continue };
+        // What was resent has a place of its own, behind that of its event.
+        let at = if let Some(at) = found.iter().position(|(kept, _)| kept.event.id == event.id) {
+            at
+        } else {
+            let mut webhooks = BTreeMap::new();
+            for letter in reader::letters_of(connection, event.id)? {
+                let webhook = Arc::clone(&letter.webhook);
+                entry(&mut webhooks, webhook).dead = Some(letter);
             }
-        }
-        for (webhook, due, _) in replayed.iter().filter(|(_, _, of)| of == seq) {
-            let mut statement = connection.prepare_cached(ONE)?;
-            let mut rows = statement.query([*webhook, *due, *seq])?;
-            while let Some(row) = rows.next()? {
-                owed(row, &mut webhooks)?;
-            }
-        }
-        for letter in reader::letters_of(connection, kept.event.id)? {
-            let webhook = Arc::clone(&letter.webhook);
-            entry(&mut webhooks, webhook).dead = Some(letter);
-        }
-        kept.webhooks = webhooks.into_values().collect();
+            found.push((Kept { event: Arc::new(event.without_tree()), webhooks: Vec::new() }, webhooks));
+            found.len() - 1
+        };
+        let Some((kept, webhooks)) = found.get_mut(at) else { continue };
+        kept.event = Arc::new(event);
+        pending(connection, seq, &replayed, webhooks)?;
     }
-    Ok(found.into_iter().map(|(_, kept)| kept).collect())
+    let events = found.into_iter().map(|(kept, webhooks)| Kept { webhooks: webhooks.into_values().collect(), ..kept });
+    Ok(KeptEvents { events: events.collect(), complete: looked_through && known })
 }
 
-/// The stored numbers of the events, the latest first.
-fn numbers(connection: &Connection, sought: &Sought) -> Result<Vec<i64>> {
+/// The stored numbers of the events, the latest first, and whether there can be no more of them.
+fn numbers(connection: &Connection, sought: &Sought) -> Result<(Vec<i64>, bool)> {
     let mut found = Vec::new();
-    match sought {
+    let complete = match sought {
         Sought::Event(id) => {
             let mut dead = connection.prepare_cached(DEAD)?;
-            found = dead.query_map([id.as_bytes().as_slice()], |row| row.get(0))?.collect::<Result<_>>()?;
-            if found.is_empty() {
-                look_through(connection, IDS, |row, seq| {
-                    if column::event_id(row, 1)? == Some(*id) {
-                        found.push(seq);
-                        return Ok(ControlFlow::Break(()));
-                    }
-                    // Of a large event a page is read.
-                    let bytes = u64::try_from(column::number(row, 2)?).unwrap_or(0);
-                    Ok(ControlFlow::Continue(bytes.min(PAGE_BYTES)))
-                })?;
-            }
+            let places = i64::try_from(FIND_PLACES_MAX).unwrap_or(i64::MAX);
+            let of_dead: Vec<i64> =
+                dead.query_map(params![id.as_bytes().as_slice(), places], |row| row.get(0))?.collect::<Result<_>>()?;
+            let complete = look_through(connection, IDS, |row, seq| {
+                if column::event_id(row, 1)? == Some(*id) {
+                    found.push(seq);
+                }
+                // Of a large event a page is read.
+                let bytes = u64::try_from(column::number(row, 2)?).unwrap_or(0);
+                let bytes = bytes.min(PAGE_BYTES);
+                Ok(if found.len() < FIND_PLACES_MAX { ControlFlow::Continue(bytes) } else { ControlFlow::Break(()) })
+            })?;
+            found.extend(of_dead);
+            found.sort_unstable_by_key(|seq| Reverse(*seq));
+            found.dedup();
+            complete
         }
-        Sought::Text(text) if text.is_empty() || text.len() > SOUGHT_BYTES_MAX => {}
+        Sought::Text(text) if text.is_empty() || text.len() > SOUGHT_BYTES_MAX => true,
         Sought::Text(text) => {
             let written = serde_json::Value::from(text.as_str()).to_string();
             look_through(connection, PAYLOADS, |row, seq| {
@@ -81,41 +87,46 @@ fn numbers(connection: &Connection, sought: &Sought) -> Result<Vec<i64>> {
                 if std::str::from_utf8(raw).is_ok_and(|raw| raw.contains(&written)) {
                     found.push(seq);
                 }
-                Ok(if found.len() == FOUND_MAX {
-                    ControlFlow::Break(())
-                } else {
+                Ok(if found.len() < FOUND_MAX {
                     ControlFlow::Continue(raw.len() as u64)
+                } else {
+                    ControlFlow::Break(())
                 })
-            })?;
+            })?
         }
-    }
-    Ok(found)
+    };
+    Ok((found, complete))
 }
 
-/// Shows the latest events, the latest first, until it is told to end or has shown as much as it may; `show` says how many bytes it read.
+/// Shows the latest events, the latest first, until it is told to end or has shown as much as it may; `show` says how many bytes it read. Whether it has
+/// shown all.
 fn look_through(
     connection: &Connection,
     sql: &str,
     mut show: impl FnMut(&Row<'_>, i64) -> Result<ControlFlow<(), u64>>,
-) -> Result<()> {
+) -> Result<bool> {
     let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query([FIND_EVENTS_MAX])?;
-    let mut bytes = 0;
+    let mut rows = statement.query([FIND_EVENTS_MAX + 1])?;
+    let (mut events, mut bytes) = (0, 0);
     while let Some(row) = rows.next()? {
-        match show(row, row.get(0)?)? {
-            ControlFlow::Continue(read) if bytes < FIND_BYTES_MAX => bytes += read,
-            _ => break,
+        if events == FIND_EVENTS_MAX || bytes > FIND_BYTES_MAX {
+            return Ok(false);
         }
+        match show(row, row.get(0)?)? {
+            ControlFlow::Continue(read) => bytes += read,
+            ControlFlow::Break(()) => return Ok(false),
+        }
+        events += 1;
     }
-    Ok(())
+    Ok(true)
 }
 
 const IDS: &str = "SELECT seq, id, length(payload) FROM events ORDER BY seq DESC LIMIT ?1";
 
 const PAYLOADS: &str = "SELECT seq, payload FROM events ORDER BY seq DESC LIMIT ?1";
 
-/// An id is given once.
-const DEAD: &str = "SELECT seq FROM dead WHERE event = ?1 LIMIT 1";
+/// Where the dead letters of an event are.
+const DEAD: &str = "SELECT seq FROM dead WHERE event = ?1 LIMIT ?2";
 
 /// One event, in the columns that the reader takes events from.
 const EVENT: &str = "SELECT 0, 0, 0, 0, 0, 0, id, kind, type, received_ms, fanout, payload FROM events WHERE seq = ?1";
@@ -136,18 +147,47 @@ WHERE d.webhook = ?1 AND d.due = ?2 AND d.seq = ?3";
 /// Replayed deliveries, from an index that holds all that is asked.
 const REPLAYED: &str = "SELECT webhook, due, seq FROM deliveries INDEXED BY replayed WHERE since_ms > 0 LIMIT ?1";
 
-/// The keys of the replayed deliveries of events: no index leads from an event to them.
-fn replayed(connection: &Connection, found: &[(i64, Kept)]) -> Result<Vec<(i64, i64, i64)>> {
+/// The keys of the replayed deliveries of events, to which no index leads from an event, and whether those are all.
+fn replayed(connection: &Connection, numbers: &[i64]) -> Result<(Vec<Replayed>, bool)> {
     let mut statement = connection.prepare_cached(REPLAYED)?;
-    let mut rows = statement.query([REPLAYED_MAX])?;
-    let mut keys = Vec::new();
+    let mut rows = statement.query([REPLAYED_MAX + 1])?;
+    let (mut keys, mut seen) = (Vec::new(), 0);
     while let Some(row) = rows.next()? {
+        if seen == REPLAYED_MAX || keys.len() == REPLAYED_KEPT_MAX {
+            return Ok((keys, false));
+        }
+        seen += 1;
         let key = (column::number(row, 0)?, column::number(row, 1)?, column::number(row, 2)?);
-        if found.iter().any(|(seq, _)| *seq == key.2) && keys.len() < FOUND_MAX * DEAD_LETTERS_MAX {
+        // The numbers descend.
+        if numbers.binary_search_by_key(&Reverse(key.2), |seq| Reverse(*seq)).is_ok() {
             keys.push(key);
         }
     }
-    Ok(keys)
+    Ok((keys, true))
+}
+
+/// What is pending at one place of an event.
+fn pending(
+    connection: &Connection,
+    seq: i64,
+    replayed: &[Replayed],
+    webhooks: &mut BTreeMap<Arc<str>, KeptFor>,
+) -> Result<()> {
+    for sql in [FRESH, DEFERRED] {
+        let mut statement = connection.prepare_cached(sql)?;
+        let mut rows = statement.query([seq])?;
+        while let Some(row) = rows.next()? {
+            owed(row, webhooks)?;
+        }
+    }
+    for (webhook, due, _) in replayed.iter().filter(|(_, _, of)| *of == seq) {
+        let mut statement = connection.prepare_cached(ONE)?;
+        let mut rows = statement.query([*webhook, *due, seq])?;
+        while let Some(row) = rows.next()? {
+            owed(row, webhooks)?;
+        }
+    }
+    Ok(())
 }
 
 /// Takes a pending delivery over from its row.
@@ -185,7 +225,7 @@ mod tests {
 
     /// What is found, in the numbers of its events.
     async fn found(spool: &dyn Spool, sought: Sought) -> Vec<EventId> {
-        spool.find(sought).await.unwrap().into_iter().map(|kept| kept.event.id).collect()
+        spool.find(sought).await.unwrap().events.into_iter().map(|kept| kept.event.id).collect()
     }
 
     fn text(text: &str) -> Sought {
@@ -229,7 +269,7 @@ mod tests {
         let letters = reader_letters(&*spool).await;
         assert_eq!(spool.replay(letters).await, Ok(3));
 
-        let kept = spool.find(Sought::Event(event(2).id)).await.unwrap();
+        let kept = spool.find(Sought::Event(event(2).id)).await.unwrap().events;
         let [Kept { event: of, webhooks }] = &kept[..] else { panic!("{kept:?}") };
         assert_eq!((of.id, &of.raw, of.received_at), (event(2).id, &event(2).raw, event(2).received_at));
         let names: Vec<&str> = webhooks.iter().map(|kept| &*kept.webhook).collect();
@@ -255,6 +295,44 @@ mod tests {
     async fn reader_letters(spool: &dyn Spool) -> Vec<i64> {
         let query = super::super::DeadLetterQuery { webhook: Some(name("replayed")), ..Default::default() };
         spool.dead_letters(query).await.unwrap().letters.iter().map(|letter| letter.number).collect()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_event_that_was_appended_again_is_one_with_all_that_is_kept_of_it() {
+        let directory = TempDir::new().unwrap();
+        let spool = open(directory.path());
+        let again = |received_at, webhook| {
+            let Event { id, kind, event_type, raw, .. } = Arc::unwrap_or_clone(event(1));
+            let again = Event::new(id, kind, event_type, received_at, raw);
+            Batch { events: vec![(Arc::new(again), vec![Owed { webhook: name(webhook), lane: None }])], key: None }
+        };
+        spool.append(batch([1, 2], &["a"])).await.unwrap();
+        for (seconds, webhook) in [(2_000_000_000, "b"), (2_000_000_001, "c"), (2_000_000_002, "dead")] {
+            spool.append(again(Timestamp::from_second(seconds).unwrap(), webhook)).await.unwrap();
+        }
+        let bury =
+            Settlement::Bury { reason: Reason::Gone, last: None, attempts: 1, at: Timestamp::now(), record: None };
+        spool.settle(lease_all(&*spool, "dead", 1).await.remove(0), bury).await;
+        counters_become(&*spool, "dead", (0, 1)).await;
+        for sought in [Sought::Event(event(1).id), text("exact")] {
+            let found = spool.find(sought).await.unwrap();
+            assert!(found.complete);
+            let kept = found.events.iter().find(|kept| kept.event.id == event(1).id).unwrap();
+            assert_eq!(found.events.iter().filter(|kept| kept.event.id == event(1).id).count(), 1);
+            assert_eq!(kept.event.received_at, event(1).received_at);
+            let told: Vec<(&str, bool, bool)> = kept
+                .webhooks
+                .iter()
+                .map(|kept| (&*kept.webhook, kept.pending.is_some(), kept.dead.is_some()))
+                .collect();
+            assert_eq!(told, [("a", true, false), ("b", true, false), ("c", true, false), ("dead", false, true)]);
+        }
+
+        // More often than is told.
+        for _ in 0..FIND_PLACES_MAX {
+            spool.append(again(Timestamp::now(), "e")).await.unwrap();
+        }
+        assert!(!spool.find(Sought::Event(event(1).id)).await.unwrap().complete);
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -284,7 +362,8 @@ mod tests {
         }
         let started = std::time::Instant::now();
         assert_eq!(found(&*spool, text("AR-20")).await.len(), 1);
-        assert_eq!(found(&*spool, text("AR-1")).await, []);
+        let first = spool.find(text("AR-1")).await.unwrap();
+        assert!(first.events.is_empty() && !first.complete);
         assert!(started.elapsed() < Duration::from_secs(10));
         assert_eq!(found(&*spool, Sought::Event(EventId::new(Uuid::from_u128(1)))).await.len(), 1);
     }

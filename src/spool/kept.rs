@@ -9,7 +9,7 @@ use crate::event::{Event, EventId};
 
 use super::DeadLetter;
 
-/// At most so many events are found at once, the latest first.
+/// At most so many places of events are found by a text at once, the latest first.
 pub const FOUND_MAX: usize = 20;
 /// A text that is longer is found nowhere, in bytes.
 pub const SOUGHT_BYTES_MAX: usize = 256;
@@ -17,6 +17,8 @@ pub const SOUGHT_BYTES_MAX: usize = 256;
 pub const FIND_EVENTS_MAX: u32 = 50_000;
 /// And no more of them than this, in bytes.
 pub const FIND_BYTES_MAX: u64 = 64 << 20;
+/// An event that was appended again and again is found in so many places at most.
+pub const FIND_PLACES_MAX: usize = 100;
 
 /// What events are named by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,10 +29,19 @@ pub enum Sought {
     Text(String),
 }
 
+/// What was found.
+#[derive(Clone, Debug, Default)]
+pub struct KeptEvents {
+    /// The events, each once, the latest first.
+    pub events: Vec<Kept>,
+    /// Whether all that is kept was looked through, or the bounds ended it before.
+    pub complete: bool,
+}
+
 /// What is kept of one event.
 #[derive(Clone, Debug)]
 pub struct Kept {
-    /// The event.
+    /// The event, as it first came in where it was appended again.
     pub event: Arc<Event>,
     /// The webhooks for which something is kept, in the order of their names.
     pub webhooks: Vec<KeptFor>,

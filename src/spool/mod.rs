@@ -102,7 +102,10 @@ use crate::delivery::{Lane, LastOutcome, Reason};
 use crate::event::{Event, EventId};
 
 pub use disk::{DiskSpool, Found, OpenError, Options};
-pub use kept::{FIND_BYTES_MAX, FIND_EVENTS_MAX, FOUND_MAX, Kept, KeptFor, KeptPending, SOUGHT_BYTES_MAX, Sought};
+pub use kept::{
+    FIND_BYTES_MAX, FIND_EVENTS_MAX, FIND_PLACES_MAX, FOUND_MAX, Kept, KeptEvents, KeptFor, KeptPending,
+    SOUGHT_BYTES_MAX, Sought,
+};
 pub use record::{INVOCATIONS_MAX, InvocationPage, InvocationQuery, Record, Recorded};
 pub use record::{RECORD_BYTES_MAX, RECORD_REQUEST_BYTES_MAX, RECORDS_MAX};
 pub use recover::{Recovered, recover};
@@ -166,9 +169,10 @@ pub trait Spool: Send + Sync + 'static {
     /// The greatest [`Record::number`] that was kept when the spool was opened; 0 when there was none.
     fn last_invocation(&self) -> u64;
 
-    /// What is kept of events, the latest first and at most [`FOUND_MAX`]. An event whose deliveries are all still pending is found among
-    /// the latest [`FIND_EVENTS_MAX`] and in [`FIND_BYTES_MAX`] of them; by its id it is found beyond, too, once it has a dead letter.
-    fn find(&self, sought: Sought) -> Wait<'_, Result<Vec<Kept>, SpoolError>>;
+    /// What is kept of events. An event whose deliveries are all still pending is found among the latest [`FIND_EVENTS_MAX`] and in
+    /// [`FIND_BYTES_MAX`] of them, [`FOUND_MAX`] by a text; by its id it is found beyond, too, where it has a dead letter.
+    /// [`KeptEvents::complete`] says whether that was all there is.
+    fn find(&self, sought: Sought) -> Wait<'_, Result<KeptEvents, SpoolError>>;
 
     /// What the spool takes of the disk, as it is compared with its limit.
     fn bytes(&self) -> u64;

@@ -14,7 +14,7 @@ use crate::event::{Event, EventId};
 use super::disk::Shared;
 use super::find;
 use super::inbox::Order;
-use super::kept::{Kept, Sought};
+use super::kept::{KeptEvents, Sought};
 use super::queue::{Key, Plan, Queue, Refill};
 use super::record::{InvocationPage, InvocationQuery, Recorded};
 use super::records;
@@ -41,7 +41,7 @@ pub(super) enum Ask {
     /// One record.
     Invocation(u64, Reply<Option<Recorded>>),
     /// Find events.
-    Find(Sought, Reply<Vec<Kept>>),
+    Find(Sought, Reply<KeptEvents>),
     /// The spool is gone.
     End,
 }

@@ -1,5 +1,7 @@
 //! Invocations, what became of events, and resending: as the API tells it.
 
+use std::time::Duration;
+
 use outrigger::cli::demo::answer::Answer;
 use serde_json::{Value, json};
 
@@ -309,7 +311,7 @@ fn an_event_has_one_story_over_all_webhooks_and_it_outlives_a_restart() {
     assert!(!shown.to_string().contains("canary"));
 
     let nothing = get(&sidecar, "/api/v1/events?find=AR-9");
-    assert_eq!(nothing, json!({ "events": [] }));
+    assert_eq!(nothing, json!({ "events": [], "complete": true }));
     assert_refused(&ask(&sidecar, "GET", "/api/v1/events", &[], ""), 400, "find");
     assert_refused(&ask(&sidecar, "GET", &format!("/api/v1/events?find={}", "x".repeat(300)), &[], ""), 400, "256");
 }
@@ -353,6 +355,40 @@ fn a_delivery_is_resent_under_its_id_while_its_event_is_kept() {
         ask(&sidecar, "POST", &format!("{INVOCATIONS}/{}/resend", delivered["id"].as_str().expect("an id")), &[], "");
     assert_refused(&unmarked, 403, "outrigger-request");
     assert_eq!(post(&sidecar, "/api/v1/webhooks/bad/resume", &json!({})), json!({ "resumed": false }));
+}
+
+#[test]
+fn many_who_resend_at_once_make_one_delivery_of_each_webhook() {
+    let late = || Answer::status(200).after(Duration::from_secs(3));
+    let targets = ["one", "two"].map(|_| receiver().respond(200).otherwise(late()).start());
+    let mut started = sidecar();
+    for (name, target) in ["one", "two"].into_iter().zip(&targets) {
+        started = started.reaching(target).webhook(name, &hook(&target.url("/"), ""));
+    }
+    let sidecar = started.start();
+    take(&sidecar, "AR-1");
+    let listed = wait_list(&sidecar, "", 2);
+    for name in ["one", "two"] {
+        wait_delivered(&sidecar, name, 1.0);
+    }
+    let answers: Vec<u16> = std::thread::scope(|scope| {
+        let asked: Vec<_> =
+            listed.iter().cycle().take(10).map(|one| scope.spawn(|| resend(&sidecar, one).status)).collect();
+        asked.into_iter().map(|one| one.join().expect("an answer")).collect()
+    });
+    let made = |status| answers.iter().filter(|answer| **answer == status).count();
+    assert_eq!((made(200), made(409)), (2, 8), "{answers:?}");
+    for target in &targets {
+        target.wait(2);
+    }
+    // Both are found, though each has a place of its own in the spool.
+    let (_, first) = story(&sidecar, "AR-1", "one");
+    let (_, second) = story(&sidecar, "AR-1", "two");
+    assert_eq!((&first["verdict"], &second["verdict"]), (&json!("pending"), &json!("pending")));
+    for (name, target) in ["one", "two"].into_iter().zip(&targets) {
+        wait_delivered(&sidecar, name, 2.0);
+        assert_eq!(target.wait(2).len(), 2);
+    }
 }
 
 #[test]

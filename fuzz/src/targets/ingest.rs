@@ -23,8 +23,8 @@ use outrigger::server::guard::{Guard, Reach};
 use outrigger::server::serve_connection;
 use outrigger::settled::{Report, Settled};
 use outrigger::spool::{
-    Appended, Backlog, Batch, DeadLetter, DeadLetterPage, DeadLetterQuery, InvocationPage, InvocationQuery, Kept, Key,
-    Lease, Recorded, Settlement, Sought, Spool, SpoolError, Wait,
+    Appended, Backlog, Batch, DeadLetter, DeadLetterPage, DeadLetterQuery, InvocationPage, InvocationQuery, KeptEvents,
+    Key, Lease, Recorded, Settlement, Sought, Spool, SpoolError, Wait,
 };
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -280,8 +280,8 @@ impl Spool for Nowhere {
         0
     }
 
-    fn find(&self, _: Sought) -> Wait<'_, Result<Vec<Kept>, SpoolError>> {
-        Box::pin(async { Ok(Vec::new()) })
+    fn find(&self, _: Sought) -> Wait<'_, Result<KeptEvents, SpoolError>> {
+        Box::pin(async { Ok(KeptEvents::default()) })
     }
 
     fn bytes(&self) -> u64 {

@@ -106,7 +106,8 @@ export function find(main, [text = ''], signal) {
   }
   getExactly('events', { find: text }, signal).then(([answer, exact]) => {
     say(`${many(answer.events.length, 'event')} found`);
-    fill(found, answer.events.length
+    const rest = answer.complete ? null : h('p', { class: 'detail' }, 'There may be more: only the latest events in store were looked through, and the newest are shown. An event is found further back by its own id once it is a dead letter.');
+    fill(found, rest, answer.events.length
       ? [summary(answer.events), ...answer.events.map((story, at) => storyOf(story, () => exact().events[at].event))]
       : empty(h('p', {}, 'Nothing is known of this. Either no such event was received, or all that happened to it is forgotten: only what is pending, dead, or among the last invocations of a webhook is kept.')));
   }).catch((error) => { if (!signal.aborted) fill(found, fault(error)); });
