@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::config::Snapshot;
-use crate::event::{Event, Tree};
+use crate::event::Tree;
 use crate::webhook::{Status, Webhook};
 
 /// Who wants an event.
@@ -60,15 +60,15 @@ pub enum Refusal {
 impl Refusal {
     /// The cause in a sentence without a full stop.
     #[must_use]
-    pub fn explain(self, webhook: &Webhook, event: &Event) -> String {
+    pub fn explain(self, webhook: &Webhook, tree: &Tree<'_>) -> String {
         match self {
             Self::Kind => format!("it is for events of kind {}", webhook.kind.name),
             Self::Trigger => {
-                format!("the event type {} is not among its triggers ({})", event.event_type, webhook.triggers)
+                format!("the event type {} is not among its triggers ({})", tree.event().event_type, webhook.triggers)
             }
             Self::Filter(index) => {
                 let filter = webhook.filters.get(index);
-                let refusal = filter.zip(event.payload().ok()).and_then(|(filter, payload)| filter.refusal(&payload));
+                let refusal = filter.zip(tree.get()).and_then(|(filter, payload)| filter.refusal(payload));
                 refusal.unwrap_or_else(|| "a filter does not hold".to_owned())
             }
             Self::Damaged => "the event is not JSON".to_owned(),
@@ -76,9 +76,11 @@ impl Refusal {
     }
 }
 
-/// All that keeps an event from a webhook; empty when the webhook wants it. Its status is not asked.
+/// All that keeps an event from a webhook; empty when the webhook wants it. Its status is not asked. What an event is parsed for, it is parsed
+/// for once, however many webhooks are asked with its tree.
 #[must_use]
-pub fn refused_by(webhook: &Webhook, event: &Event) -> Vec<Refusal> {
+pub fn refused_by(webhook: &Webhook, tree: &Tree<'_>) -> Vec<Refusal> {
+    let event = tree.event();
     if webhook.kind.name != event.kind {
         return vec![Refusal::Kind];
     }
@@ -86,18 +88,18 @@ pub fn refused_by(webhook: &Webhook, event: &Event) -> Vec<Refusal> {
     if !webhook.triggers.include(&event.event_type) {
         refusals.push(Refusal::Trigger);
     }
-    match event.payload() {
-        Ok(payload) => {
-            let failing = webhook.filters.iter().enumerate().filter(|(_, filter)| !filter.holds(&payload));
+    match tree.get() {
+        Some(payload) => {
+            let failing = webhook.filters.iter().enumerate().filter(|(_, filter)| !filter.holds(payload));
             refusals.extend(failing.map(|(index, _)| Refusal::Filter(index)));
         }
-        Err(_) => refusals.push(Refusal::Damaged),
+        None => refusals.push(Refusal::Damaged),
     }
     refusals
 }
 
 /// Why a webhook does not want an event, one sentence a cause; empty when it does. Its status is not asked.
 #[must_use]
-pub fn refusals(webhook: &Webhook, event: &Event) -> Vec<String> {
-    refused_by(webhook, event).into_iter().map(|refusal| refusal.explain(webhook, event)).collect()
+pub fn refusals(webhook: &Webhook, tree: &Tree<'_>) -> Vec<String> {
+    refused_by(webhook, tree).into_iter().map(|refusal| refusal.explain(webhook, tree)).collect()
 }

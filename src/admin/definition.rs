@@ -69,7 +69,7 @@ fn made_of(webhook: &Webhook, sample: &Sample) -> Value {
     let (id, raw) = (EventId::from_bytes([0; 16]), Bytes::from(sample.payload.to_string()));
     let event = Event::new(id, webhook.kind.name.clone(), sample.event_type.clone(), Timestamp::now(), raw);
     let status = (webhook.status == Status::Inactive).then(|| INACTIVE.to_owned());
-    let refusals = refusals(webhook, &event).into_iter().map(|cause| webhook.mask.apply(&cause).into_owned());
+    let refusals = refusals(webhook, &event.tree()).into_iter().map(|cause| webhook.mask.apply(&cause).into_owned());
     let why: Vec<String> = status.into_iter().chain(refusals).collect();
     let (request, problem, missing) = match webhook.render(&event) {
         Ok(rendered) => {

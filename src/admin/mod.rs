@@ -40,6 +40,7 @@ mod route;
 mod rows;
 mod story;
 mod trial;
+mod verdict;
 mod webhooks;
 
 use std::path::PathBuf;
@@ -93,6 +94,8 @@ pub struct Admin {
     rows: Mutex<Rows>,
     /// Held while a delivery is resent: whether it is pending is looked up before it is made so.
     resending: tokio::sync::Mutex<()>,
+    /// Held while events are found: what they take of memory is taken once.
+    finding: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Admin {
@@ -105,6 +108,7 @@ impl Admin {
             parts,
             rows: Mutex::new(Rows::new(process, begun.to_string())),
             resending: tokio::sync::Mutex::default(),
+            finding: Arc::default(),
         }
     }
 
@@ -171,8 +175,9 @@ impl Admin {
                 answer
             }
             Route::Events => {
+                let alone = Arc::clone(&self.finding).lock_owned().await;
                 let gates = &self.parts.gates;
-                story::find(story::Sources { store, live: &live, history, gates }, query).await?
+                return story::find(story::Sources { store, live: &live, history, gates }, query, alone).await;
             }
             Route::Reload => reload::reload(&self.parts.hints).await?,
             Route::Quit => self.quit(),

@@ -1,86 +1,97 @@
 //! What became of an event, over all webhooks: what is remembered of it, its attempts, what is pending, what is dead, and why the
 //! others do not want it.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use tokio::sync::OwnedMutexGuard;
 
 use crate::admin::filter::{Store, nonsense, unavailable};
-use crate::admin::invocations::Listed;
+use crate::admin::invocations::{self, Listed};
 use crate::admin::query::Parameters;
-use crate::admin::{invocations, letters};
-use crate::delivery::{delivery_id, parse_delivery_id};
+use crate::admin::verdict::Of;
+use crate::delivery::parse_delivery_id;
 use crate::event::{Event, EventId};
 use crate::gates::Gates;
 use crate::history::History;
 use crate::kind::about::{ID_BYTES_MAX, is_about, request_id};
 use crate::live::Live;
-use crate::plan::refusals;
 use crate::server::problem::Problem;
 use crate::spool::{Kept, KeptFor, Sought};
-use crate::webhook::{Status, Webhook};
 
 /// Events of one answer.
 const EVENTS_MAX: usize = 20;
-/// Invocations of one event that are told of.
+/// Invocations that are looked through for further events.
 const INVOCATIONS_MAX: usize = 500;
+/// Invocations of one event that are told of.
+const INVOCATIONS_TOLD_MAX: usize = 100;
+/// Payloads of one answer in bytes; the first is told however large it is, so that an event that is asked for by its own id has its.
+const PAYLOADS_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// What stories are put together from.
 pub(super) struct Sources<'s> {
     pub(super) store: Store<'s>,
-    pub(super) live: &'s Live,
+    pub(super) live: &'s Arc<Live>,
     pub(super) history: &'s History,
-    pub(super) gates: &'s Gates,
+    pub(super) gates: &'s Arc<Gates>,
 }
 
 /// What is known of one event.
 #[derive(Default)]
 struct Known {
     event: Option<Event>,
+    /// What people know it by, where its payload does not say it any more.
+    request_id: Option<String>,
     /// The webhooks that wanted it when it came in; `None` where nobody remembers.
     wanted: Option<Arc<[Arc<str>]>>,
     kept: BTreeMap<Arc<str>, KeptFor>,
+    /// The latest first.
     invocations: BTreeMap<Arc<str>, Vec<Value>>,
 }
 
-/// `{"events": [STORY…], "complete"}`, the newest event first.
-pub(super) async fn find(sources: Sources<'_>, query: &str) -> Result<Value, Problem> {
+/// The answer. Payloads stand in it as they came in.
+#[derive(Serialize)]
+struct Stories<'k> {
+    events: Vec<Story<'k>>,
+    complete: bool,
+}
+
+#[derive(Serialize)]
+struct Story<'k> {
+    event_id: String,
+    kind: &'k str,
+    event_type: &'k str,
+    request_id: Option<String>,
+    received_at: String,
+    event: Option<&'k RawValue>,
+    event_bytes: Option<usize>,
+    webhooks: Vec<Value>,
+}
+
+/// `{"events": [STORY…], "complete"}`, the newest event first. Whoever holds `alone` until it is made is the only one who makes one.
+pub(super) async fn find(sources: Sources<'_>, query: &str, alone: OwnedMutexGuard<()>) -> Result<String, Problem> {
     let sought = parse(query)?;
-    let mut known: BTreeMap<EventId, Known> = BTreeMap::new();
-    let fits = |event: &Event| match &sought {
-        Sought::Event(id) => event.id == *id,
-        Sought::Text(id) => is_about(event, id),
-    };
-    let found = sources.store.spool.find(sought.clone()).await.map_err(|error| unavailable(&error))?;
-    for kept in found.events {
-        // A text may stand anywhere in an event.
-        if fits(&kept.event) {
-            known.entry(kept.event.id).or_default().keep(kept);
+    let (mut known, complete) = gather(&sources, &sought).await?;
+    let (live, gates) = (Arc::clone(sources.live), Arc::clone(sources.gates));
+    // Filters of thousands of webhooks are asked: nothing else waits for that.
+    let told = tokio::task::spawn_blocking(move || {
+        let _alone = alone;
+        let mut room = PAYLOADS_BYTES_MAX;
+        let mut events = Vec::with_capacity(known.len());
+        for known in &mut known {
+            let has_room = events.is_empty() || known.payload_bytes() <= room;
+            room = room.saturating_sub(known.payload_bytes());
+            events.extend(known.tell(&live, &gates, has_room));
         }
-    }
-    for taken in sources.history.events(EVENTS_MAX, |taken| fits(&taken.event)) {
-        let known = known.entry(taken.event.id).or_default();
-        known.wanted = Some(taken.wanted);
-        known.event = Some(taken.event);
-    }
-    for listed in invocations::about(&sources.store, sources.history, &sought, INVOCATIONS_MAX).await? {
-        let Listed { event, summary } = listed;
-        let known = known.entry(event.id).or_default();
-        if let Some(webhook) = summary["webhook"].as_str() {
-            known.invocations.entry(webhook.into()).or_default().push(summary);
-        }
-        if known.event.as_ref().is_none_or(|event| event.raw.is_empty()) {
-            known.event = Some(event);
-        }
-    }
-    let mut known: Vec<Known> = known.into_values().collect();
-    known.sort_by_key(|known| std::cmp::Reverse(known.event.as_ref().map(|event| (event.received_at, event.id))));
-    let complete = found.complete && known.len() <= EVENTS_MAX;
-    known.truncate(EVENTS_MAX);
-    let stories: Vec<Value> = known.into_iter().filter_map(|known| known.tell(&sources)).collect();
-    Ok(json!({ "events": stories, "complete": complete }))
+        serde_json::to_string(&Stories { events, complete })
+    });
+    let failed = || Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the events cannot be written down");
+    told.await.map_err(|_| failed())?.map_err(|_| failed())
 }
 
 fn parse(query: &str) -> Result<Sought, Problem> {
@@ -98,122 +109,102 @@ fn parse(query: &str) -> Result<Sought, Problem> {
     Ok(id.map_or_else(|| Sought::Text(text.to_owned()), Sought::Event))
 }
 
+/// What is known of the newest events that are sought, and whether those are all.
+async fn gather(sources: &Sources<'_>, sought: &Sought) -> Result<(Vec<Known>, bool), Problem> {
+    let Sources { store, history, .. } = sources;
+    let mut known: BTreeMap<EventId, Known> = BTreeMap::new();
+    let fits = |event: &Event| match sought {
+        Sought::Event(id) => event.id == *id,
+        Sought::Text(id) => is_about(event, id),
+    };
+    let found = store.spool.find(sought.clone()).await.map_err(|error| unavailable(&error))?;
+    for kept in found.events {
+        // A text may stand anywhere in an event.
+        if fits(&kept.event) {
+            known.entry(kept.event.id).or_default().keep(kept);
+        }
+    }
+    for taken in history.events(EVENTS_MAX, |taken| fits(&taken.event)) {
+        let known = known.entry(taken.event.id).or_default();
+        known.wanted = Some(taken.wanted);
+        known.event = Some(taken.event);
+    }
+    let listed = invocations::about(store, history, sought, INVOCATIONS_MAX).await?;
+    let complete = found.complete && listed.len() < INVOCATIONS_MAX;
+    for listed in listed {
+        known.entry(listed.event.id).or_default().attempted(listed);
+    }
+    let mut known: Vec<Known> = known.into_values().collect();
+    known.sort_by_key(|known| Reverse(known.event.as_ref().map(|event| (event.received_at, event.id))));
+    let complete = complete && known.len() <= EVENTS_MAX;
+    known.truncate(EVENTS_MAX);
+    if let Sought::Text(_) = sought {
+        for known in &mut known {
+            // One of many attempts leaves nothing of the others', so each is asked after by itself.
+            let Some(id) = known.event.as_ref().map(|event| event.id) else { continue };
+            known.invocations.clear();
+            for listed in invocations::about(store, history, &Sought::Event(id), INVOCATIONS_TOLD_MAX).await? {
+                known.attempted(listed);
+            }
+        }
+    }
+    Ok((known, complete))
+}
+
 impl Known {
     fn keep(&mut self, kept: Kept) {
         self.event = Some(kept.event.without_tree());
         self.kept.extend(kept.webhooks.into_iter().map(|kept| (Arc::clone(&kept.webhook), kept)));
     }
 
-    fn tell(mut self, sources: &Sources<'_>) -> Option<Value> {
-        let event = self.event.take()?;
-        // One tree for all webhooks that are asked.
-        let _ = event.keep_parsed();
+    fn attempted(&mut self, listed: Listed) {
+        let Listed { event, summary } = listed;
+        if self.request_id.is_none() {
+            self.request_id = summary["request_id"].as_str().map(str::to_owned);
+        }
+        if let Some(webhook) = summary["webhook"].as_str() {
+            self.invocations.entry(webhook.into()).or_default().push(summary);
+        }
+        if self.event.as_ref().is_none_or(|event| event.raw.is_empty()) {
+            self.event = Some(event);
+        }
+    }
+
+    fn payload_bytes(&self) -> usize {
+        self.event.as_ref().map_or(0, |event| event.raw.len())
+    }
+
+    fn tell(&mut self, live: &Live, gates: &Gates, has_room: bool) -> Option<Story<'_>> {
+        let event = self.event.as_ref()?;
         let mut names: Vec<Arc<str>> = self.kept.keys().chain(self.invocations.keys()).cloned().collect();
         names.extend(self.wanted.iter().flat_map(|wanted| wanted.iter().cloned()));
-        let of_kind = sources.live.snapshot.webhooks.values().filter(|webhook| webhook.kind.name == event.kind);
+        let is_for_known = !names.is_empty();
+        let of_kind = live.snapshot.webhooks.values().filter(|webhook| webhook.kind.name == event.kind);
         names.extend(of_kind.map(|webhook| Arc::clone(&webhook.name)));
         names.sort();
         names.dedup();
-        let webhooks: Vec<Value> = names.into_iter().map(|name| self.ended(sources, &event, &name)).collect();
-        Some(json!({
-            "event_id": event.id.to_string(),
-            "kind": &*event.kind,
-            "event_type": &*event.event_type,
-            "request_id": request_id(&event),
-            "received_at": event.received_at.to_string(),
-            "event": event.payload().ok(),
-            "webhooks": webhooks,
-        }))
-    }
-
-    /// What became of it at one webhook.
-    fn ended(&mut self, sources: &Sources<'_>, event: &Event, name: &Arc<str>) -> Value {
-        let mut attempts = self.invocations.remove(name).unwrap_or_default();
-        attempts.reverse();
-        let (pending, dead) = self.kept.remove(name).map_or((None, None), |kept| (kept.pending, kept.dead));
-        let said = |one: &Value| {
-            let said = one["detail"].as_str().or(one["reason"].as_str()).unwrap_or_default();
-            format!("attempt {} failed: {said}", one["attempt"])
-        };
-        let real = |one: &&Value| one["test"] != json!(true);
-        let last = attempts.iter().rfind(real);
-        let delivered = attempts.iter().filter(real).any(|one| one["then"] == json!("delivered"));
-        let (verdict, why) = if let Some(pending) = &pending {
-            let mut why = match (last.filter(|one| one["outcome"] == json!("failed")), &pending.last) {
-                (Some(last), _) => said(last),
-                (None, Some(last)) => format!("the last attempt failed: {}", last.detail),
-                (None, None) => "it has not been attempted yet".to_owned(),
-            };
-            if let Some(paused) = sources.gates.paused(name) {
-                why = format!("{why}; the webhook is paused ({})", paused.cause);
-            }
-            ("pending", why)
-        } else if let Some(dead) = &dead {
-            let detail = dead.last.as_ref().map_or_else(|| dead.reason.to_string(), |last| last.detail.clone());
-            let plural = if dead.attempts == 1 { "" } else { "s" };
-            ("dead", format!("given up on after {} attempt{plural} ({}): {detail}", dead.attempts, dead.reason))
-        } else if delivered {
-            ("delivered", "an attempt was accepted".to_owned())
-        } else {
-            self.unkept(sources.live, event, name, last.map(said))
-        };
-        let pending = pending.map(|pending| {
-            json!({
-                "attempts": pending.attempts,
-                "due": pending.due.map(|due| due.to_string()),
-                "last": pending.last.as_ref().map(letters::last),
+        // One tree for all webhooks that are asked; it is let go of with the copy.
+        let asked = event.without_tree();
+        let of = Of { live, gates, tree: &asked.tree(), wanted: self.wanted.as_deref(), is_for_known };
+        let webhooks = names
+            .into_iter()
+            .map(|name| {
+                let mut attempts = self.invocations.remove(&name).unwrap_or_default();
+                attempts.reverse();
+                of.ended(&name, self.kept.remove(&name), &attempts)
             })
-        });
-        let dead = dead.map(|dead| {
-            json!({
-                "id": delivery_id(event.id, name),
-                "reason": dead.reason.as_str(),
-                "died_at": dead.died_at.to_string(),
-            })
-        });
-        json!({
-            "webhook": &**name,
-            "verdict": verdict,
-            "why": why,
-            "dead_letter": dead,
-            "pending": pending,
-            "invocations": attempts,
+            .collect();
+        let shown = if has_room { &event.raw[..] } else { &[] };
+        Some(Story {
+            event_id: event.id.to_string(),
+            kind: &event.kind,
+            event_type: &event.event_type,
+            request_id: request_id(event).or_else(|| self.request_id.take()),
+            received_at: event.received_at.to_string(),
+            // Only what a damaged disk gave back is no JSON.
+            event: serde_json::from_slice(shown).ok(),
+            event_bytes: Some(event.raw.len()).filter(|bytes| *bytes > 0),
+            webhooks,
         })
     }
-
-    /// Of what is neither pending nor dead, and has no attempt that was accepted.
-    fn unkept(&self, live: &Live, event: &Event, name: &Arc<str>, failed: Option<String>) -> (&'static str, String) {
-        if let Some(failed) = failed {
-            return ("unknown", format!("{failed}; it is no dead letter any more"));
-        }
-        if self.wanted.as_ref().is_some_and(|wanted| wanted.contains(name)) {
-            return ("unknown", "it is neither pending nor dead; what became of it is not kept any more".to_owned());
-        }
-        let Some(webhook) = live.snapshot.webhooks.get(name) else {
-            return ("unknown", "no file defines this webhook".to_owned());
-        };
-        if event.raw.is_empty() {
-            return ("unknown", "its payload is not kept any more, so that nothing can be asked of it".to_owned());
-        }
-        let mut why = unwanted(webhook, event);
-        if !why.is_empty() {
-            return ("unwanted", why.join("; "));
-        }
-        if self.wanted.is_some() {
-            why.push("the configuration in force wants it, that of its time did not".to_owned());
-            return ("unwanted", why.concat());
-        }
-        ("unknown", "the configuration in force wants it; what became of it is not kept any more".to_owned())
-    }
-}
-
-/// All that keeps an event from a webhook, its status included.
-fn unwanted(webhook: &Webhook, event: &Event) -> Vec<String> {
-    let status = match webhook.status {
-        Status::Active => None,
-        Status::Inactive => Some("it is inactive".to_owned()),
-        Status::Shadow => Some("it is in shadow: rendered, never sent".to_owned()),
-    };
-    let refusals = refusals(webhook, event).into_iter().map(|cause| webhook.mask.apply(&cause).into_owned());
-    status.into_iter().chain(refusals).collect()
 }

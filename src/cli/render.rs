@@ -161,7 +161,7 @@ impl Question<'_> {
     /// All that keeps the event from the webhook: its status, trigger and filters.
     fn refusals(&self, webhook: &Webhook) -> Vec<String> {
         let status = (webhook.status == Status::Inactive).then(|| INACTIVE.to_owned());
-        status.into_iter().chain(refusals(webhook, self.0)).collect()
+        status.into_iter().chain(refusals(webhook, &self.0.tree())).collect()
     }
 
     /// Whether the webhook wants the event, and the request.

@@ -317,6 +317,45 @@ fn an_event_has_one_story_over_all_webhooks_and_it_outlives_a_restart() {
 }
 
 #[test]
+fn many_large_events_are_told_with_the_payloads_of_the_newest_and_one_by_its_id_with_its_own() {
+    let target = receiver().otherwise(400).start();
+    let sidecar = sidecar()
+        .setting("history.max_bytes = \"64KiB\"")
+        .reaching(&target)
+        .webhook("bad", &hook(&target.url("/"), ""))
+        .webhook("named", &hook(&target.url("/"), "triggers = [\"Manual\"]"))
+        .start();
+    // A number that a tree of another program would round.
+    let payload = format!(
+        r#"{{"event_type": "RequestCreated", "data": {{"friendly_id": "AR-1", "exact": 1.50, "x": "{}"}}}}"#,
+        "y".repeat(900_000)
+    );
+    for _ in 0..6 {
+        assert_eq!(sidecar.post("/v1/events", &payload).status, 202);
+    }
+    sidecar.wait_metric("outrigger_dead_letters", &[("webhook", "bad")], 6.0);
+    let found = ask(&sidecar, "GET", "/api/v1/events?find=AR-1", &[], "");
+    assert_eq!(found.body.matches("\"exact\": 1.50,").count(), 4, "as they came in, within 4 MiB");
+    let stories = found.json()["events"].as_array().cloned().expect("a list");
+    for (at, story) in stories.iter().enumerate() {
+        assert_eq!((story["event"].is_object(), &story["event_bytes"]), (at < 4, &json!(payload.len())), "{at}");
+        let named = story["webhooks"].as_array().expect("a list").iter().find(|part| part["webhook"] == "named");
+        assert_eq!(named.map(|part| &part["verdict"]), Some(&json!("unwanted")));
+    }
+    assert_eq!(stories.len(), 6);
+    let (alone, _) = story(&sidecar, stories[5]["event_id"].as_str().expect("an id"), "bad");
+    assert_eq!((alone["event"].is_object(), &alone["request_id"]), (true, &json!("AR-1")));
+
+    let invoked = sidecar.post("/v1/webhooks/named/invoke", &event("AR-2"));
+    assert_eq!(invoked.status, 202);
+    sidecar.wait_metric("outrigger_dead_letters", &[("webhook", "named")], 1.0);
+    let (_, named) = story(&sidecar, "AR-2", "named");
+    let (_, other) = story(&sidecar, "AR-2", "bad");
+    assert_eq!((&named["verdict"], &other["verdict"]), (&json!("dead"), &json!("unwanted")));
+    assert!(other["why"].as_str().is_some_and(|why| why.contains("invoked by its name")), "{other}");
+}
+
+#[test]
 fn a_delivery_is_resent_under_its_id_while_its_event_is_kept() {
     let (good, bad) = (receiver().start(), receiver().respond(400).respond(503).otherwise(200).start());
     let sidecar = sidecar()

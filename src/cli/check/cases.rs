@@ -36,7 +36,7 @@ pub(super) fn run(snapshot: &Snapshot, case: &TestCase) -> Result<Vec<String>, B
     let payload = event(webhook, case).map_err(|(problem, fix)| fault(problem, fix))?;
     let event = preview::event(&webhook.kind, payload.to_string())
         .map_err(|error| fault(error.to_string(), "correct the test's event".to_owned()))?;
-    let refusals = refusals(webhook, &event);
+    let refusals = refusals(webhook, &event.tree());
     match (case.expect.delivered.unwrap_or(true), refusals.is_empty()) {
         (true, false) => return Ok(vec![format!("expected it to be delivered, but {}", refusals.join("; "))]),
         (false, true) => {

@@ -7,7 +7,7 @@ use super::difference;
 use super::events::Occurrence;
 use super::side::Side;
 use crate::event::Event;
-use crate::plan::{Refusal, passes, refused_by};
+use crate::plan::{Refusal, passes, refusals, refused_by};
 use crate::webhook::{Status, Webhook};
 
 /// How many threads ask at most.
@@ -245,7 +245,7 @@ fn kept_out(side: &Side, name: &str, event: Option<&Event>) -> Vec<String> {
     let Some(webhook) = side.snapshot.webhooks.get(name) else { return vec!["absent".to_owned()] };
     let Some(event) = event else { return vec!["no event".to_owned()] };
     let inactive = (webhook.status == Status::Inactive).then(|| "inactive".to_owned());
-    let refusals = refused_by(webhook, event).into_iter().map(|refusal| match refusal {
+    let refusals = refused_by(webhook, &event.tree()).into_iter().map(|refusal| match refusal {
         Refusal::Kind => "kind".to_owned(),
         Refusal::Trigger => format!("trigger {}", event.event_type),
         Refusal::Filter(index) => {
@@ -266,6 +266,5 @@ pub(super) fn causes(side: &Side, name: &str, event: Option<&Event>) -> Vec<Stri
         Status::Inactive => Some("it is inactive".to_owned()),
         Status::Shadow => Some("it is shadow: rendered, never sent".to_owned()),
     };
-    let refusals = refused_by(webhook, event).into_iter().map(|refusal| refusal.explain(webhook, event));
-    status.into_iter().chain(refusals).collect()
+    status.into_iter().chain(refusals(webhook, &event.tree())).collect()
 }

@@ -99,7 +99,7 @@ fn does(side: &Side, name: &str, event: Option<&Event>, urls: bool) -> Does {
     let Some((webhook, event)) = side.snapshot.webhooks.get(name).zip(event) else {
         return Does::Nothing(causes(side, name, event));
     };
-    let wanted = crate::plan::refused_by(webhook, event).is_empty();
+    let wanted = crate::plan::refused_by(webhook, &event.tree()).is_empty();
     if !wanted || webhook.status == Status::Inactive {
         return Does::Nothing(causes(side, name, Some(event)));
     }

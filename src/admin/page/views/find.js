@@ -2,7 +2,7 @@
 
 import { getExactly } from '../api.js';
 import { empty, fault, fill, h, say } from '../dom.js';
-import { count, due, exactly, many, millis, span, timeOfDay, when } from '../format.js';
+import { bytes, count, due, exactly, many, millis, span, timeOfDay, when } from '../format.js';
 import { block } from '../parts/code.js';
 import { then } from '../parts/invocations.js';
 import { badge, mark } from '../parts/status.js';
@@ -84,7 +84,9 @@ function storyOf(story, exact) {
     h('p', { class: 'detail' }, visible(story.kind), ' · ', h('span', { class: 'id' }, bdi(story.event_id)), story.received_at ? [' · received ', when(story.received_at)] : null),
     story.webhooks.length ? verdicts(story) : empty(h('p', {}, 'No webhook is configured for it.')),
     h('h3', {}, 'Time line'), timeLine(story),
-    story.event ? h('details', {}, h('summary', {}, 'The event'), block(JSON.stringify(exact(), null, 2), 'The event')) : h('p', { class: 'detail' }, 'The event itself is not kept any more.'));
+    story.event ? h('details', {}, h('summary', {}, 'The event'), block(JSON.stringify(exact(), null, 2), 'The event')) : h('p', { class: 'detail' }, story.event_bytes
+      ? [`The event is ${bytes(story.event_bytes)} large: `, h('a', { href: to('find', story.event_id) }, 'find it by its own id'), ' to see it.']
+      : 'The event itself is not kept any more.'));
 }
 
 /** How many events there are, and to how many of them something happened that should not. */
