@@ -69,20 +69,14 @@ impl Attempted {
 
     /// The same as people look at it afterwards, of an event that nobody owes: the first attempt, and nothing becomes of it.
     #[must_use]
-    pub fn into_invocation(
-        self,
-        id: InvocationId,
-        at: Timestamp,
-        webhook: &Arc<Webhook>,
-        event: &Event,
-        generation: u64,
-    ) -> Invocation {
+    pub fn into_invocation(self, at: Timestamp, webhook: &Arc<Webhook>, event: &Event, generation: u64) -> Invocation {
         Invocation {
-            id,
+            id: InvocationId::default(),
             at,
             webhook: Arc::clone(webhook),
             event: event.without_tree(),
             payload_dropped: false,
+            known_by: None,
             generation,
             attempt: 1,
             probe: false,

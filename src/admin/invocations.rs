@@ -14,7 +14,6 @@ use crate::admin::query::Parameters;
 use crate::delivery::{Outcome, Reason, parse_delivery_id};
 use crate::event::{Event, EventId};
 use crate::history::{History, Invocation, InvocationId, view};
-use crate::kind::about::is_about;
 use crate::server::problem::Problem;
 use crate::spool::{InvocationQuery, Recorded, Sought};
 
@@ -97,7 +96,7 @@ pub(super) async fn about(
 ) -> Result<Vec<Listed>, Problem> {
     let fits = |one: &Invocation| match sought {
         Sought::Event(id) => one.event.id == *id,
-        Sought::Text(id) => is_about(&one.event, id),
+        Sought::Text(id) => one.is_about(id),
     };
     let kept = history.latest(None, limit, fits);
     let line = |one: &Arc<Invocation>| (one.id, Listed { event: one.event.clone(), summary: view::summary(one) });
@@ -121,12 +120,17 @@ pub(super) async fn about(
 pub async fn show(store: &Store<'_>, history: &History, text: &str) -> Result<Value, Problem> {
     let id = parse_id(text).map_err(|possible| nonsense("id", text, possible))?;
     if let Some(one) = history.find(id) {
-        return Ok(view::full(&one));
+        let shown = view::full(&one);
+        return if one.payload_dropped && !one.test { with_letter(store, shown).await } else { Ok(shown) };
     }
     let record = store.spool.invocation(id.0).await.map_err(|error| unavailable(&error))?;
     // Only what a damaged disk gave back is no JSON.
     let shown = record.and_then(|record| serde_json::from_str(&record.text).ok()).filter(Value::is_object);
-    let mut shown: Value = shown.ok_or_else(forgotten)?;
+    with_letter(store, shown.ok_or_else(forgotten)?).await
+}
+
+/// The same with the event of its dead letter, where there is one: from that it can be resent.
+async fn with_letter(store: &Store<'_>, mut shown: Value) -> Result<Value, Problem> {
     if let Some((event, webhook)) = shown["delivery_id"].as_str().and_then(parse_delivery_id) {
         let letter = store.spool.dead_letter(event, webhook).await.map_err(|error| unavailable(&error))?;
         shown["resendable"] = letter.is_some().into();

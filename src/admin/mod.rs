@@ -7,7 +7,7 @@
 //! | `GET /api/v1/webhooks/{name}` | one of them with its file, its filters in words, and what it makes of a sample |
 //! | `POST /api/v1/webhooks/{name}/test` | sends a mock event to its target |
 //! | `GET /api/v1/config` | which configuration is in force, and the last look at its files |
-//! | `GET /api/v1/changes` | the same of those that changed since a cursor |
+//! | `GET /api/v1/changes` | the webhooks that changed since a cursor |
 //! | `POST /api/v1/webhooks/{name}/resume` | ends a webhook's pause |
 //! | `GET /api/v1/invocations` | a page of attempts, the latest first |
 //! | `GET /api/v1/invocations/{id}` | one of them: request, response, verdicts, timings |

@@ -20,6 +20,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
                       require-trusted-types-for 'script'; trusted-types 'none'";
 /// Kept by the browser and asked for again each time, so that a new version's files are never mixed with old ones.
 const CACHING: &str = "no-cache";
+const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 const ALLOWED: &str = "GET, HEAD";
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -110,11 +111,13 @@ pub(super) fn answer(file: &File, method: &Method, headers: &HeaderMap) -> Answe
         *answer.status_mut() = StatusCode::NOT_MODIFIED;
     }
     let tag = HeaderValue::try_from(tag).expect("hexadecimal digits in quotes are a header's value");
-    let fixed: [(HeaderName, &'static str); 5] = [
+    let fixed: [(HeaderName, &'static str); 6] = [
         (CONTENT_TYPE, file.content_type),
         (CONTENT_SECURITY_POLICY, POLICY),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (REFERRER_POLICY, "no-referrer"),
+        // No other page holds on to the window that it opened this one in.
+        (OPENER_POLICY, "same-origin"),
         (CACHE_CONTROL, CACHING),
     ];
     let headers = answer.headers_mut();
@@ -235,9 +238,23 @@ mod tests {
         assert_eq!(first.status(), 200);
         let header = |name: &str| first.headers()[name].to_str().unwrap().to_owned();
         assert_eq!(header("content-type"), HTML);
-        for part in ["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "base-uri 'none'"] {
-            assert!(header("content-security-policy").contains(part), "{part}");
-        }
+        let policy = header("content-security-policy");
+        let mut allowed: Vec<&str> = policy.split("; ").collect();
+        allowed.sort_unstable();
+        let expected = [
+            "base-uri 'none'",
+            "connect-src 'self'",
+            "default-src 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+            "img-src 'self'",
+            "require-trusted-types-for 'script'",
+            "script-src 'self'",
+            "style-src 'self'",
+            "trusted-types 'none'",
+        ];
+        assert_eq!(allowed, expected);
+        assert_eq!(header("cross-origin-opener-policy"), "same-origin");
         assert_eq!(
             (header("x-content-type-options"), header("referrer-policy")),
             ("nosniff".into(), "no-referrer".into())

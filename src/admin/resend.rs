@@ -72,7 +72,7 @@ async fn again(
             "so much is in store that not all could be looked through: it may be pending, and is attempted then by itself",
         ));
     }
-    let remembered = || history.events(1, |taken| taken.event.id == id).pop().map(|taken| taken.event);
+    let remembered = || history.events(1, |taken| taken.event.id == id).pop().map(|taken| taken.event.clone());
     let stored = || found.events.first().map(|found| found.event.without_tree());
     let Some(event) = kept.or_else(remembered).or_else(stored) else {
         return Err(refused("its event is not kept any more: post it again"));

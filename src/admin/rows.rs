@@ -70,9 +70,9 @@ impl Rows {
                     Row { text, version }
                 }
             };
-            self.gone.retain(|(_, gone)| *gone != name);
             self.by_name.insert(name, row);
         }
+        self.gone.retain(|(_, gone)| !self.by_name.contains_key(gone));
         for name in before.into_keys() {
             changed = true;
             self.gone.push_back((version, name));

@@ -126,8 +126,8 @@ async fn gather(sources: &Sources<'_>, sought: &Sought) -> Result<(Vec<Known>, b
     }
     for taken in history.events(EVENTS_MAX, |taken| fits(&taken.event)) {
         let known = known.entry(taken.event.id).or_default();
-        known.wanted = Some(taken.wanted);
-        known.event = Some(taken.event);
+        known.wanted = Some(Arc::clone(&taken.wanted));
+        known.event = Some(taken.event.clone());
     }
     let listed = invocations::about(store, history, sought, INVOCATIONS_MAX).await?;
     let complete = found.complete && listed.len() < INVOCATIONS_MAX;

@@ -44,10 +44,8 @@ pub(super) async fn test(
     let _seat = SEATS.try_acquire().map_err(crowded)?;
     let attempted = trial::send(live.clients.way(&webhook.name).map(AsRef::as_ref), webhook, &event).await;
     let (now, limits) = (Timestamp::now(), live.snapshot.settings.history);
-    let kept = history.keep(&webhook.name, now, limits, |id| {
-        let recorded = attempted.into_invocation(id, now, webhook, &event, live.generation);
-        Invocation { test: true, ..recorded }
-    });
+    let recorded = attempted.into_invocation(now, webhook, &event, live.generation);
+    let kept = history.keep(Invocation { test: true, ..recorded }, limits);
     let successful = kept.outcome == Outcome::Accepted;
     tracing::info!(webhook = %webhook.name, successful, "webhook.tested");
     Ok(json!({ "successful": successful, "invocation": view::full(&kept) }))

@@ -23,7 +23,7 @@ pub enum Lint {
     EqualWebhooks,
     /// A reference of an inactive webhook has no value yet.
     UnsetReference,
-    /// A key that has no effect in this version.
+    /// A key that has no effect where it stands.
     NoEffect,
 }
 

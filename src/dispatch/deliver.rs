@@ -1,5 +1,6 @@
 //! One delivery's turn: an attempt, the decision after it, and one settlement.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,7 +47,10 @@ impl Dispatch {
         count(live, webhook, &lease, &attempted, &settlement, now);
         log(webhook, &lease, &attempted, &decision, probe, now);
         self.report(&lease, &attempted, &settlement, now);
-        let settlement = match self.remember(live, webhook, &lease, Ended { attempted, decision, probe }, now) {
+        let ended = Ended { attempted, decision, probe };
+        // A fault in what people look at afterwards would else be one of the delivery, which would be made again for ever.
+        let remember = AssertUnwindSafe(|| self.remember(live, webhook, &lease, ended, now));
+        let settlement = match catch_unwind(remember).unwrap_or_default() {
             Some(record) => settlement.with_record(record),
             None => settlement,
         };
@@ -91,16 +95,15 @@ impl Dispatch {
         let Ended { attempted, decision, probe } = ended;
         let begun = now.checked_sub(SignedDuration::try_from(attempted.duration).unwrap_or_default()).unwrap_or(now);
         let limits = live.snapshot.settings.history;
-        let kept = self.history.keep(&webhook.name, now, limits, |id| {
-            let recorded = attempted.into_invocation(id, now, webhook, &lease.event, live.generation);
-            Invocation {
-                attempt: lease.attempts.saturating_add(1),
-                probe,
-                then: then(decision),
-                timings: Timings { queued: Some(between(lease.ready_at(), begun)), ..recorded.timings },
-                ..recorded
-            }
-        });
+        let recorded = attempted.into_invocation(now, webhook, &lease.event, live.generation);
+        let invocation = Invocation {
+            attempt: lease.attempts.saturating_add(1),
+            probe,
+            then: then(decision),
+            timings: Timings { queued: Some(between(lease.ready_at(), begun)), ..recorded.timings },
+            ..recorded
+        };
+        let kept = self.history.keep(invocation, limits);
         let Outcome::Failed(failure) = &kept.outcome else { return None };
         self.history.may_store(&webhook.name, now, limits).then(|| Record {
             number: kept.id.0,

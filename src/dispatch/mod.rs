@@ -103,6 +103,9 @@ impl Dispatch {
             running.retain(|_, task| !task.handle.is_finished());
             let fresh = Arc::clone(&live.borrow_and_update());
             tell_changes(&running, &seen, &fresh);
+            if fresh.snapshot.settings.history != seen.snapshot.settings.history {
+                self.history.trim(fresh.snapshot.settings.history);
+            }
             seen = fresh;
             for name in self.names(&seen) {
                 running.entry(name).or_insert_with_key(|name| {

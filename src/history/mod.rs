@@ -23,7 +23,7 @@ use crate::config::History as Limits;
 pub use invocation::{Answered, Invocation, InvocationId, Then, Timings};
 pub use recent::Taken;
 
-use recent::Recent;
+use recent::{EVENTS_MAX, Recent};
 use ring::Ring;
 use stats::Figures;
 
@@ -61,31 +61,44 @@ impl History {
         self.begun
     }
 
-    /// Keeps an invocation of a webhook that ended at a time, made with its id, and counts it unless it is a test. What is older
-    /// gives way.
-    pub fn keep(
-        &self,
-        webhook: &Arc<str>,
-        at: Timestamp,
-        limits: Limits,
-        make: impl FnOnce(InvocationId) -> Invocation,
-    ) -> Arc<Invocation> {
-        let ring = self.ring(webhook, limits);
+    /// Gives an invocation its id, keeps it, and counts it unless it is a test. What is older gives way; what is too large by itself is
+    /// kept without what is large in it.
+    pub fn keep(&self, mut invocation: Invocation, limits: Limits) -> Arc<Invocation> {
+        let ring = self.ring(&invocation.webhook.name, limits);
         let room = self.room(limits);
+        invocation.shrink_to(room);
+        let now = u64::try_from(invocation.at.as_microsecond()).unwrap_or(0);
         // Whoever has seen an id has seen all before it: none is given before the one before it is kept.
         let mut last = locked(&self.last);
-        let now = u64::try_from(at.as_microsecond()).unwrap_or(0);
-        let id = InvocationId(now.max(last.saturating_add(1)));
-        let kept = locked(&ring).keep(make(id), limits.per_webhook, room);
-        *last = id.0;
+        invocation.id = InvocationId(now.max(last.saturating_add(1)));
+        *last = invocation.id.0;
+        let kept = Arc::new(invocation);
+        let given_up = locked(&ring).keep(Arc::clone(&kept), limits.per_webhook, room);
+        drop(last);
+        // Payloads and definitions are let go of where nobody waits for it.
+        drop(given_up);
         kept
     }
 
     /// Remembers an event that was taken in, and who wants it.
     pub fn took(&self, taken: Taken, limits: Limits) {
         if limits.per_webhook > 0 {
-            locked(&self.events).keep(taken, limits.bytes_max / EVENTS_SHARE);
+            let taken = Arc::new(taken);
+            let given_up = locked(&self.events).keep(taken, limits.bytes_max / EVENTS_SHARE);
+            drop(given_up);
         }
+    }
+
+    /// Forgets what is beyond limits that have become narrower.
+    pub fn trim(&self, limits: Limits) {
+        let room = self.room(limits);
+        for ring in self.rings_of(None) {
+            let given_up = locked(&ring).trim(limits.per_webhook, room);
+            drop(given_up);
+        }
+        let events_max = if limits.per_webhook > 0 { EVENTS_MAX } else { 0 };
+        let given_up = locked(&self.events).trim(events_max, limits.bytes_max / EVENTS_SHARE);
+        drop(given_up);
     }
 
     /// Whether another failed attempt of a webhook may be written to the spool now: so many a second, and no more.
@@ -97,8 +110,10 @@ impl History {
     /// Forgets a webhook that is gone.
     pub fn remove(&self, webhook: &str) {
         let mut rings = self.rings.write().unwrap_or_else(PoisonError::into_inner);
-        rings.remove(webhook);
+        let given_up = rings.remove(webhook);
         self.count.store(rings.len(), Ordering::Relaxed);
+        drop(rings);
+        drop(given_up);
     }
 
     /// Invocations that fit, the latest first, at most `limit`.
@@ -111,7 +126,8 @@ impl History {
     ) -> Vec<Arc<Invocation>> {
         let mut found: Vec<Arc<Invocation>> = Vec::new();
         for ring in self.rings_of(webhook) {
-            found.extend(locked(&ring).latest().filter(|one| fits(one)).take(limit).cloned());
+            let kept = locked(&ring).latest();
+            found.extend(kept.into_iter().filter(|one| fits(one)).take(limit));
         }
         found.sort_by_key(|one| std::cmp::Reverse(one.id));
         found.truncate(limit);
@@ -132,8 +148,9 @@ impl History {
 
     /// The last events that fit, the latest first, at most `limit`.
     #[must_use]
-    pub fn events(&self, limit: usize, fits: impl Fn(&Taken) -> bool) -> Vec<Taken> {
-        locked(&self.events).latest().filter(|taken| fits(taken)).take(limit).cloned().collect()
+    pub fn events(&self, limit: usize, fits: impl Fn(&Taken) -> bool) -> Vec<Arc<Taken>> {
+        let kept = locked(&self.events).latest();
+        kept.into_iter().filter(|taken| fits(taken)).take(limit).collect()
     }
 
     /// The numbers of a webhook; `None` before its first attempt.
@@ -145,7 +162,7 @@ impl History {
     /// What one webhook's invocations may take, in bytes.
     fn room(&self, limits: Limits) -> usize {
         let rest = limits.bytes_max - limits.bytes_max / EVENTS_SHARE;
-        rest / self.count.load(Ordering::Relaxed).max(RING_SHARE)
+        rest / shares(self.count.load(Ordering::Relaxed))
     }
 
     fn ring(&self, webhook: &Arc<str>, limits: Limits) -> Arc<Mutex<Ring>> {
@@ -154,10 +171,13 @@ impl History {
         }
         let mut rings = self.rings.write().unwrap_or_else(PoisonError::into_inner);
         let ring = Arc::clone(rings.entry(Arc::clone(webhook)).or_default());
-        self.count.store(rings.len(), Ordering::Relaxed);
-        // Those that were there had more room each.
-        let room = self.room(limits);
-        rings.values().for_each(|ring| locked(ring).trim(limits.per_webhook, room));
+        let count = rings.len();
+        let before = self.count.swap(count, Ordering::Relaxed);
+        drop(rings);
+        if shares(count) > shares(before) {
+            // Those that were there had more room each.
+            self.trim(limits);
+        }
         ring
     }
 
@@ -168,6 +188,11 @@ impl History {
             None => rings.values().cloned().collect(),
         }
     }
+}
+
+/// Into how many parts the memory is divided for so many webhooks: doubled at once, so that what is there is seldom gone through.
+fn shares(count: usize) -> usize {
+    count.max(RING_SHARE).next_power_of_two()
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use crate::event::Event;
 
 /// How many events are remembered.
-const EVENTS_MAX: usize = 1_000;
+pub(super) const EVENTS_MAX: usize = 1_000;
 
 /// An event that was taken in.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Taken {
     /// The event, without a tree.
     pub event: Event,
@@ -26,23 +26,34 @@ impl Taken {
 /// Events, the oldest first.
 #[derive(Default)]
 pub(super) struct Recent {
-    kept: VecDeque<Taken>,
+    kept: VecDeque<Arc<Taken>>,
     bytes: usize,
 }
 
 impl Recent {
-    /// Remembers one more; the oldest give way. One that is too large by itself is not remembered.
-    pub(super) fn keep(&mut self, taken: Taken, bytes_max: usize) {
+    /// Remembers one more; the oldest give way, and are for whoever calls to let go of. One that is too large by itself is not remembered.
+    pub(super) fn keep(&mut self, taken: Arc<Taken>, bytes_max: usize) -> Vec<Arc<Taken>> {
+        if taken.bytes() > bytes_max {
+            return vec![taken];
+        }
         self.bytes += taken.bytes();
         self.kept.push_back(taken);
-        while self.kept.len() > EVENTS_MAX || self.bytes > bytes_max {
-            let Some(oldest) = self.kept.pop_front() else { return };
+        self.trim(EVENTS_MAX, bytes_max)
+    }
+
+    /// Gives up the oldest until the rest is within limits of count and bytes.
+    pub(super) fn trim(&mut self, count_max: usize, bytes_max: usize) -> Vec<Arc<Taken>> {
+        let mut given_up = Vec::new();
+        while self.kept.len() > count_max || self.bytes > bytes_max {
+            let Some(oldest) = self.kept.pop_front() else { break };
             self.bytes = self.bytes.saturating_sub(oldest.bytes());
+            given_up.push(oldest);
         }
+        given_up
     }
 
     /// All of them, the latest first.
-    pub(super) fn latest(&self) -> impl Iterator<Item = &Taken> {
-        self.kept.iter().rev()
+    pub(super) fn latest(&self) -> Vec<Arc<Taken>> {
+        self.kept.iter().rev().cloned().collect()
     }
 }

@@ -25,8 +25,13 @@ pub(super) struct Ring {
 }
 
 impl Ring {
-    /// Keeps one more within limits of count and bytes; one that is too large by itself is kept without what is large in it.
-    pub(super) fn keep(&mut self, mut invocation: Invocation, count_max: usize, bytes_max: usize) -> Arc<Invocation> {
+    /// Keeps one more within limits of count and bytes; those that gave way are for whoever calls to let go of.
+    pub(super) fn keep(
+        &mut self,
+        invocation: Arc<Invocation>,
+        count_max: usize,
+        bytes_max: usize,
+    ) -> Vec<Arc<Invocation>> {
         if !invocation.test {
             let failure = match &invocation.outcome {
                 Outcome::Accepted => None,
@@ -34,22 +39,27 @@ impl Ring {
             };
             self.stats.count(invocation.at, invocation.timings.total, failure);
         }
-        if invocation.bytes() > bytes_max {
-            invocation.shrink();
+        self.bytes += invocation.bytes();
+        // Nothing else holds a definition that is not in force any more.
+        if let Some(before) = self.kept.back().filter(|before| !Arc::ptr_eq(&before.webhook, &invocation.webhook)) {
+            self.bytes += before.definition_bytes();
         }
-        let kept = Arc::new(invocation);
-        self.bytes += kept.bytes();
-        self.kept.push_back(Arc::clone(&kept));
-        self.trim(count_max, bytes_max);
-        kept
+        self.kept.push_back(invocation);
+        self.trim(count_max, bytes_max)
     }
 
-    /// Forgets the oldest until the rest is within its limits. The latest stays.
-    pub(super) fn trim(&mut self, count_max: usize, bytes_max: usize) {
+    /// Gives up the oldest until the rest is within its limits. The latest stays.
+    pub(super) fn trim(&mut self, count_max: usize, bytes_max: usize) -> Vec<Arc<Invocation>> {
+        let mut given_up = Vec::new();
         while self.kept.len() > count_max || (self.bytes > bytes_max && self.kept.len() > 1) {
-            let Some(oldest) = self.kept.pop_front() else { return };
+            let Some(oldest) = self.kept.pop_front() else { break };
             self.bytes = self.bytes.saturating_sub(oldest.bytes());
+            if self.kept.front().is_some_and(|next| !Arc::ptr_eq(&next.webhook, &oldest.webhook)) {
+                self.bytes = self.bytes.saturating_sub(oldest.definition_bytes());
+            }
+            given_up.push(oldest);
         }
+        given_up
     }
 
     /// Whether a failed attempt may be written to the spool at a time, and counts it.
@@ -62,8 +72,8 @@ impl Ring {
     }
 
     /// All of them, the latest first.
-    pub(super) fn latest(&self) -> impl Iterator<Item = &Arc<Invocation>> {
-        self.kept.iter().rev()
+    pub(super) fn latest(&self) -> Vec<Arc<Invocation>> {
+        self.kept.iter().rev().cloned().collect()
     }
 
     /// One of them. Attempts that ended at the same time may stand in another order than their ids.

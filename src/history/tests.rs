@@ -31,7 +31,7 @@ fn at(ms: i64) -> Timestamp {
 
 /// Keeps one that ended at a time.
 fn keep(history: &History, webhook: &Arc<Webhook>, ms: i64, payload_bytes: usize, limits: Limits) -> InvocationId {
-    history.keep(&webhook.name, at(ms), limits, |id| invocation(id, webhook, payload_bytes)).id
+    history.keep(Invocation { at: at(ms), ..invocation(webhook, payload_bytes) }, limits).id
 }
 
 fn event(payload_bytes: usize) -> Event {
@@ -39,13 +39,14 @@ fn event(payload_bytes: usize) -> Event {
     Event::new(EventId::from_bytes([1; 16]), "request".into(), "RequestCreated".into(), at(0), raw)
 }
 
-fn invocation(id: InvocationId, webhook: &Arc<Webhook>, payload_bytes: usize) -> Invocation {
+fn invocation(webhook: &Arc<Webhook>, payload_bytes: usize) -> Invocation {
     Invocation {
-        id,
+        id: InvocationId::default(),
         at: at(0),
         webhook: Arc::clone(webhook),
         event: event(payload_bytes),
         payload_dropped: false,
+        known_by: None,
         generation: 1,
         attempt: 1,
         probe: false,
@@ -104,13 +105,11 @@ fn none_is_kept_where_none_is_asked_for_and_all_are_counted() {
 #[test]
 fn a_test_is_kept_and_not_counted_and_the_last_failure_is_told() {
     let (history, hook) = (History::new(at(0), 0), webhook());
-    let test = |id| Invocation { test: true, then: Then::Nothing, ..invocation(id, &hook, 1) };
-    history.keep(&hook.name, at(0), AMPLE, test);
+    history.keep(Invocation { test: true, then: Then::Nothing, ..invocation(&hook, 1) }, AMPLE);
     assert_eq!(history.latest(None, 9, |_| true).len(), 1);
     assert_eq!(history.figures("hook", at(0)).map(|figures| figures.accepted + figures.failed), Some(0));
     let outcome = Outcome::Failed(Failure::new(Reason::Timeout, "late"));
-    let failed = |id| Invocation { outcome, then: Then::Held, ..invocation(id, &hook, 1) };
-    let id = history.keep(&hook.name, at(0), AMPLE, failed).id;
+    let id = history.keep(Invocation { outcome, then: Then::Held, ..invocation(&hook, 1) }, AMPLE).id;
     let figures = history.figures("hook", at(0)).unwrap();
     assert_eq!((figures.failing, figures.last_failure), (true, Some((at(0), id, Reason::Timeout))));
 }
@@ -143,8 +142,56 @@ fn what_is_too_large_by_itself_is_kept_without_its_payload() {
     keep(&history, &hook, 0, 200_000, limits);
     let kept = history.latest(None, 1, |_| true).remove(0);
     assert!(kept.payload_dropped && kept.event.raw.is_empty() && kept.bytes() < 1000);
+    history.took(Taken { event: event(10), wanted: Arc::default() }, limits);
     history.took(Taken { event: event(200_000), wanted: Arc::default() }, limits);
-    assert!(history.events(1, |_| true).is_empty());
+    assert_eq!(history.events(9, |_| true).len(), 1, "it drives nothing out");
+}
+
+#[test]
+fn what_is_kept_without_its_payload_is_known_by_its_name_and_small_whatever_it_held() {
+    let (history, hook) = (History::new(at(0), 0), webhook());
+    let limits = Limits { per_webhook: 10, bytes_max: 100_000 };
+    let mut event = event(0);
+    event.raw = Bytes::from_static(b"{\"data\":{\"friendly_id\":\"AR-1\"}}");
+    let missing: Vec<String> = (0..2000).map(|number| format!("data.a_rather_long_name.{number}")).collect();
+    let kept = history.keep(Invocation { event, missing, ..invocation(&hook, 0) }, limits);
+    assert!(kept.missing.is_empty() && kept.bytes() < 1000 && kept.is_about("AR-1") && !kept.is_about("AR-2"));
+    assert_eq!(view::summary(&kept)["request_id"], "AR-1");
+}
+
+#[test]
+fn definitions_that_are_not_in_force_any_more_take_their_part() {
+    let history = History::new(at(0), 0);
+    let limits = Limits { per_webhook: 1000, bytes_max: 1024 * 1024 };
+    let edited: Vec<_> = (0..200).map(|_| webhook()).collect();
+    for hook in &edited {
+        keep(&history, hook, 0, 10, limits);
+        keep(&history, hook, 0, 10, limits);
+    }
+    let held = edited.iter().filter(|hook| Arc::strong_count(hook) > 1).count();
+    assert!((10..100).contains(&held), "{held}");
+    let last = edited.last().unwrap();
+    for _ in 0..1000 {
+        keep(&history, last, 0, 10, limits);
+    }
+    assert!(edited[..199].iter().all(|hook| Arc::strong_count(hook) == 1));
+    let bytes: usize = history.latest(None, usize::MAX, |_| true).iter().map(|one| one.bytes()).sum();
+    assert!(bytes < 200_000 && bytes > 100_000, "{bytes}: what they took is there again");
+}
+
+#[test]
+fn narrower_limits_count_at_once() {
+    let (history, hook) = (History::new(at(0), 0), webhook());
+    for _ in 0..50 {
+        keep(&history, &hook, 0, 1000, AMPLE);
+        history.took(Taken { event: event(1000), wanted: Arc::default() }, AMPLE);
+    }
+    let count = || (history.latest(None, 99, |_| true).len(), history.events(99, |_| true).len());
+    history.trim(Limits { per_webhook: 10, bytes_max: 40_000 });
+    let (invocations, events) = count();
+    assert!((1..10).contains(&invocations) && (1..10).contains(&events), "{invocations} {events}");
+    history.trim(Limits { per_webhook: 0, ..AMPLE });
+    assert_eq!(count(), (0, 0));
 }
 
 #[test]

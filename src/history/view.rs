@@ -10,7 +10,6 @@ use crate::config::is_secret_header;
 use crate::delivery::{Outcome, delivery_id};
 use crate::event::{Event, EventId};
 use crate::history::{Answered, Invocation, Then, Timings};
-use crate::kind::about::request_id;
 use crate::secret::{MASK, Mask};
 use crate::shown;
 use crate::webhook::request;
@@ -64,7 +63,7 @@ pub fn summary(one: &Invocation) -> Value {
         "event_id": one.event.id.to_string(),
         "kind": &*one.event.kind,
         "event_type": &*one.event.event_type,
-        "request_id": request_id(&one.event),
+        "request_id": one.request_id(),
         "attempt": one.attempt,
         "outcome": if reason.is_none() { "accepted" } else { "failed" },
         "reason": reason,

@@ -432,19 +432,36 @@ fn many_who_resend_at_once_make_one_delivery_of_each_webhook() {
 
 #[test]
 fn what_is_too_large_to_be_kept_is_told_without_its_payload() {
-    let target = receiver().start();
+    let (target, refusing) = (receiver().start(), receiver().otherwise(400).start());
     let sidecar = sidecar()
         .setting("history.max_bytes = \"64KiB\"")
         .reaching(&target)
-        .webhook("hook", &hook(&target.url("/"), ""))
+        .reaching(&refusing)
+        .webhook("hook", &hook(&target.url("/"), "triggers = [\"RequestCreated\"]"))
+        .webhook("refusing", &hook(&refusing.url("/"), "triggers = [\"RequestGranted\"]"))
         .start();
     let large = json!({ "event_type": "RequestCreated", "data": { "id": "AR-1", "x": "y".repeat(500_000) } });
     assert_eq!(sidecar.post("/v1/events", &large.to_string()).status, 202);
+    let granted = large.to_string().replace("RequestCreated", "RequestGranted");
+    assert_eq!(sidecar.post("/v1/events", &granted).status, 202);
     wait_delivered(&sidecar, "hook", 1.0);
-    let [line] = <[Value; 1]>::try_from(wait_list(&sidecar, "", 1)).expect("one");
+    sidecar.wait_metric("outrigger_dead_letters", &[("webhook", "refusing")], 1.0);
+    let [line] = <[Value; 1]>::try_from(wait_list(&sidecar, "webhook=hook", 1)).expect("one");
     let shown = show(&sidecar, &line);
     assert_eq!((&shown["request"], &shown["event"], &shown["resendable"]), (&Value::Null, &Value::Null, &json!(false)));
     assert_refused(&resend(&sidecar, &line), 409, "kept");
+    let (alone, delivered) = story(&sidecar, line["event_id"].as_str().expect("an id"), "hook");
+    assert_eq!(
+        (&delivered["verdict"], &line["request_id"], &alone["request_id"], &alone["event_bytes"]),
+        (&json!("delivered"), &json!("AR-1"), &json!("AR-1"), &Value::Null)
+    );
+
+    // A dead letter has its event still.
+    let [line] = <[Value; 1]>::try_from(wait_list(&sidecar, "webhook=refusing", 1)).expect("one");
+    let shown = show(&sidecar, &line);
+    assert_eq!((&shown["resendable"], &shown["event"]["data"]["id"]), (&json!(true), &json!("AR-1")));
+    assert_eq!(resend(&sidecar, &line).status, 200);
+    refusing.wait(2);
 }
 
 #[test]
