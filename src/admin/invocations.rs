@@ -20,7 +20,7 @@ use crate::spool::{InvocationQuery, Recorded, Sought};
 /// Invocations on a page that does not say how many.
 const LIMIT_DEFAULT: usize = 50;
 /// And at most.
-const LIMIT_MAX: usize = 500;
+pub const LIMIT_MAX: usize = 500;
 /// The parameters of the list.
 const PARAMETERS: [&str; 9] = ["webhook", "outcome", "reason", "event", "since", "until", "limit", "cursor", "after"];
 
@@ -44,12 +44,14 @@ pub(super) struct Listed {
     pub(super) summary: Value,
 }
 
-/// `{"invocations": […], "cursor": null | "…", "newest": null | "…"}`, the latest first.
+/// `{"invocations": […], "cursor": null | "…", "newest": null | "…", "forgotten": null | "…"}`, the latest first.
 pub async fn list(store: &Store<'_>, history: &History, query: &str) -> Result<Value, Problem> {
     let query = parse(store, query)?;
     // What is new after this is looked for the next time.
     let newest = history.last().map(|id| id.to_string());
-    let kept = history.latest(query.webhook.as_deref(), query.limit, |one| query.takes(one));
+    // One more than is told of says whether there are more.
+    let wanted = query.limit.saturating_add(1);
+    let kept = history.latest(query.webhook.as_deref(), wanted, |one| query.takes(one));
     let mut lines: BTreeMap<InvocationId, Value> = kept.iter().map(|one| (one.id, view::summary(one))).collect();
     if query.accepted != Some(true) {
         let records = InvocationQuery {
@@ -58,7 +60,7 @@ pub async fn list(store: &Store<'_>, history: &History, query: &str) -> Result<V
             event: query.event,
             after: query.from.and_then(|from| from.0.checked_sub(1)),
             behind: query.before.map(|before| before.0),
-            limit: query.limit,
+            limit: wanted,
             ..InvocationQuery::default()
         };
         for recorded in records_of(store, records).await? {
@@ -67,10 +69,13 @@ pub async fn list(store: &Store<'_>, history: &History, query: &str) -> Result<V
             }
         }
     }
+    let more = lines.len() > query.limit;
     let listed: Vec<(InvocationId, Value)> = lines.into_iter().rev().take(query.limit).collect();
-    let cursor = listed.last().filter(|_| listed.len() == query.limit).map(|(id, _)| id.to_string());
+    let cursor = listed.last().filter(|_| more).map(|(id, _)| id.to_string());
     let listed: Vec<Value> = listed.into_iter().map(|(_, line)| line).filter(|line| !line.is_null()).collect();
-    Ok(json!({ "invocations": listed, "cursor": cursor, "newest": newest }))
+    // Asked for last: what gave way meanwhile is told of.
+    let forgotten = history.forgotten(query.webhook.as_deref()).map(|id| id.to_string());
+    Ok(json!({ "invocations": listed, "cursor": cursor, "newest": newest, "forgotten": forgotten }))
 }
 
 /// The records that are asked for, as many as that says: a page of them may end before.

@@ -166,7 +166,11 @@ impl Admin {
             }
             Route::Config => config::show(&live, &self.parts.folder, self.parts.hints.last_look().as_deref()),
             Route::Resume(name) => self.resume(&live, name)?,
-            Route::Invocations => invocations::list(&store, history, query).await?,
+            Route::Invocations => {
+                let mut listed = invocations::list(&store, history, query).await?;
+                listed["per_webhook"] = live.snapshot.settings.history.per_webhook.into();
+                listed
+            }
             Route::Invocation(id) => invocations::show(&store, history, id).await?,
             Route::Resend(id) => {
                 let _alone = self.resending.lock().await;

@@ -130,6 +130,8 @@ pub struct Answered {
     pub status: u16,
     /// `name: value` lines.
     pub headers: Box<str>,
+    /// Whether there were more of them than are kept.
+    pub headers_truncated: bool,
     /// The beginning of the body.
     pub body: Bytes,
     /// How much of the body was read, in bytes.
@@ -143,9 +145,11 @@ impl Answered {
     #[must_use]
     pub fn new(response: &Response) -> Self {
         let kept = response.body.get(..RESPONSE_KEPT_BYTES_MAX).unwrap_or(&response.body);
+        let (headers, headers_truncated) = lines(&response.headers);
         Self {
             status: response.status.as_u16(),
-            headers: lines(&response.headers),
+            headers,
+            headers_truncated,
             body: Bytes::copy_from_slice(kept),
             body_bytes: response.body.len(),
             truncated: response.truncated,
@@ -153,20 +157,23 @@ impl Answered {
     }
 }
 
-fn lines(headers: &HeaderMap) -> Box<str> {
+/// The lines of headers, without those that are too much, and whether there are any.
+fn lines(headers: &HeaderMap) -> (Box<str>, bool) {
     let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 3).sum();
     let mut lines = String::with_capacity(bytes.min(HEADERS_KEPT_BYTES_MAX));
+    let mut truncated = false;
     for (name, value) in headers {
         let value = String::from_utf8_lossy(value.as_bytes());
         if lines.len() + name.as_str().len() + value.len() + 3 > HEADERS_KEPT_BYTES_MAX {
-            break;
+            truncated = true;
+            continue;
         }
         lines.push_str(name.as_str());
         lines.push_str(": ");
         lines.push_str(&value);
         lines.push('\n');
     }
-    lines.into_boxed_str()
+    (lines.into_boxed_str(), truncated)
 }
 
 impl Invocation {
@@ -216,6 +223,7 @@ impl Invocation {
         self.payload_dropped = true;
         if let Some(response) = &mut self.response {
             response.body = Bytes::new();
+            response.headers_truncated |= !response.headers.is_empty();
             response.headers = Box::default();
         }
         if self.bytes() > bytes_max {
@@ -248,6 +256,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append("x-one", HeaderValue::from_bytes(b"caf\xe9").unwrap());
         headers.append("x-large", HeaderValue::from_str(&"y".repeat(HEADERS_KEPT_BYTES_MAX)).unwrap());
+        headers.append("x-two", HeaderValue::from_static("z"));
         let body = Bytes::from(vec![b'z'; RESPONSE_KEPT_BYTES_MAX + 1]);
         let response = Response {
             status: StatusCode::OK,
@@ -258,7 +267,7 @@ mod tests {
             certificate_expires: None,
         };
         let kept = Answered::new(&response);
-        assert_eq!(&*kept.headers, "x-one: caf\u{fffd}\n");
+        assert_eq!((&*kept.headers, kept.headers_truncated), ("x-one: caf\u{fffd}\nx-two: z\n", true));
         assert_eq!((kept.body.len(), kept.body_bytes), (RESPONSE_KEPT_BYTES_MAX, RESPONSE_KEPT_BYTES_MAX + 1));
     }
 }

@@ -140,6 +140,12 @@ impl History {
         self.rings_of(None).into_iter().find_map(|ring| locked(&ring).find(id))
     }
 
+    /// The latest one that has given way to later ones, of a webhook or of all.
+    #[must_use]
+    pub fn forgotten(&self, webhook: Option<&str>) -> Option<InvocationId> {
+        self.rings_of(webhook).into_iter().filter_map(|ring| locked(&ring).forgotten).max()
+    }
+
     /// The id of the last one, in this process or before it; `None` before the first. Whoever looks afterwards finds all up to it.
     #[must_use]
     pub fn last(&self) -> Option<InvocationId> {

@@ -18,6 +18,8 @@ const STORED_PER_SECOND_MAX: u32 = 20;
 pub(super) struct Ring {
     kept: VecDeque<Arc<Invocation>>,
     bytes: usize,
+    /// The latest that has given way.
+    pub(super) forgotten: Option<InvocationId>,
     /// The second that `stored` counts.
     second: i64,
     stored: u32,
@@ -57,6 +59,7 @@ impl Ring {
             if self.kept.front().is_some_and(|next| !Arc::ptr_eq(&next.webhook, &oldest.webhook)) {
                 self.bytes = self.bytes.saturating_sub(oldest.definition_bytes());
             }
+            self.forgotten = self.forgotten.max(Some(oldest.id));
             given_up.push(oldest);
         }
         given_up

@@ -85,6 +85,7 @@ fn the_latest_of_each_webhook_are_kept_and_found() {
     assert_eq!(of(None), [ids[9], ids[8], ids[7], ids[6], ids[5], ids[4]]);
     assert_eq!(history.latest(None, 2, |one| one.id < ids[8]).len(), 2);
     assert_eq!(history.last(), Some(ids[9]));
+    assert_eq!((history.forgotten(None), history.forgotten(Some("a"))), (Some(ids[3]), Some(ids[2])));
     assert!(history.find(ids[5]).is_some() && history.find(ids[3]).is_none());
     assert_eq!(history.figures("a", at(0)).map(|figures| figures.accepted), Some(5));
     history.remove("a");

@@ -100,6 +100,7 @@ pub fn stored(one: &Invocation, bytes_max: usize) -> String {
     if text.len() <= bytes_max {
         return text;
     }
+    shown["omitted"] = true.into();
     for member in ["request", "response", "validators", "missing"] {
         shown[member] = if matches!(member, "request" | "response") { Value::Null } else { json!([]) };
     }
@@ -143,6 +144,7 @@ fn whole(one: &Invocation, bytes_max: usize) -> Value {
     let validators = one.webhook.validators.iter().zip(&one.verdicts);
     shown["validators"] = validators.map(|(validator, (_, verdict))| judged(validator, verdict, &mask)).collect();
     shown["missing"] = one.missing.iter().map(String::as_str).collect();
+    shown["omitted"] = false.into();
     shown["timings_ms"] = timings(&one.timings);
     shown["reused_connection"] = one.timings.wire.map(|wire| wire.opening.is_none()).into();
     shown
@@ -195,6 +197,7 @@ fn answered(response: &Answered, mask: &Mask, bytes_max: usize) -> Value {
     json!({
         "status": response.status,
         "headers": headers,
+        "headers_truncated": response.headers_truncated,
         "body": body,
         "body_bytes": response.body_bytes,
         "truncated": truncated,

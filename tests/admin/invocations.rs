@@ -3,7 +3,7 @@
 use outrigger::cli::demo::answer::Answer;
 use serde_json::{Value, json};
 
-use super::{hook, run, wait_delivered};
+use super::{edit, hook, run, wait_delivered};
 use crate::support::process::{Ended, Process};
 use crate::support::sidecar::Sidecar;
 use crate::support::{PATIENCE, eventually, receiver, sidecar};
@@ -11,9 +11,12 @@ use crate::support::{PATIENCE, eventually, receiver, sidecar};
 const BODY: &str = "body = '{\"id\": \"{{data.id}}\", \"none\": {{data.none}}, \"secret\": \"${env:SECRET}\"}'\n\
                     [[response_validators]]\nname = \"ok\"\npath = \"$.ok\"\nexpected = [\"true\"]";
 
+fn event(id: &str) -> String {
+    json!({ "event_type": "RequestCreated", "data": { "id": "7", "friendly_id": id, "none": null } }).to_string()
+}
+
 fn post(sidecar: &Sidecar, id: &str) -> String {
-    let event = json!({ "event_type": "RequestCreated", "data": { "id": "7", "friendly_id": id, "none": null } });
-    let answer = sidecar.post("/v1/events", &event.to_string());
+    let answer = sidecar.post("/v1/events", &event(id));
     assert_eq!(answer.status, 202, "{answer:?}");
     answer.json()["events"][0]["id"].as_str().expect("an id").to_owned()
 }
@@ -79,8 +82,10 @@ fn what_was_attempted_is_listed_shown_kept_as_a_test_and_sent_again() {
     for (filter, count) in filters {
         assert_eq!(listed(&sidecar, filter).len(), count, "{filter:?}");
     }
-    let (_, more) = expect(run(&sidecar, &["invocations", "--limit", "2"]), 0);
-    assert!(more.contains("--limit COUNT or --all"), "{more}");
+    for (limit, more) in [("2", true), ("3", false), ("4", false)] {
+        let (_, told) = expect(run(&sidecar, &["invocations", "--limit", limit]), 0);
+        assert_eq!(told.contains("--limit COUNT or --all"), more, "{limit}: {told}");
+    }
     let (none, _) = expect(run(&sidecar, &["invocations", "--until", "1h"]), 0);
     assert_eq!(none, "no invocation matches");
     let (_, err) = expect(run(&sidecar, &["invocations", "--webhook", "hok"]), 1);
@@ -190,6 +195,43 @@ fn a_tail_tells_each_once_and_goes_on_after_a_restart() {
             .collect();
         assert_eq!(told, ["AR-1", "AR-2", "AR-3", "AR-4"], "{:?}", tail.lines());
     }
+}
+
+#[test]
+fn a_tail_says_where_more_came_than_was_kept_and_where_nothing_is() {
+    let target = receiver().start();
+    let sidecar = sidecar()
+        .setting("history.per_webhook = 5")
+        .reaching(&target)
+        .webhook("hook", &hook(&target.url("/"), ""))
+        .start();
+    let admin = format!("http://{}", sidecar.address("admin"));
+    let mut tail = Process::spawn(&mut sidecar.written().command(&["invocations", "--follow", "--admin", &admin]));
+    let wait = |tail: &Process, words: &str| {
+        let seen = eventually(PATIENCE, || tail.lines().iter().any(|line| line.contains(words)).then_some(()));
+        assert!(seen.is_some(), "{words}: {:?}", tail.lines());
+    };
+    post(&sidecar, "AR-0");
+    wait(&tail, "AR-0");
+    let lines: Vec<String> = (1..=200).map(|number| event(&format!("AR-{number}"))).collect();
+    let lines = lines.join("\n");
+    let answer = sidecar.post_with("/v1/events", &[("content-type", "application/x-ndjson")], lines.as_bytes());
+    assert_eq!(answer.status, 202, "{answer:?}");
+    wait(&tail, "AR-200 ");
+    wait(&tail, "some are not told (`history.per_webhook`");
+    tail.signal("INT");
+    assert_eq!(tail.wait(PATIENCE).code(), Some(0));
+
+    edit(&sidecar, |written| {
+        let file = std::fs::read_to_string(written.config().join("outrigger.toml")).expect("it is there");
+        written.replace("outrigger.toml", &file.replace("per_webhook = 5", "per_webhook = 0"));
+    });
+    assert!(eventually(PATIENCE, || listed(&sidecar, &[]).is_empty().then_some(())).is_some());
+    let (table, note) = expect(run(&sidecar, &["invocations"]), 0);
+    assert_eq!(
+        (table.as_str(), note.as_str()),
+        ("no invocations", "history.per_webhook is 0: no invocations are kept")
+    );
 }
 
 #[test]

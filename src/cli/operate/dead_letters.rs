@@ -30,7 +30,8 @@ const PAGE_MAX: usize = 500;
     outrigger dead-letters replay --webhook slack --reason client_error\n  \
     outrigger dead-letters drop --since 2026-11-22T10:00:00Z --yes\n\n\
     A replayed delivery keeps its id and is rendered with the definition in force.\n\
-    Exits 0 when all is done, 1 when nothing matched, an id is unknown or the sidecar refused, 2 for usage.")]
+    Exits 0 when all is done, 1 when nothing matched, an id is unknown or the sidecar refused, 2 for usage, 78 when no sidecar listens and \
+    its spool cannot be found because outrigger.toml has faults.")]
 #[allow(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(in crate::cli) struct DeadLetters {
     /// What to do

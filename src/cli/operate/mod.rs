@@ -174,12 +174,7 @@ impl Way {
     async fn ask(&self, ask: &Ask) -> Result<Value, Refused> {
         let (spool, configured) = match self {
             Self::Running(server) => {
-                return server.ask_for(ask).await.map_err(|error| match error {
-                    AskError::Nobody(error) => {
-                        Refused::no(format!("nothing listens on {} any more: {error}", server.address))
-                    }
-                    error => Refused::no(error.to_string()),
-                });
+                return server.ask_for(ask).await.map_err(|error| server.refused(error));
             }
             Self::Stopped(spool, configured) => (spool, configured),
         };
@@ -204,6 +199,14 @@ impl Way {
 }
 
 impl Server {
+    /// The error of a sidecar that has answered before.
+    fn refused(&self, error: AskError) -> Refused {
+        match error {
+            AskError::Nobody(error) => Refused::no(format!("nothing listens on {} any more: {error}", self.address)),
+            error => Refused::no(error.to_string()),
+        }
+    }
+
     async fn ask_for(&self, ask: &Ask) -> Result<Value, AskError> {
         match ask {
             Ask::List(query) => self.ask(Method::GET, &format!("/api/v1/dead-letters?{query}"), None).await,

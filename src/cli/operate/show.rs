@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+use crate::cli::paint::{is_obeyed, visible};
+
 /// How much of a sentence stands in a line of the list, in characters.
 const DETAIL_CHARS_MAX: usize = 60;
 
@@ -20,7 +22,7 @@ pub(super) fn list(letters: &[Value], filtered: bool) -> String {
         }
         let attempts = letter["attempts"].to_string();
         [
-            seconds(letter, "died_at"),
+            seconds(letter["died_at"].as_str().unwrap_or("-")),
             text(letter, "reason"),
             attempts,
             text(letter, "event_type"),
@@ -73,19 +75,13 @@ pub(super) fn json_line(value: &Value) -> String {
 fn escaped(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for character in json.chars() {
-        if character != '\n' && is_obeyed(character) {
+        if character != '\n' && (character == '\t' || is_obeyed(character)) {
             let _ = write!(out, "\\u{:04x}", u32::from(character));
         } else {
             out.push(character);
         }
     }
     out
-}
-
-/// Whether a terminal may do something else than to show it: control characters, and those that turn the direction of a text.
-fn is_obeyed(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// What the last attempt came to, in a line.
@@ -100,14 +96,12 @@ fn last(letter: &Value) -> String {
 
 /// A text, without characters that a terminal obeys.
 fn text(letter: &Value, member: &str) -> String {
-    let text = letter[member].as_str().unwrap_or("-");
-    text.chars().map(|character| if is_obeyed(character) { ' ' } else { character }).collect()
+    visible(letter[member].as_str().unwrap_or("-"))
 }
 
 /// A time to the second, as `--since` takes it.
-fn seconds(letter: &Value, member: &str) -> String {
-    let time = text(letter, member);
-    time.split_once('.').map_or(time.clone(), |(seconds, _)| format!("{seconds}Z"))
+pub(super) fn seconds(time: &str) -> String {
+    time.split_once('.').map_or_else(|| visible(time), |(seconds, _)| visible(&format!("{seconds}Z")))
 }
 
 #[cfg(test)]
@@ -131,7 +125,7 @@ mod tests {
         ];
         let expected = format!(
             "DIED                  REASON        ATTEMPTS  EVENT           ID           LAST\n\
-             2026-11-22T10:00:00Z  client_error  1         RequestGranted  evt_1_slack  400 no [2J ok\n\
+             2026-11-22T10:00:00Z  client_error  1         RequestGranted  evt_1_slack  400 no\\u{{1b}}[2J\\u{{a}}ok\n\
              2026-11-22T10:00:00Z  client_error  1         RequestGranted  evt_1_a      {}…\n\
              2026-11-22T10:00:00Z  client_error  1         RequestGranted  evt_2_a      no attempt\n",
             "x".repeat(60)

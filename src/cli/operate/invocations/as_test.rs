@@ -5,11 +5,12 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::line::seconds;
-use crate::cli::operate::show;
+use crate::cli::operate::show::{self, seconds};
 use crate::cli::paint::{is_obeyed, visible};
 use crate::config::is_answered;
 use crate::delivery::Reason;
+use crate::kind::MANUAL;
+use crate::secret::MASK;
 
 /// The statuses that a test can give.
 const STATUSES: std::ops::RangeInclusive<u64> = 200..=599;
@@ -22,6 +23,11 @@ pub(super) fn block(one: &Value, event: &Value) -> Result<String, String> {
         return Err("its event is no JSON object, and a test needs one".to_owned());
     }
     let text = |member: &str| one[member].as_str().unwrap_or("-");
+    if text("event_type") == MANUAL {
+        return Err("its webhook was invoked by name, which no test does: a test's event comes as any other and has to pass triggers \
+            and filters"
+            .to_owned());
+    }
     let reason = one["reason"].as_str();
     let about = one["request_id"].as_str().map_or_else(String::new, |id| format!(" of {id}"));
     let name = format!("{}{about}: {} at {}", text("event_type"), reason.unwrap_or("accepted"), seconds(text("at")));
@@ -43,6 +49,8 @@ pub(super) fn block(one: &Value, event: &Value) -> Result<String, String> {
     let rendered = reason != Some(Reason::TemplateError.as_str());
     if rendered && request["truncated"] == true {
         note("The request's body is longer than what is shown of it, so that none is expected.");
+    } else if rendered && request.is_null() {
+        note("The request is not kept, so that none is expected.");
     }
     let _ = writeln!(out, "name = {}", quoted(&name));
     let _ = writeln!(out, "event = {}", json_text(event));
@@ -94,8 +102,26 @@ fn answer(one: &Value) -> Result<Option<Answer>, String> {
             "Not all of the response is kept, and validators look into it: the request alone is expected.".to_owned()
         );
     }
+    let elsewhere = |path: &str| path.starts_with("$.status") || path.starts_with("$.data");
+    let paths = || validators.iter().filter_map(|validator| validator["path"].as_str());
+    let (into_body, into_headers) =
+        (paths().any(|path| !path.starts_with("$.status")), paths().any(|path| !elsewhere(path)));
+    let masked = |text: &Value| text.as_str().is_some_and(|text| text.contains(MASK));
+    let masked_header = response["headers"].as_array().into_iter().flatten().any(|header| masked(&header[1]));
+    if (into_body && masked(&response["body"])) || (into_headers && masked_header) {
+        return Err(
+            "The response has secrets, which are masked, and validators look into it: the request alone is expected."
+                .to_owned(),
+        );
+    }
+    if into_headers && response["headers_truncated"] == true {
+        return Err(
+            "Not all headers of the response are kept, and validators look at them: the request alone is expected."
+                .to_owned(),
+        );
+    }
     let mut table = format!("[tests.response]\nstatus = {status}\n");
-    let headers = headers(response, validators);
+    let headers = headers(response, into_headers);
     if !headers.is_empty() {
         let headers: Vec<String> =
             headers.iter().map(|(name, value)| format!("{} = {}", quoted(name), quoted(value))).collect();
@@ -118,9 +144,7 @@ fn answer(one: &Value) -> Result<Option<Answer>, String> {
 }
 
 /// The headers that may matter, each name once: several of one name are judged as one list.
-fn headers(response: &Value, validators: &[Value]) -> Vec<(String, String)> {
-    let looks_elsewhere = |path: &str| path.starts_with("$.status") || path.starts_with("$.data");
-    let all = validators.iter().filter_map(|validator| validator["path"].as_str()).any(|path| !looks_elsewhere(path));
+fn headers(response: &Value, all: bool) -> Vec<(String, String)> {
     let mut kept: Vec<(String, String)> = Vec::new();
     for header in response["headers"].as_array().into_iter().flatten() {
         let (Some(name), Some(value)) = (header[0].as_str(), header[1].as_str()) else { continue };
@@ -285,6 +309,21 @@ rejected = ['closed']
         let (code, out) = checked(HOOK, &block);
         assert_eq!(code, 0, "{block}\n{out}");
         assert!(super::block(&one, &json!(null)).unwrap_err().contains("no JSON object"));
+
+        // What is masked is no response that validators could be asked about.
+        let masked = response(200, json!([["x-gate", "***"]]), "{\"ok\": true}");
+        let hidden = response(200, json!([["x-gate", "open"]]), "{\"ok\": true, \"token\": \"***\"}");
+        let mut cut = response(200, json!([["x-gate", "open"]]), "{\"ok\": true}");
+        cut["headers_truncated"] = json!(true);
+        for response in [masked, hidden, cut] {
+            let block = super::block(&invocation("accepted", None, response, verdicts(true, true)), &event()).unwrap();
+            assert!(block.contains("the request alone is expected") && !block.contains("[tests.response]"), "{block}");
+            assert_eq!(checked(HOOK, &block).0, 0, "{block}");
+        }
+        one["request"] = Value::Null;
+        assert!(super::block(&one, &event()).unwrap().contains("# The request is not kept"));
+        one["event_type"] = json!("Manual");
+        assert!(super::block(&one, &event()).unwrap_err().contains("invoked by name"));
     }
 
     #[test]

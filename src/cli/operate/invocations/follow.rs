@@ -1,29 +1,37 @@
-//! `--follow`: what comes is printed as it comes, each once and in its order, also over a restart of the sidecar.
+//! `--follow`: what comes is printed as it comes, each once and in its order, also over a restart of the sidecar. Where more comes than the
+//! sidecar keeps until the next look, it says so.
 
+use std::fs::File;
 use std::io::{self, Write as _};
+use std::os::fd::AsFd as _;
 use std::pin::pin;
 use std::time::Duration;
 
-use http::Method;
 use serde_json::Value;
 
+use super::NONE_KEPT;
 use super::line::Columns;
 use super::query::Query;
 use crate::cli::operate::ask::{AskError, Server};
-use crate::cli::operate::show;
+use crate::cli::operate::{Ask, show};
 use crate::cli::paint::Paint;
 use crate::history::InvocationId;
 
 /// How long a tail waits between two looks.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// And where the last look found many: the sidecar keeps so many of each webhook, and no more.
+const BUSY_INTERVAL: Duration = Duration::from_millis(100);
+/// So many are many.
+const BUSY_ROWS: usize = 20;
 
 /// Prints the latest of the past, and then what comes, until Ctrl-C or until nobody reads it any more.
 pub(super) async fn follow(server: &Server, query: &Query, past: usize, lines: &mut Lines) -> Result<(), AskError> {
     let mut tail = Tail::default();
     let mut stopped = pin!(tokio::signal::ctrl_c());
     // Only who has been told something waits for a sidecar that is away.
-    let (mut begun, mut away) = (false, false);
+    let (mut begun, mut away, mut behind) = (false, false, false);
     loop {
+        let mut wait = LOOK_INTERVAL;
         let limit = if begun { usize::MAX } else { past };
         let news = tokio::select! {
             biased;
@@ -31,12 +39,27 @@ pub(super) async fn follow(server: &Server, query: &Query, past: usize, lines: &
             listed = tail.ask(server, query, limit) => listed,
         };
         match news {
-            Ok(rows) => {
+            Ok(News { rows, missed, per_webhook }) => {
                 if away {
                     lines.say(&format!("{} answers again", server.address));
                 }
-                (begun, away) = (true, false);
-                if lines.print(&rows).is_err() {
+                if !begun && per_webhook == Some(0) {
+                    lines.say(NONE_KEPT);
+                }
+                if missed && !behind {
+                    lines.say(MISSED);
+                }
+                (begun, away, behind) = (true, false, missed);
+                if rows.len() >= BUSY_ROWS {
+                    wait = BUSY_INTERVAL;
+                }
+                // Whoever reads it may have stopped to.
+                let printed = tokio::select! {
+                    biased;
+                    _ = &mut stopped => return Ok(()),
+                    printed = lines.print(&rows) => printed,
+                };
+                if printed.is_err() {
                     return Ok(());
                 }
             }
@@ -51,20 +74,33 @@ pub(super) async fn follow(server: &Server, query: &Query, past: usize, lines: &
         tokio::select! {
             biased;
             _ = &mut stopped => return Ok(()),
-            () = tokio::time::sleep(LOOK_INTERVAL) => {}
+            () = tokio::time::sleep(wait) => {}
         }
     }
 }
+
+/// What is said where more came than was kept until the next look.
+const MISSED: &str = "more attempts end than are kept: some are not told (`history.per_webhook` and `history.max_bytes` say how many are)";
 
 /// Where a tail stands: all up to here was told.
 #[derive(Debug, Default)]
 struct Tail(Option<InvocationId>);
 
+/// What a look found.
+struct News {
+    /// The oldest first.
+    rows: Vec<Value>,
+    /// Whether some that came since the look before may have gone again.
+    missed: bool,
+    per_webhook: Option<u64>,
+}
+
 impl Tail {
-    async fn ask(&mut self, server: &Server, query: &Query, limit: usize) -> Result<Vec<Value>, AskError> {
-        let ask = async |query| server.ask(Method::GET, &format!("/api/v1/invocations?{query}"), None).await;
+    async fn ask(&mut self, server: &Server, query: &Query, limit: usize) -> Result<News, AskError> {
+        let ask = async |query| server.ask_for(&Ask::Invocations(query)).await;
         let listed = query.after(self.0).ask(limit, ask).await?;
-        Ok(self.take(listed.rows, listed.newest))
+        let missed = self.0.is_some() && listed.forgotten > self.0;
+        Ok(News { rows: self.take(listed.rows, listed.newest), missed, per_webhook: listed.per_webhook })
     }
 
     /// The news among rows, the oldest first. What ended after the sidecar was asked what is newest may not be whole yet: the
@@ -94,11 +130,15 @@ impl Lines {
         Self { json, paint, columns: Columns::roomy(), headed: json }
     }
 
-    fn print(&mut self, rows: &[Value]) -> io::Result<()> {
+    /// Prints rows, on a thread that nobody has to wait for when nobody reads them.
+    async fn print(&mut self, rows: &[Value]) -> io::Result<()> {
         let text = self.text(rows);
-        let mut out = io::stdout().lock();
-        out.write_all(text.as_bytes())?;
-        out.flush()
+        if text.is_empty() {
+            return Ok(());
+        }
+        // Not by the lock of `stdout`, which whoever ends the program takes as well.
+        let mut out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+        tokio::task::spawn_blocking(move || out.write_all(text.as_bytes())).await.map_err(io::Error::other)?
     }
 
     fn text(&mut self, rows: &[Value]) -> String {

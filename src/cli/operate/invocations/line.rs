@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::cli::operate::show::seconds;
 use crate::cli::paint::{Colour, Paint, visible};
 
 /// The headings.
@@ -97,11 +98,6 @@ fn text(row: &Value, member: &str) -> String {
         return text;
     }
     text.chars().take(CELL_CHARS_MAX).chain(['…']).collect()
-}
-
-/// A time to the second, as `--since` takes it.
-pub(super) fn seconds(time: &str) -> String {
-    time.split_once('.').map_or_else(|| visible(time), |(seconds, _)| visible(&format!("{seconds}Z")))
 }
 
 /// Milliseconds as people read them: whole ones, and tenths of few.

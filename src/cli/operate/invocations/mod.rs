@@ -11,12 +11,12 @@ use http::Method;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::ask::{AskError, Server};
+use super::ask::Server;
 use super::{Ask, Refused, Sidecar, Way, show};
 use crate::admin::filter::{parse_reason, parse_since};
 use crate::cli::paint::{Paint, When};
 use crate::cli::run::block_on;
-use crate::cli::{Answer, NO, USAGE};
+use crate::cli::{Answer, USAGE};
 use crate::delivery::{Reason, parse_delivery_id};
 use crate::event::EventId;
 use crate::history::InvocationId;
@@ -28,6 +28,8 @@ use query::{Listed, Query};
 const LIMIT_DEFAULT: usize = 50;
 /// And those that are shown before a tail begins.
 const LIMIT_DEFAULT_FOLLOWING: usize = 10;
+/// What is said where nothing can be listed.
+const NONE_KEPT: &str = "history.per_webhook is 0: no invocations are kept";
 /// And at most: a list is for reading, and `--all` for programs.
 const LIMIT_MAX: usize = 10_000;
 
@@ -43,7 +45,8 @@ const LIMIT_MAX: usize = 10_000;
     outrigger invocations show inv_000644abcdef0123 --as-test >> config/webhooks/slack.toml\n  \
     outrigger invocations resend inv_000644abcdef0123\n\n\
     What is resent keeps its delivery's id and is rendered with the definition in force. Secrets are `***` everywhere.\n\
-    Exits 0 when all is done, 1 when an id is unknown or the sidecar refused, 2 for usage. --follow ends with Ctrl-C, and 0."
+    Exits 0 when all is done, 1 when an id is unknown or the sidecar refused, 2 for usage, 78 when no sidecar listens and its spool cannot \
+    be found because outrigger.toml has faults. --follow ends with Ctrl-C, and 0."
 )]
 #[allow(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(in crate::cli) struct Invocations {
@@ -167,33 +170,36 @@ impl Invocations {
         let answer = match (self.verb, &way) {
             (Verb::List, Way::Running(server)) if self.follow => self.follow(server).await,
             (Verb::Resend, Way::Running(server)) => self.resend(server, id).await,
-            (Verb::List, Way::Stopped(..)) if self.follow => {
-                Err(Refused::no(format!("{note}nothing comes until it runs")))
-            }
-            (Verb::Resend, Way::Stopped(..)) => Err(Refused::no(format!(
-                "{note}start it to resend; what it gave up on is made pending by `outrigger dead-letters replay`"
-            ))),
+            (Verb::List, Way::Stopped(..)) if self.follow => Err(Refused::no("nothing comes until it runs")),
+            (Verb::Resend, Way::Stopped(..)) => Err(Refused::no(
+                "start it to resend; what it gave up on is made pending by `outrigger dead-letters replay`",
+            )),
             (Verb::List, _) => self.list(&way).await,
             (Verb::Show, _) => self.show(&way, id).await,
         };
         let stopped = matches!(way, Way::Stopped(..));
         way.close().await;
-        let mut answer = answer?;
-        if stopped {
-            answer.err = format!("{note}it keeps failed attempts\n");
+        if !stopped {
+            return answer;
         }
-        Ok(answer)
+        let note = format!("{note}it keeps failed attempts\n");
+        match answer {
+            Ok(answer) => Ok(Answer { err: note, ..answer }),
+            Err(Refused { text, code }) => Err(Refused { text: format!("{note}{text}"), code }),
+        }
     }
 
     async fn list(&self, way: &Way) -> Result<Answer, Refused> {
         let limit = if self.all { usize::MAX } else { self.limit.unwrap_or(LIMIT_DEFAULT) };
         let query = self.query();
-        let Listed { rows, more, .. } = query.ask(limit, async |query| way.ask(&Ask::Invocations(query)).await).await?;
+        let Listed { rows, more, per_webhook, .. } =
+            query.ask(limit, async |query| way.ask(&Ask::Invocations(query)).await).await?;
         let after = if more {
             format!("there are more than these {}: --limit COUNT or --all\n", rows.len())
         } else {
             String::new()
         };
+        let err = if per_webhook == Some(0) { format!("{NONE_KEPT}\n") } else { String::new() };
         let out = if self.json {
             show::json(&json!({ "invocations": rows, "more": more }))
         } else if rows.is_empty() {
@@ -206,7 +212,7 @@ impl Invocations {
             let lines = rows.iter().map(|row| columns.line(row, paint));
             std::iter::once(columns.heading()).chain(lines).collect()
         };
-        Ok(Answer { out, after, ..Answer::default() })
+        Ok(Answer { out, err, after, ..Answer::default() })
     }
 
     async fn show(&self, way: &Way, id: &str) -> Result<Answer, Refused> {
@@ -222,7 +228,7 @@ impl Invocations {
 
     async fn resend(&self, server: &Server, id: &str) -> Result<Answer, Refused> {
         let path = format!("/api/v1/invocations/{id}/resend");
-        let answer = server.ask(Method::POST, &path, None).await.map_err(|error| refused(server, error))?;
+        let answer = server.ask(Method::POST, &path, None).await.map_err(|error| server.refused(error))?;
         let delivery = answer["delivery_id"].as_str().unwrap_or_default();
         let out = if self.json { show::json(&answer) } else { format!("resent {delivery}\n") };
         Ok(Answer { out, ..Answer::default() })
@@ -231,7 +237,7 @@ impl Invocations {
     async fn follow(&self, server: &Server) -> Result<Answer, Refused> {
         let (limit, paint) = (self.limit.unwrap_or(LIMIT_DEFAULT_FOLLOWING), Paint(self.color.colours()));
         let mut lines = follow::Lines::new(self.json, paint);
-        follow::follow(server, &self.query(), limit, &mut lines).await.map_err(|error| refused(server, error))?;
+        follow::follow(server, &self.query(), limit, &mut lines).await.map_err(|error| server.refused(error))?;
         Ok(Answer::default())
     }
 
@@ -264,13 +270,6 @@ async fn event_of(way: &Way, one: &Value) -> Result<Value, Refused> {
         code,
     })?;
     Ok(letter["payload"].take())
-}
-
-fn refused(server: &Server, error: AskError) -> Refused {
-    match error {
-        AskError::Nobody(error) => Refused::no(format!("nothing listens on {} any more: {error}", server.address)),
-        error => Refused { text: error.to_string(), code: NO },
-    }
 }
 
 #[cfg(test)]

@@ -2,10 +2,8 @@
 
 use serde_json::Value;
 
+use crate::admin::invocations::LIMIT_MAX as PAGE_MAX;
 use crate::history::InvocationId;
-
-/// Invocations that are asked for at once.
-const PAGE_MAX: usize = 500;
 
 /// Parameters of the list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,6 +17,10 @@ pub(super) struct Listed {
     pub(super) newest: Option<InvocationId>,
     /// Whether there are older ones.
     pub(super) more: bool,
+    /// The latest that the sidecar's memory has let go of.
+    pub(super) forgotten: Option<InvocationId>,
+    /// How many of each webhook it keeps; `None` where it does not run.
+    pub(super) per_webhook: Option<u64>,
 }
 
 impl Query {
@@ -33,7 +35,7 @@ impl Query {
         limit: usize,
         ask: impl AsyncFn(String) -> Result<Value, E>,
     ) -> Result<Listed, E> {
-        let mut listed = Listed { rows: Vec::new(), newest: None, more: false };
+        let mut listed = Listed { rows: Vec::new(), newest: None, more: false, forgotten: None, per_webhook: None };
         let mut cursor: Option<String> = None;
         loop {
             let wanted = limit.saturating_sub(listed.rows.len()).min(PAGE_MAX);
@@ -41,6 +43,8 @@ impl Query {
             if cursor.is_none() {
                 listed.newest = page["newest"].as_str().and_then(InvocationId::parse);
             }
+            listed.forgotten = page["forgotten"].as_str().and_then(InvocationId::parse);
+            listed.per_webhook = page["per_webhook"].as_u64();
             if let Value::Array(rows) = page["invocations"].take() {
                 listed.rows.extend(rows);
             }

@@ -10,6 +10,9 @@ use crate::shown::pretty;
 
 /// How many values a line about a validator lists.
 const VALUES_MAX: usize = 5;
+/// What is said in place of what a record has no room for.
+const OMITTED: &str =
+    "(left out with the validators and the missing fields: together they are too large to be kept in the spool)";
 /// The parts of an attempt's time, as they are called and as people read them.
 const TIMINGS: [(&str, &str); 7] = [
     ("queued", "queued"),
@@ -73,7 +76,12 @@ fn request(out: &mut String, one: &Value, paint: Paint) {
     let request = &one["request"];
     let _ = writeln!(out, "\n{}", paint.text(Colour::Bold, "request"));
     if request.is_null() {
-        let _ = writeln!(out, "  there is none: it could not be rendered, or its event is not kept any more");
+        let why = if one["omitted"] == true {
+            OMITTED
+        } else {
+            "there is none: it could not be rendered, or its event is not kept any more"
+        };
+        let _ = writeln!(out, "  {why}");
         return;
     }
     let _ = writeln!(out, "  {} {}", word(request, "method"), word(request, "url"));
@@ -83,12 +91,18 @@ fn request(out: &mut String, one: &Value, paint: Paint) {
 fn response(out: &mut String, one: &Value, paint: Paint) {
     let response = &one["response"];
     let _ = writeln!(out, "\n{}", paint.text(Colour::Bold, "response"));
-    if response.is_null() {
-        let _ = writeln!(out, "  none came");
-        return;
+    match (response.is_null(), one["status"].as_u64()) {
+        (false, _) => {
+            let _ = writeln!(out, "  {}", response["status"]);
+            message(out, response);
+        }
+        (true, Some(status)) => {
+            let _ = writeln!(out, "  {status}\n  {OMITTED}");
+        }
+        (true, None) => {
+            let _ = writeln!(out, "  none came");
+        }
     }
-    let _ = writeln!(out, "  {}", response["status"]);
-    message(out, response);
 }
 
 /// Headers and body.
@@ -96,6 +110,9 @@ fn message(out: &mut String, message: &Value) {
     for header in message["headers"].as_array().into_iter().flatten() {
         let part = |index: usize| visible(header[index].as_str().unwrap_or_default());
         let _ = writeln!(out, "  {}: {}", part(0), part(1));
+    }
+    if message["headers_truncated"] == true {
+        let _ = writeln!(out, "  (there are more headers than are kept)");
     }
     let body = message["body"].as_str().unwrap_or_default();
     if !body.is_empty() {
@@ -212,5 +229,14 @@ validators
             assert!(shown.contains(words), "{words}: {shown}");
         }
         assert!(!shown.contains("validators"), "{shown}");
+        let omitted =
+            json!({ "reason": "client_error", "request": null, "response": null, "status": 400, "omitted": true });
+        let shown = text(&omitted, Paint(false));
+        assert!(
+            shown.contains("response\n  400\n  (left out with") && shown.contains("request\n  (left out"),
+            "{shown}"
+        );
+        let many = json!({ "response": { "status": 200, "headers": [], "headers_truncated": true } });
+        assert!(text(&many, Paint(false)).contains("more headers than are kept"));
     }
 }
