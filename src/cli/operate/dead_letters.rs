@@ -7,17 +7,13 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::repair::Repair;
-use super::{Ask, Refused, Sidecar, Way, show};
-use crate::admin::filter::{parse_id, parse_reason, parse_since};
+use super::{Ask, LIMIT_DEFAULT, Refused, Sidecar, Way, encoded, limit, show, time};
+use crate::admin::filter::{parse_id, parse_reason};
 use crate::admin::repair::Action;
 use crate::cli::run::block_on;
 use crate::cli::{Answer, NO, USAGE};
 use crate::delivery::Reason;
 
-/// Dead letters that a list shows unless `--limit` says otherwise.
-const LIMIT_DEFAULT: usize = 50;
-/// And at most: a list is for reading.
-const LIMIT_MAX: usize = 10_000;
 /// Dead letters that are asked for at once.
 const PAGE_MAX: usize = 500;
 
@@ -47,7 +43,7 @@ pub(in crate::cli) struct DeadLetters {
     #[arg(long, value_name = "REASON", value_parser = parse_reason)]
     reason: Option<Reason>,
     /// Those given up on since a time (2026-11-22T10:00:00Z), or in a time until now (2h)
-    #[arg(long, value_name = "TIME|DURATION", value_parser = since)]
+    #[arg(long, value_name = "TIME|DURATION", value_parser = time)]
     since: Option<Timestamp>,
     /// All of them
     #[arg(long)]
@@ -79,15 +75,6 @@ enum Verb {
     Replay,
     /// Forget them
     Drop,
-}
-
-fn since(text: &str) -> Result<Timestamp, String> {
-    parse_since(text, Timestamp::now())
-}
-
-fn limit(text: &str) -> Result<usize, String> {
-    let limit = text.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
-    limit.ok_or_else(|| format!("write a number from 1 to {LIMIT_MAX}"))
 }
 
 impl DeadLetters {
@@ -151,25 +138,28 @@ impl DeadLetters {
 
     async fn list(&self, way: &Way) -> Result<Answer, Refused> {
         let limit = self.limit.unwrap_or(LIMIT_DEFAULT);
-        let filter: Vec<String> =
-            self.filter().into_iter().map(|(name, value)| format!("{name}={}", plain(&value))).collect();
-        let (mut letters, mut cursor) = (Vec::new(), None);
+        let filter: Vec<String> = self
+            .filter()
+            .into_iter()
+            .map(|(name, value)| format!("{name}={}", encoded(value.as_str().unwrap_or_default())))
+            .collect();
+        let (mut letters, mut cursor) = (Vec::new(), None::<String>);
         loop {
             let mut query = filter.clone();
             query.push(format!("limit={}", limit.saturating_sub(letters.len()).min(PAGE_MAX)));
-            query.extend(cursor.as_ref().map(|cursor| format!("cursor={}", plain(cursor))));
+            query.extend(cursor.as_deref().map(|cursor| format!("cursor={}", encoded(cursor))));
             let mut page = way.ask(&Ask::List(query.join("&"))).await?;
             if let Value::Array(page) = page["dead_letters"].take() {
                 letters.extend(page);
             }
-            let next = page["cursor"].take();
-            if next.is_null() || letters.len() >= limit || cursor.as_ref() == Some(&next) {
-                cursor = Some(next);
+            let next = page["cursor"].as_str().map(str::to_owned);
+            let ended = next.is_none() || letters.len() >= limit || next == cursor;
+            cursor = next;
+            if ended {
                 break;
             }
-            cursor = Some(next);
         }
-        let more = cursor.is_some_and(|cursor| !cursor.is_null());
+        let more = cursor.is_some();
         let after = if more {
             format!("there may be more than these {}: --limit COUNT\n", letters.len())
         } else {
@@ -206,10 +196,4 @@ impl DeadLetters {
         ];
         parts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into()))).collect()
     }
-}
-
-/// A value as it stands in a query.
-fn plain(value: &Value) -> String {
-    let text = value.as_str().unwrap_or_default();
-    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
 }

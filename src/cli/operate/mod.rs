@@ -18,7 +18,7 @@ use http::Method;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::admin::filter::Store;
+use crate::admin::filter::{Store, parse_since};
 use crate::admin::invocations as attempts;
 use crate::admin::letters;
 use crate::admin::repair::{Action, repair};
@@ -36,6 +36,11 @@ pub(super) use resume::Resume;
 
 /// Where the admin listener is unless the configuration says otherwise.
 const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8461);
+
+/// What a list shows unless `--limit` says otherwise.
+const LIMIT_DEFAULT: usize = 50;
+/// And at most: a list is for reading.
+const LIMIT_MAX: usize = 10_000;
 
 /// Which sidecar is meant.
 #[derive(Debug, Args)]
@@ -157,6 +162,22 @@ impl Sidecar {
         let note = format!("no sidecar listens on {address}: this is its spool in {}\n", path.display());
         Ok((Way::Stopped(Box::new(spool), defined(&self.folder.dir)), note))
     }
+}
+
+/// A value of `--since` or `--until`.
+fn time(text: &str) -> Result<Timestamp, String> {
+    parse_since(text, Timestamp::now())
+}
+
+/// A value of `--limit`.
+fn limit(text: &str) -> Result<usize, String> {
+    let limit = text.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
+    limit.ok_or_else(|| format!("write a number from 1 to {LIMIT_MAX}"))
+}
+
+/// A value as it stands in a query.
+fn encoded(text: &str) -> String {
+    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
 
 /// The names of the webhooks' files, be they faulty: what a running sidecar takes for configured.

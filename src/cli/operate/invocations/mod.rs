@@ -12,8 +12,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::ask::Server;
-use super::{Ask, Refused, Sidecar, Way, show};
-use crate::admin::filter::{parse_reason, parse_since};
+use super::{Ask, LIMIT_DEFAULT, Refused, Sidecar, Way, limit, show, time};
+use crate::admin::filter::parse_reason;
 use crate::cli::paint::{Paint, When};
 use crate::cli::run::block_on;
 use crate::cli::{Answer, USAGE};
@@ -24,14 +24,10 @@ use crate::history::InvocationId;
 use line::Columns;
 use query::{Listed, Query};
 
-/// Invocations that a list shows unless `--limit` says otherwise.
-const LIMIT_DEFAULT: usize = 50;
-/// And those that are shown before a tail begins.
+/// Invocations that are shown before a tail begins.
 const LIMIT_DEFAULT_FOLLOWING: usize = 10;
 /// What is said where nothing can be listed.
 const NONE_KEPT: &str = "history.per_webhook is 0: no invocations are kept";
-/// And at most: a list is for reading, and `--all` for programs.
-const LIMIT_MAX: usize = 10_000;
 
 /// List, show, follow or resend what was attempted
 #[derive(Debug, Args)]
@@ -69,10 +65,10 @@ pub(in crate::cli) struct Invocations {
     #[arg(long, value_name = "ID", value_parser = event)]
     event: Option<EventId>,
     /// Those that ended since a time (2026-11-22T10:00:00Z), or in a time until now (2h)
-    #[arg(long, value_name = "TIME|DURATION", value_parser = since)]
+    #[arg(long, value_name = "TIME|DURATION", value_parser = time)]
     since: Option<Timestamp>,
     /// Those that ended before a time, or longer ago than a time
-    #[arg(long, value_name = "TIME|DURATION", value_parser = since)]
+    #[arg(long, value_name = "TIME|DURATION", value_parser = time)]
     until: Option<Timestamp>,
     /// How many to list, the latest first [default: 50; 10 before --follow]
     #[arg(long, value_name = "COUNT", value_parser = limit, conflicts_with = "all")]
@@ -112,15 +108,6 @@ enum Verb {
 enum Ended {
     Accepted,
     Failed,
-}
-
-fn since(text: &str) -> Result<Timestamp, String> {
-    parse_since(text, Timestamp::now())
-}
-
-fn limit(text: &str) -> Result<usize, String> {
-    let limit = text.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
-    limit.ok_or_else(|| format!("write a number from 1 to {LIMIT_MAX}, or --all"))
 }
 
 fn event(text: &str) -> Result<EventId, String> {

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::admin::invocations::LIMIT_MAX as PAGE_MAX;
+use crate::cli::operate::encoded;
 use crate::history::InvocationId;
 
 /// Parameters of the list.
@@ -60,11 +61,8 @@ impl Query {
     fn page(&self, limit: usize, cursor: Option<&str>) -> String {
         let parts = self.0.iter().map(|(name, value)| (*name, value.as_str()));
         let parts = parts.chain(cursor.map(|cursor| ("cursor", cursor)));
-        let encoded = parts.map(|(name, value)| {
-            let value = percent_encoding::utf8_percent_encode(value, percent_encoding::NON_ALPHANUMERIC);
-            format!("&{name}={value}")
-        });
-        format!("limit={limit}{}", encoded.collect::<String>())
+        let parts = parts.map(|(name, value)| format!("&{name}={}", encoded(value)));
+        format!("limit={limit}{}", parts.collect::<String>())
     }
 }
 
