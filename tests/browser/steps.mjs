@@ -1,7 +1,8 @@
 // The language of the browser tests: a real Chromium, the page of a real sidecar, and the targets' answers as files.
 //
 // Run by tests/browser.rs as `node tests/browser/<script>.mjs WORLD`, WORLD being JSON: `page`, `ingest` and `config` (addresses
-// and a folder), `answers` (a folder: `<target>` holds a status, a line break and a body), `token` and `canaries`.
+// and a folder), `answers` (a folder: `<target>` holds a status, a line break and a body), `token`, `pid` (the sidecar's) and
+// `canaries`.
 
 import { readFileSync, renameSync, writeFileSync, existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
