@@ -53,19 +53,19 @@ function lock(refused) {
   view.abort();
   life.abort();
   connected('off', 'Token needed');
-  tokenForm(main, refused, () => {
-    locked = false;
-    begin(true);
-  });
+  tokenForm(main, refused, () => begin(true));
 }
 
 function begin(tried) {
+  life.abort();
   life = new AbortController();
   let opened = !tried;
   keep(life.signal, () => {
     connected('on', 'Live');
-    if (!opened) open(true);
+    if (opened) return;
     opened = true;
+    locked = false;
+    open(true);
   }, (error, waitMs) => {
     if (error.status === 401) {
       const given = token.get() !== null;
