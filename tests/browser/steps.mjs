@@ -45,7 +45,6 @@ export async function browse(walk) {
 export async function open(browser, { width = 1440, theme = 'light', ...more } = {}) {
   const context = await browser.newContext({ viewport: { width, height: 900 }, colorScheme: theme, permissions: ['clipboard-read', 'clipboard-write'], ...more });
   await context.addInitScript(() => {
-    globalThis.refusals = [];
     document.addEventListener('securitypolicyviolation', (event) => console.error(`policy: ${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}:${event.lineNumber}`));
   });
   const page = await context.newPage();

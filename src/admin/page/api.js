@@ -14,7 +14,6 @@ export class Refused extends Error {
     super(problem.detail ?? problem.title ?? `The answer was ${status}`);
     this.title = problem.title;
     this.status = status;
-    this.problem = problem;
   }
 }
 
