@@ -1,7 +1,7 @@
 // An event that means harm does none: it is text, its marks are seen, and a megabyte of it is bounded.
 
 import { execFileSync, spawnSync } from 'node:child_process';
-import { answerOf, assert, browse, go, granted, open, post, settled } from './steps.mjs';
+import { answerOf, assert, browse, go, granted, open, post, rowOf, settled } from './steps.mjs';
 
 const SCRIPT = '<script>globalThis.harmed = 1</script><img src="x" onerror="globalThis.harmed = 2"><a href="javascript:harmed=3">x</a>';
 const SHELLS = ['sh', 'bash', 'zsh'].filter((shell) => !spawnSync(shell, ['-c', ':']).error);
@@ -56,6 +56,14 @@ await browse(async (browser) => {
   await page.getByRole('button', { name: 'Copied' }).waitFor();
   const command = await page.evaluate(() => navigator.clipboard.readText());
   assert.ok(!/[\u202a-\u202e\u2066-\u2069\u200f\u0007\u001b]/.test(command), 'a shell is shown no marks');
+
+  // An address that names no view is the first screen's, whatever it names otherwise.
+  for (const name of ['constructor', '__proto__', 'toString']) {
+    await go(page, '#/config');
+    await page.getByRole('heading', { name: 'Configuration', exact: true }).waitFor();
+    await page.evaluate((hash) => { location.hash = hash; }, `#/${name}/x`);
+    await rowOf(page, 'tickets').waitFor();
+  }
 
   // Shells that are there run what is copied, line by line as from a terminal, with a history to be called up; what curl would
   // get is exactly what was sent, and nothing else is run.
