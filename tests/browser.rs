@@ -132,6 +132,7 @@ impl World {
             "config": self.sidecar.written().config(),
             "answers": self.answers.path(),
             "token": self.token,
+            "pid": self.sidecar.pid(),
             "canaries": canaries,
             "typed": TYPED,
         });
@@ -207,6 +208,12 @@ fn nothing_serious_is_found_by_axe_core_in_both_themes_and_widths() {
 #[ignore = "needs node, Chromium, playwright-core and axe-core, which tests/all installs"]
 fn all_of_it_is_done_by_the_keyboard() {
     world(None).walk("keyboard");
+}
+
+#[test]
+#[ignore = "needs node, Chromium, playwright-core and axe-core, which tests/all installs"]
+fn a_sidecar_that_answers_nothing_is_not_called_live() {
+    world(None).walk("silent");
 }
 
 #[test]

@@ -1,8 +1,10 @@
 // An event that means harm does none: it is text, its marks are seen, and a megabyte of it is bounded.
 
-import { answerOf, assert, browse, go, granted, open, post, settled } from './steps.mjs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { answerOf, assert, browse, go, granted, open, post, rowOf, settled } from './steps.mjs';
 
 const SCRIPT = '<script>globalThis.harmed = 1</script><img src="x" onerror="globalThis.harmed = 2"><a href="javascript:harmed=3">x</a>';
+const SHELLS = ['sh', 'bash', 'zsh'].filter((shell) => !spawnSync(shell, ['-c', ':']).error);
 const TURNED = '\u202egnp.exe\u202c \u2066\u200f\u0007\u001b]0;x\u0007';
 
 await browse(async (browser) => {
@@ -54,4 +56,47 @@ await browse(async (browser) => {
   await page.getByRole('button', { name: 'Copied' }).waitFor();
   const command = await page.evaluate(() => navigator.clipboard.readText());
   assert.ok(!/[\u202a-\u202e\u2066-\u2069\u200f\u0007\u001b]/.test(command), 'a shell is shown no marks');
+
+  // An address that names no view is the first screen's, whatever it names otherwise.
+  for (const name of ['constructor', '__proto__', 'toString']) {
+    await go(page, '#/config');
+    await page.getByRole('heading', { name: 'Configuration', exact: true }).waitFor();
+    await page.evaluate((hash) => { location.hash = hash; }, `#/${name}/x`);
+    await rowOf(page, 'tickets').waitFor();
+  }
+
+  // Shells that are there run what is copied, line by line as from a terminal, with a history to be called up; what curl would
+  // get is exactly what was sent, and nothing else is run.
+  const curl = (request) => page.evaluate(async (given) => (await import('/assets/parts/curl.js')).curl(given), request);
+  const run = (shell, lines, variables = {}) => {
+    const recalls = shell === 'bash' ? 'set -o history -H\n' : '';
+    const input = `${recalls}curl() { printf '%s\\0' "$@"; }\n${lines}\nprintf end`;
+    const said = execFileSync(shell, [], { input, env: { PATH: process.env.PATH, ...variables } }).toString().split('\0');
+    assert.equal(said.pop(), 'end', `${shell}: something else was run by ${lines}`);
+    return said;
+  };
+  const request = (body) => ({ method: 'POST', url: 'https://a.example/***', headers: [['authorization', '***'], ['x-note', `${body.replace(/[\r\n]/g, ' ')}Bearer ***`]], body, body_bytes: 7, truncated: true });
+  const bodies = [
+    "'", "''", "it's", '\\', "\\'", '\\\\n', '$(echo INJECTED)', '`echo INJECTED`', '"; echo INJECTED; #', "'; echo INJECTED; #", "\u202e' ; echo INJECTED ; #",
+    "\u202e\\'; echo INJECTED; #", "\u202e$(echo INJECTED)`echo INJECTED`\"')", '\u202e%s%d%%\\c\\0101', '\u202e7', '-n\u202e', '\n', '\u202e\n\n', 'a\n\n', '\u202e\na', '\r\n\r\n', '\t', '!!', "a\n'!echo'\n", 'a\n!!\n^curl^echo^\n', '\u202e!echo',
+    'a\\\n', '# no comment', '\n# no comment', '~ * ? [a] {b,c} & | < > ;', TURNED, SCRIPT, 'ü\u00ad€😀\u{e0041}👩\u200d💻', Array.from({ length: 31 }, (_, at) => String.fromCharCode(at + 1)).join(''),
+    '***', '****', "a***\u202e'***\n", '"key": "***", "note": "***"\n',
+  ];
+  for (const body of bodies) {
+    const sent = request(body);
+    const made = await curl(sent);
+    // eslint-disable-next-line no-control-regex
+    assert.ok(!/(?!\n)[\u0000-\u001f\u007f\u00ad\u202a-\u202e\u2066-\u2069\u{e0041}]/u.test(made), made);
+    for (const shell of SHELLS) {
+      const what = `${shell}: ${JSON.stringify(body)}: ${made}`;
+      const said = run(shell, made, { SECRET_URL: '$(url)', SECRET_AUTHORIZATION: "it's" });
+      const note = sent.headers[1][1];
+      assert.deepEqual(said, ['--globoff', '--request', 'POST', '--url', 'https://a.example/$(url)', '--header', "authorization: it's", '--header', `x-note: ${note}`, '--data-raw', body], what);
+    }
+  }
+  // A mask of the body is a variable of its own, and the event's own asterisks stay where that is not set.
+  for (const shell of SHELLS) {
+    const said = run(shell, await curl({ ...request('"key": "***", "note": "***"'), headers: [] }), { SECRET_BODY: 'k' });
+    assert.equal(said.at(-1), '"key": "k", "note": "***"');
+  }
 });

@@ -31,7 +31,7 @@ await browse(async (browser) => {
   await page.getByRole('button', { name: 'Copy as curl' }).click();
   await page.getByRole('button', { name: 'Copied' }).waitFor();
   const command = await page.evaluate(() => navigator.clipboard.readText());
-  assert.match(command, /^# Secrets are not shown; set .*SECRET_AUTHORIZATION/);
+  assert.match(command, /^: 'Secrets are not shown: set .*SECRET_AUTHORIZATION/);
   assert.match(command, /curl --globoff --request 'POST' --url 'https:\/\/127\.0\.0\.1:\d+\//);
   assert.match(command, /--data-raw '/);
   for (const canary of world.canaries) assert.ok(!command.includes(canary), command);

@@ -1,7 +1,8 @@
 // The language of the browser tests: a real Chromium, the page of a real sidecar, and the targets' answers as files.
 //
 // Run by tests/browser.rs as `node tests/browser/<script>.mjs WORLD`, WORLD being JSON: `page`, `ingest` and `config` (addresses
-// and a folder), `answers` (a folder: `<target>` holds a status, a line break and a body), `token` and `canaries`.
+// and a folder), `answers` (a folder: `<target>` holds a status, a line break and a body), `token`, `pid` (the sidecar's) and
+// `canaries`.
 
 import { readFileSync, renameSync, writeFileSync, existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -44,7 +45,6 @@ export async function browse(walk) {
 export async function open(browser, { width = 1440, theme = 'light', ...more } = {}) {
   const context = await browser.newContext({ viewport: { width, height: 900 }, colorScheme: theme, permissions: ['clipboard-read', 'clipboard-write'], ...more });
   await context.addInitScript(() => {
-    globalThis.refusals = [];
     document.addEventListener('securitypolicyviolation', (event) => console.error(`policy: ${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}:${event.lineNumber}`));
   });
   const page = await context.newPage();

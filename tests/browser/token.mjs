@@ -4,10 +4,32 @@ import { assert, browse, open, rowOf, world } from './steps.mjs';
 
 await browse(async (browser) => {
   const page = await open(browser);
+  // What is asked with a wrong token is held until it is let go.
+  let letGo;
+  const held = new Promise((done) => { letGo = done; });
+  await page.route('**/api/v1/changes*', async (route) => {
+    if (route.request().headers().authorization === 'Bearer wrong') await held;
+    await route.continue();
+  });
   await page.goto(`${world.page}/#/webhooks/tickets`);
   const field = page.getByLabel('Token', { exact: true });
+  const button = page.getByRole('button', { name: 'Open' });
+  for (const text of ['tökén', 'a token', '\u202e', '€']) {
+    await field.fill(text);
+    await button.click();
+    await page.getByText('That is no token').waitFor();
+    assert.equal(await page.evaluate(() => sessionStorage.length), 0, text);
+  }
   await field.fill('wrong');
-  await page.getByRole('button', { name: 'Open' }).click();
+  const asked = page.waitForRequest(/\/changes/);
+  await button.click();
+  await asked;
+  assert.deepEqual([await field.isDisabled(), await button.isDisabled()], [true, true], 'one token is tried at a time');
+  // Nor does another address show anything before it is known.
+  await page.evaluate(() => { location.hash = '#/config'; });
+  await page.evaluate(() => { location.hash = '#/webhooks/tickets'; });
+  assert.ok(await field.isVisible());
+  letGo();
   await page.getByText('That is not the token in force.').waitFor();
   await field.fill(world.token);
   await page.keyboard.press('Enter');

@@ -1,6 +1,12 @@
 // The admin API. Every request goes to where the page came from.
 
+import { span } from './format.js';
+
 const TOKEN = 'outrigger-token';
+// How long an answer may take. Test waits for its target: up to 10 minutes (the longest `timeout`) for each of two exchanges, and
+// 10 s for each of two tokens.
+const GET_MS = 15_000;
+const POST_MS = 21 * 60_000;
 
 /** What the API refused, in its own words. */
 export class Refused extends Error {
@@ -8,7 +14,6 @@ export class Refused extends Error {
     super(problem.detail ?? problem.title ?? `The answer was ${status}`);
     this.title = problem.title;
     this.status = status;
-    this.problem = problem;
   }
 }
 
@@ -26,10 +31,18 @@ async function ask(method, path, body, signal) {
     headers['outrigger-request'] = '1';
     headers['content-type'] = 'application/json';
   }
-  const request = { method, headers, signal, cache: 'no-store', credentials: 'omit', redirect: 'error', referrerPolicy: 'no-referrer' };
+  const ms = method === 'GET' ? GET_MS : POST_MS;
+  const limit = AbortSignal.timeout(ms);
+  const request = { method, headers, signal: signal ? AbortSignal.any([signal, limit]) : limit, cache: 'no-store', credentials: 'omit', redirect: 'error', referrerPolicy: 'no-referrer' };
   if (method !== 'GET') request.body = JSON.stringify(body ?? {});
-  const answer = await fetch(path, request);
-  const text = await answer.text();
+  let answer;
+  let text;
+  try {
+    answer = await fetch(path, request);
+    text = await answer.text();
+  } catch (error) {
+    throw error.name === 'TimeoutError' ? new Error(`No answer came in ${span(ms / 1000)}.`) : error;
+  }
   if (answer.ok) return text;
   let problem = {};
   try {

@@ -13,7 +13,7 @@ import { webhook } from './views/webhook.js';
 import { webhooks } from './views/webhooks.js';
 
 const AGE_MS = 1000;
-const VIEWS = { webhooks: webhook, invocations: invocation, find, config };
+const VIEWS = new Map(Object.entries({ webhooks: webhook, invocations: invocation, find, config }));
 
 const main = document.getElementById('main');
 const connection = document.getElementById('connection');
@@ -28,7 +28,7 @@ function open(moved) {
   view = new AbortController();
   const [name, ...parts] = here();
   if (name !== 'find') document.getElementById('find-text').value = '';
-  const shown = name && parts.length + (name === 'config' ? 1 : 0) > 0 ? VIEWS[name] : null;
+  const shown = name && parts.length + (name === 'config' ? 1 : 0) > 0 ? VIEWS.get(name) : null;
   for (const link of document.querySelectorAll('[data-nav]')) {
     const current = link.dataset.nav === (name === 'config' ? 'config' : name === 'find' ? '' : 'webhooks');
     if (current) link.setAttribute('aria-current', 'page');
@@ -53,19 +53,19 @@ function lock(refused) {
   view.abort();
   life.abort();
   connected('off', 'Token needed');
-  tokenForm(main, refused, () => {
-    locked = false;
-    begin(true);
-  });
+  tokenForm(main, refused, () => begin(true));
 }
 
 function begin(tried) {
+  life.abort();
   life = new AbortController();
   let opened = !tried;
   keep(life.signal, () => {
     connected('on', 'Live');
-    if (!opened) open(true);
+    if (opened) return;
     opened = true;
+    locked = false;
+    open(true);
   }, (error, waitMs) => {
     if (error.status === 401) {
       const given = token.get() !== null;

@@ -1,42 +1,55 @@
-// A request as a command for a shell. What is masked becomes a variable; what an event holds cannot leave its quotes, nor do
-// anything to a terminal that it is pasted into.
+// A request as a command for a shell: sh, bash and zsh. What is masked becomes a variable; what an event holds cannot leave its
+// quotes, nor do anything to a terminal that it is pasted into.
 
 const LEFT_OUT = new Set(['host', 'content-length', 'connection', 'transfer-encoding']);
-// Controls but line feed and tab, directions, and what has no width.
-// eslint-disable-next-line no-control-regex
-const RISKY = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff]/;
-const EACH_RISKY = new RegExp(RISKY.source, 'g');
+const MASK = '***';
+// Controls but line feed, directions, and what has no width. Joiners stay: scripts and emoji need them.
+const RISKY = String.raw`(?![\n\u200c\u200d])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]`;
+const ANY_RISKY = new RegExp(RISKY, 'u');
+const EACH_ESCAPED = new RegExp(String.raw`[\\'!^]|${RISKY}`, 'gu');
+
+const octal = (mark) => Array.from(new TextEncoder().encode(mark), (byte) => `\\0${byte.toString(8).padStart(3, '0')}`).join('');
 
 /** A text that the shell takes as it is. */
 function quoted(text) {
-  if (!RISKY.test(text)) return `'${text.replaceAll("'", String.raw`'\''`)}'`;
-  const escaped = text.replace(/[\\']/g, String.raw`\$&`)
-    .replace(EACH_RISKY, (mark) => `\\u${mark.charCodeAt(0).toString(16).padStart(4, '0')}`);
-  return `$'${escaped}'`;
+  // Some look for what calls their history up in every line but the first, whatever is quoted.
+  const recalls = text.includes('\n') && /[!^]/.test(text);
+  if (!recalls && !ANY_RISKY.test(text)) return `'${text.replaceAll("'", String.raw`'\''`)}'`;
+  // What a command says loses the line feeds at its end.
+  let end = text.length;
+  while (text[end - 1] === '\n') end -= 1;
+  const said = `"$(printf %b '${text.slice(0, end).replace(EACH_ESCAPED, octal)}')"`;
+  return end < text.length ? `${said}'${text.slice(end)}'` : said;
 }
-
-/** The same with what is masked as a variable of the shell. */
-function masked(text, variable) {
-  return text.split('***').map((piece) => (piece === '' ? '' : quoted(piece))).join(`"$${variable}"`) || "''";
-}
-
-const variable = (name) => name.toUpperCase().replace(/[^A-Z0-9]+/g, '_');
 
 /** The command; secrets are variables that it names first. */
 export function curl(request) {
-  const secrets = [];
-  const secret = (text, name) => {
-    if (text.includes('***') && !secrets.includes(name)) secrets.push(name);
-    return masked(text, name);
+  const secrets = new Map();
+  let unsure = false;
+  const variable = (name) => {
+    const number = (secrets.get(name) ?? 0) + 1;
+    secrets.set(name, number);
+    return number === 1 ? name : `${name}_${number}`;
   };
-  const lines = [`curl --globoff --request ${quoted(request.method)} --url ${secret(request.url, 'SECRET_URL')}`];
+  /** The same with each mask as a variable, which stands for the mask itself until it is set where an event may have said it. */
+  const masked = (text, of, sure) => {
+    const [first, ...rest] = text.split(MASK);
+    const name = `SECRET_${of.toUpperCase().replace(/[^A-Z0-9]+/g, '_')}`;
+    unsure ||= rest.length > 0 && !sure;
+    const pieces = rest.map((piece) => `"\${${variable(name)}${sure ? '' : `-${MASK}`}}"${piece && quoted(piece)}`);
+    return (first && quoted(first)) + pieces.join('');
+  };
+  const lines = [`curl --globoff --request ${quoted(request.method)} --url ${masked(request.url, 'url', true)}`];
   for (const [name, value] of request.headers) {
     if (LEFT_OUT.has(name.toLowerCase())) continue;
-    lines.push(`  --header ${secret(`${name}: ${value}`, `SECRET_${variable(name)}`)}`);
+    lines.push(`  --header ${masked(`${name}: ${value}`, name, value === MASK)}`);
   }
-  if (request.body) lines.push(`  --data-raw ${secret(request.body, 'SECRET_BODY')}`);
+  if (request.body) lines.push(`  --data-raw ${masked(request.body, 'body', false)}`);
+  const names = Array.from(secrets, ([name, most]) => (most === 1 ? name : `${name} to ${name}_${most}`));
   const notes = [];
-  if (secrets.length) notes.push(`# Secrets are not shown; set ${secrets.join(', ')} first.`);
-  if (request.truncated) notes.push(`# The body is cut: it had ${request.body_bytes} bytes.`);
-  return [...notes, lines.join(' \\\n')].join('\n');
+  if (names.length) notes.push(`Secrets are not shown: set ${names.join(', ')} first.`);
+  if (unsure) notes.push(`A variable with -${MASK} is either a secret or a ${MASK} of the event itself: leave it unset then.`);
+  if (request.truncated) notes.push(`The body is cut: it had ${request.body_bytes} bytes.`);
+  // Not every shell takes a # for the beginning of a comment; to all of them this is a command that does nothing.
+  return [...notes.map((note) => `: ${quoted(note)}`), lines.join(' \\\n')].join('\n');
 }

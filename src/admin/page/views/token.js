@@ -7,15 +7,24 @@ import { fill, h } from '../dom.js';
 export function tokenForm(main, refused, go) {
   document.title = 'Token · Outrigger';
   const input = h('input', { id: 'token', type: 'password', autocomplete: 'off', required: true, 'aria-describedby': 'token-note' });
+  const button = h('button', { type: 'submit', class: 'primary' }, 'Open');
+  const note = h('p', { class: 'note bad', role: 'alert', hidden: !refused }, 'That is not the token in force.');
   const form = h('form', { class: 'panel token' },
     h('h1', { tabindex: -1 }, 'This listener asks for its token'),
-    refused ? h('p', { class: 'note bad', role: 'alert' }, 'That is not the token in force.') : null,
+    note,
     h('p', { id: 'token-note' }, 'It is the value of ', h('code', {}, 'admin.token'), ' in outrigger.toml. It is kept until this tab is closed and sent nowhere else.'),
-    h('p', { class: 'field' }, h('label', { for: 'token' }, 'Token'), input, h('button', { type: 'submit', class: 'primary' }, 'Open')));
+    h('p', { class: 'field' }, h('label', { for: 'token' }, 'Token'), input, button));
   form.addEventListener('submit', (event) => {
     event.preventDefault();
-    if (!input.value.trim()) return;
-    token.set(input.value.trim());
+    const text = input.value.trim();
+    if (!text) return;
+    if (!/^[!-~]+$/.test(text)) {
+      fill(note, 'That is no token: one has visible ASCII characters only, without blanks.').hidden = false;
+      return;
+    }
+    // Until it is known whether it is right: one token is tried at a time.
+    for (const control of [input, button]) control.disabled = true;
+    token.set(text);
     go();
   });
   fill(main, form);
