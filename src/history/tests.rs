@@ -196,6 +196,20 @@ fn narrower_limits_count_at_once() {
 }
 
 #[test]
+fn the_line_of_a_stored_record_is_that_of_the_invocation() {
+    let (history, hook) = (History::new(at(0), 0), webhook());
+    let outcome = Outcome::Failed(Failure::new(Reason::Timeout, "late"));
+    let kept = history.keep(Invocation { outcome, ..invocation(&hook, 10) }, AMPLE);
+    let stored = view::stored(&kept, 1 << 20);
+    assert_eq!(view::stored_summary(&stored), Some(view::summary(&kept)));
+    let event = view::stored_event(&stored).unwrap();
+    assert_eq!((event.id, event.kind, event.received_at), (kept.event.id, Arc::clone(&kept.event.kind), at(0)));
+    let small = view::stored(&kept, 100);
+    assert!(small.contains("\"omitted\":true") && view::stored_summary(&small) == Some(view::summary(&kept)));
+    assert!(view::stored_summary("{}").is_none() && view::stored_event("{}").is_none());
+}
+
+#[test]
 fn so_many_failures_are_written_down_in_a_second_and_no_more() {
     let (history, hook) = (History::new(at(0), 0), webhook());
     let stored = (0..100).filter(|_| history.may_store(&hook.name, at(0), AMPLE)).count();

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::config::is_secret_header;
 use crate::delivery::{Outcome, delivery_id};
@@ -20,27 +21,37 @@ const BODY_SHOWN_BYTES_MAX: usize = 256 * 1024;
 /// How much of each body is kept on the disk, in bytes.
 const BODY_STORED_BYTES_MAX: usize = 8 * 1024;
 
-/// The members of a line.
-const SUMMARY: [&str; 18] = [
-    "id",
-    "at",
-    "webhook",
-    "delivery_id",
-    "event_id",
-    "kind",
-    "event_type",
-    "request_id",
-    "attempt",
-    "outcome",
-    "reason",
-    "detail",
-    "status",
-    "duration_ms",
-    "then",
-    "retry_at",
-    "probe",
-    "test",
-];
+/// The line of a list, as it stands in what is stored: the rest of that is read over.
+#[derive(Deserialize, Serialize)]
+struct Line {
+    id: Value,
+    at: Value,
+    webhook: Value,
+    delivery_id: Value,
+    event_id: Value,
+    kind: Value,
+    event_type: Value,
+    request_id: Value,
+    attempt: Value,
+    outcome: Value,
+    reason: Value,
+    detail: Value,
+    status: Value,
+    duration_ms: Value,
+    then: Value,
+    retry_at: Value,
+    probe: Value,
+    test: Value,
+}
+
+/// What is stored of an event.
+#[derive(Deserialize)]
+struct Head {
+    event_id: String,
+    kind: String,
+    event_type: String,
+    received_at: String,
+}
 
 /// The line of a list.
 #[must_use]
@@ -110,21 +121,18 @@ pub fn stored(one: &Invocation, bytes_max: usize) -> String {
 /// The line of a list, out of what [`stored`] wrote. Only what a damaged disk gave back has none.
 #[must_use]
 pub fn stored_summary(text: &str) -> Option<Value> {
-    let shown: Map<String, Value> = serde_json::from_str(text).ok()?;
-    Some(shown.into_iter().filter(|(name, _)| SUMMARY.contains(&name.as_str())).collect::<Map<_, _>>().into())
+    serde_json::to_value(serde_json::from_str::<Line>(text).ok()?).ok()
 }
 
 /// The event of what [`stored`] wrote, without its payload.
 #[must_use]
 pub fn stored_event(text: &str) -> Option<Event> {
-    let shown: Value = serde_json::from_str(text).ok()?;
-    let text = |name: &str| shown[name].as_str();
-    let received_at = text("received_at")?.parse().ok()?;
+    let Head { event_id, kind, event_type, received_at } = serde_json::from_str(text).ok()?;
     Some(Event::new(
-        EventId::parse(text("event_id")?)?,
-        text("kind")?.into(),
-        text("event_type")?.into(),
-        received_at,
+        EventId::parse(&event_id)?,
+        kind.into(),
+        event_type.into(),
+        received_at.parse().ok()?,
         Bytes::new(),
     ))
 }
