@@ -228,3 +228,9 @@ fn the_token_is_asked_for_and_kept_for_the_tab_alone() {
 fn the_list_of_invocations_loses_none_and_tells_what_went_wrong() {
     world(None).walk("list");
 }
+
+#[test]
+#[ignore = "needs node, Chromium, playwright-core and axe-core, which tests/all installs"]
+fn what_was_asked_on_one_view_does_nothing_on_the_next() {
+    world(None).walk("leaving");
+}

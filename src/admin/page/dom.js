@@ -84,6 +84,18 @@ export function say(text) {
   document.getElementById('said').replaceChildren(h('p', {}, text));
 }
 
+/** Shows what came of something on a view, or above the view that is open by now, with what it was about. */
+export function tell(place, signal, about, note) {
+  if (!signal.aborted) {
+    fill(place, note);
+    return;
+  }
+  const told = document.getElementById('told');
+  const close = h('button', { type: 'button', on: { click: () => { fill(told); document.getElementById('main').focus(); } } }, 'Close');
+  fill(told, h('div', { class: note.className }, h('div', {}, h('strong', {}, about), ': ', [...note.childNodes]), close));
+  say(told.firstElementChild.firstElementChild.textContent);
+}
+
 /** A section with a heading. */
 export function section(title, ...children) {
   return h('section', { class: 'panel' }, h('h2', {}, title), children);

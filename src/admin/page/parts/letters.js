@@ -1,7 +1,7 @@
 // Dead letters of a webhook, and sending them again: one, those that are chosen, or all.
 
 import { get, post } from '../api.js';
-import { empty, fault, fill, h, say } from '../dom.js';
+import { empty, fault, fill, h, say, tell } from '../dom.js';
 import { count, many, when } from '../format.js';
 import { to } from '../route.js';
 import { bdi, short, visible } from '../text.js';
@@ -20,11 +20,13 @@ function leftOver(sum) {
   return left.length ? ` (${left.join('; ')})` : '';
 }
 
-async function replay(requests, heard) {
+/** Sends them again step by step; none follows once `signal` has ended the view. */
+async function replay(requests, heard, signal) {
   const sum = { replayed: 0, skipped: {}, missing: 0 };
   for (const request of requests) {
     let cursor = null;
     do {
+      if (signal.aborted) return { ...sum, left: true };
       const answer = await post('dead-letters/replay', cursor ? { ...request, cursor } : request);
       sum.replayed += answer.replayed;
       sum.missing += answer.missing.length;
@@ -96,16 +98,17 @@ export function letters(webhook, signal) {
       h('p', {}, number === null ? `All dead letters of ${webhook} become pending again` : `${many(number, 'delivery becomes', 'deliveries become')} pending again`,
         ' and are sent with the definition in force now. The delivery ids stay: a receiver that honours them takes nothing twice.'),
     ];
-    if (!await confirm(title, text, 'Replay')) return;
+    if (!await confirm(title, text, 'Replay', signal)) return;
     busy = true;
     settle();
     try {
-      const sum = await replay(requests, (words) => fill(result, h('p', { class: 'note' }, words)));
-      const words = `${many(sum.replayed, 'dead letter')} replayed${leftOver(sum)}.`;
-      fill(result, h('p', { class: sum.replayed ? 'note good' : 'note warn' }, words));
+      const sum = await replay(requests, (words) => fill(result, h('p', { class: 'note' }, words)), signal);
+      const words = `${many(sum.replayed, 'dead letter')} replayed${leftOver(sum)}.${sum.left ? ' The others stay: their view was left.' : ''}`;
+      tell(result, signal, webhook, h('p', { class: sum.replayed && !sum.left ? 'note good' : 'note warn' }, words));
     } catch (error) {
-      fill(result, fault(error));
-    } finally {
+      tell(result, signal, webhook, fault(error));
+    }
+    if (!signal.aborted) {
       busy = false;
       await load(false);
       settle();

@@ -1,7 +1,7 @@
 // View Invocation Data: one attempt, what was sent, what came back, why it counts as it does, and what to do next.
 
 import { getExactly, post } from '../api.js';
-import { empty, facts, fault, fill, h, say, section } from '../dom.js';
+import { empty, facts, fault, fill, h, say, section, tell } from '../dom.js';
 import { count, millis, timeOfDay, when } from '../format.js';
 import { block } from '../parts/code.js';
 import { confirm, show } from '../parts/confirm.js';
@@ -45,14 +45,14 @@ function validators(invocation) {
     h('tbody', { role: 'rowgroup' }, rows));
 }
 
-async function copy(request) {
+async function copy(request, signal) {
   const command = curl(request);
   try {
     await navigator.clipboard.writeText(command);
     say('Copied as curl');
     return true;
   } catch {
-    show('Copy as curl', command);
+    show('Copy as curl', command, signal);
     return false;
   }
 }
@@ -62,20 +62,20 @@ function draw(main, invocation, exact, signal) {
   const result = h('div', { 'aria-live': 'polite' });
   const copied = h('button', { type: 'button' }, 'Copy as curl');
   copied.addEventListener('click', async () => {
-    if (!await copy(invocation.request)) return;
+    if (!await copy(invocation.request, signal)) return;
     fill(copied, 'Copied');
     setTimeout(() => fill(copied, 'Copy as curl'), 2000);
   });
   const resend = h('button', { type: 'button', class: 'primary' }, 'Resend');
   resend.addEventListener('click', async () => {
     const text = h('p', {}, 'The delivery ', h('code', {}, bdi(invocation.delivery_id)), ` becomes pending again and goes to ${invocation.webhook} with the definition in force now and the same delivery id.`);
-    if (!await confirm('Resend this delivery?', text, 'Resend')) return;
+    if (!await confirm('Resend this delivery?', text, 'Resend', signal)) return;
     resend.disabled = true;
     try {
       await post(`invocations/${encodeURIComponent(invocation.id)}/resend`, {});
-      fill(result, h('p', { class: 'note good' }, 'It is pending again. ', h('a', { href: to('find', invocation.event_id) }, 'See what becomes of it'), '.'));
+      tell(result, signal, invocation.webhook, h('p', { class: 'note good' }, 'It is pending again. ', h('a', { href: to('find', invocation.event_id) }, 'See what becomes of it'), '.'));
     } catch (error) {
-      fill(result, fault(error));
+      tell(result, signal, invocation.webhook, fault(error));
     } finally {
       resend.disabled = false;
     }

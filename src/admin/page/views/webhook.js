@@ -1,7 +1,7 @@
 // One webhook: how it does, what it did, what it gave up on, and what its file says.
 
 import { getExactly, post } from '../api.js';
-import { empty, fault, fill, h, say, section } from '../dom.js';
+import { empty, fault, fill, h, say, section, tell } from '../dom.js';
 import { bytes, count, millis, span, when } from '../format.js';
 import { chart } from '../parts/chart.js';
 import { block } from '../parts/code.js';
@@ -154,22 +154,24 @@ export function webhook(main, [name, tab = ''], signal) {
     fill(result, h('p', { class: 'note' }, 'Testing: a mock event goes to the real target…'));
     try {
       const answer = await post(`webhooks/${encodeURIComponent(name)}/test`, trigger.value ? { trigger: trigger.value } : {});
-      say(answer.successful ? 'Test successful' : 'Test failed');
-      if (!signal.aborted) location.hash = to('invocations', answer.invocation.id);
+      const [words, address] = [answer.successful ? 'Test successful' : 'Test failed', to('invocations', answer.invocation.id)];
+      say(words);
+      if (!signal.aborted) location.hash = address;
+      else tell(result, signal, name, h('p', { class: `note ${answer.successful ? 'good' : 'bad'}` }, words, '. ', h('a', { href: address }, 'See it')));
     } catch (error) {
-      fill(result, fault(error));
+      tell(result, signal, name, fault(error));
     } finally {
       test.disabled = false;
     }
   });
   resume.addEventListener('click', async () => {
     const text = h('p', {}, `What ${name} holds is sent at once. If the target still fails, it pauses again.`);
-    if (!await confirm(`Resume ${name}?`, text, 'Resume')) return;
+    if (!await confirm(`Resume ${name}?`, text, 'Resume', signal)) return;
     try {
       const answer = await post(`webhooks/${encodeURIComponent(name)}/resume`, {});
-      fill(result, h('p', { class: 'note good' }, answer.resumed ? 'Resumed.' : 'It did not wait any more.'));
+      tell(result, signal, name, h('p', { class: 'note good' }, answer.resumed ? 'Resumed.' : 'It did not wait any more.'));
     } catch (error) {
-      fill(result, fault(error));
+      tell(result, signal, name, fault(error));
     }
   });
   if (tab === '' || tabName === TABS[0][1]) fill(content, invocations(name, signal));
