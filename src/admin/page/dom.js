@@ -58,7 +58,8 @@ export function refill(element, make, ...values) {
   const key = JSON.stringify(values);
   if (drawn.get(element) === key) return;
   const open = [...namesOf(element, 'details')].map(([name, details]) => [name, details.open]);
-  const [focused] = [...namesOf(element, FOCUSABLE)].find(([, one]) => one === document.activeElement) ?? [];
+  const before = [...namesOf(element, FOCUSABLE)];
+  const focused = before.findIndex(([, one]) => one === document.activeElement);
   fill(element, make(...values));
   drawn.set(element, key);
   const folds = namesOf(element, 'details');
@@ -68,7 +69,9 @@ export function refill(element, make, ...values) {
     // The browser tells it later; what is made on opening may have the focus.
     folds.get(name).dispatchEvent(new Event('toggle'));
   }
-  if (focused) namesOf(element, FOCUSABLE).get(focused)?.focus({ preventScroll: true });
+  if (focused < 0) return;
+  const after = namesOf(element, FOCUSABLE);
+  (after.get(before[focused][0]) ?? [...after.values()][focused])?.focus({ preventScroll: true });
 }
 
 /** Gives an element these children. Those that it has stay where they are, with their focus. */

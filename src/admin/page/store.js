@@ -12,7 +12,7 @@ export const known = { rows: null, generation: null, config: null };
 const listeners = new Set();
 let cursor = null;
 
-/** Calls `listener(what, names)` with `what` of `rows` or `config` whenever something changed, until `signal` ends it. */
+/** Calls `listener(what, names)` with `what` of `rows` or `config` whenever something changed, or `back` once the sidecar answers again, until `signal` ends it. */
 export function watch(listener, signal) {
   listeners.add(listener);
   signal.addEventListener('abort', () => listeners.delete(listener));
@@ -22,9 +22,11 @@ function tell(what, names) {
   for (const listener of [...listeners]) listener(what, names);
 }
 
+/** Whether it is another process than before that answers. */
 async function askChanges(signal) {
   const answer = await get('changes', { cursor }, signal);
   const first = known.rows === null || answer.reset;
+  const another = first && known.rows !== null;
   const before = known.rows ?? new Map();
   const rows = first ? new Map() : before;
   for (const row of answer.webhooks) rows.set(row.name, row);
@@ -35,6 +37,7 @@ async function askChanges(signal) {
   const names = new Set([...answer.webhooks.map((row) => row.name), ...answer.gone]);
   if (first) for (const name of before.keys()) names.add(name);
   if (first || names.size) tell('rows', names);
+  return another;
 }
 
 async function askConfig(signal) {
@@ -49,8 +52,37 @@ export function lookAgain(signal) {
   return askConfig(signal);
 }
 
+/**
+ * Calls `ask` for what a view shows: now, when the sidecar is back, and every so often while it gives true or fails; `failed`
+ * hears of its errors. Gives what asks anew, with which an answer that is still awaited is dropped.
+ */
+export function load(ask, failed, signal) {
+  let run = new AbortController();
+  const start = () => {
+    run.abort();
+    const mine = new AbortController();
+    run = mine;
+    follow(async (within) => { if (!await ask(within)) mine.abort(); }, CHANGES_MS, AbortSignal.any([signal, mine.signal]), (error) => {
+      failed(error);
+      return !(error.status < 500);
+    });
+  };
+  watch((what) => { if (what === 'back') start(); }, signal);
+  start();
+  return start;
+}
+
 /** Keeps everything up to date. `fine` is called after each answer, `failed` as `follow` says. */
 export function keep(signal, fine, failed) {
-  follow(async (within) => { await askChanges(within); fine(); }, CHANGES_MS, signal, failed);
+  let lost = false;
+  follow(async (within) => {
+    const back = await askChanges(within) || lost;
+    lost = false;
+    fine();
+    if (back) tell('back', new Set());
+  }, CHANGES_MS, signal, (error, waitMs) => {
+    lost = true;
+    return failed(error, waitMs);
+  });
   follow(askConfig, CONFIG_MS, signal, () => true);
 }
