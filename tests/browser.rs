@@ -234,3 +234,9 @@ fn the_list_of_invocations_loses_none_and_tells_what_went_wrong() {
 fn what_was_asked_on_one_view_does_nothing_on_the_next() {
     world(None).walk("leaving");
 }
+
+#[test]
+#[ignore = "needs node, Chromium, playwright-core and axe-core, which tests/all installs"]
+fn views_follow_and_come_back_with_what_was_open() {
+    world(None).walk("following");
+}
