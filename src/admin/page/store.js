@@ -6,8 +6,8 @@ import { follow } from './live.js';
 const CHANGES_MS = 1000;
 const CONFIG_MS = 3000;
 
-/** `rows` by name, `config` as the API tells it; both null until they are known. */
-export const known = { rows: null, generation: null, config: null };
+/** `rows` by name, `config` as the API tells it; both null until they are known. `fault` is why the last look at `config` failed. */
+export const known = { rows: null, generation: null, config: null, fault: null };
 
 const listeners = new Set();
 let cursor = null;
@@ -42,8 +42,9 @@ async function askChanges(signal) {
 
 async function askConfig(signal) {
   const config = await get('config', {}, signal);
-  if (JSON.stringify(config) === JSON.stringify(known.config)) return;
+  if (known.fault === null && JSON.stringify(config) === JSON.stringify(known.config)) return;
   known.config = config;
+  known.fault = null;
   tell('config', new Set());
 }
 
@@ -84,5 +85,9 @@ export function keep(signal, fine, failed) {
     lost = true;
     return failed(error, waitMs);
   });
-  follow(askConfig, CONFIG_MS, signal, () => true);
+  follow(askConfig, CONFIG_MS, signal, (error) => {
+    known.fault = error;
+    tell('config', new Set());
+    return true;
+  });
 }
