@@ -1,7 +1,7 @@
 // What was asked on one view is over on the next: a question is closed with its view, a replay stops, and what came of a
 // request is told wherever somebody is by then.
 
-import { answerOf, ask, assert, browse, eventually, go, granted, open, post } from './steps.mjs';
+import { accessibility, answerOf, ask, assert, browse, eventually, go, granted, open, post } from './steps.mjs';
 
 const dead = async () => (await (await ask('/api/v1/dead-letters?limit=1000')).json()).dead_letters.length;
 
@@ -78,4 +78,5 @@ await browse(async (browser) => {
   await page.getByRole('link', { name: 'Configuration' }).click();
   resend.release();
   await told.getByText('tickets: It is pending again.').waitFor();
+  assert.deepEqual(await accessibility(page), []);
 });
