@@ -76,7 +76,9 @@ fn world(token: Option<&'static str>) -> World {
     let answers = tempfile::tempdir().unwrap();
     let targets: Vec<Target> = TARGETS.iter().map(|name| target(answers.path().join(name))).collect();
     let url = |at: usize, rest: &str| targets[at].url(rest);
-    let mut builder = sidecar().setting("defaults.retry = { initial = '200ms', max_interval = '1s' }");
+    let mut builder = sidecar()
+        .setting("defaults.retry = { initial = '200ms', max_interval = '1s' }")
+        .setting("history = { per_webhook = 1000, max_bytes = '64MiB' }");
     for target in &targets {
         builder = builder.reaching(target);
     }
@@ -226,4 +228,22 @@ fn why_a_request_did_not_arrive_is_three_clicks_away() {
 #[ignore = "needs node, Chromium, playwright-core and axe-core, which tests/all installs"]
 fn the_token_is_asked_for_and_kept_for_the_tab_alone() {
     world(Some(TOKEN)).walk("token");
+}
+
+#[test]
+#[ignore = "needs node, Chromium, playwright-core and axe-core, which tests/all installs"]
+fn the_list_of_invocations_loses_none_and_tells_what_went_wrong() {
+    world(None).walk("list");
+}
+
+#[test]
+#[ignore = "needs node, Chromium, playwright-core and axe-core, which tests/all installs"]
+fn what_was_asked_on_one_view_does_nothing_on_the_next() {
+    world(None).walk("leaving");
+}
+
+#[test]
+#[ignore = "needs node, Chromium, playwright-core and axe-core, which tests/all installs"]
+fn views_follow_and_come_back_with_what_was_open() {
+    world(None).walk("following");
 }

@@ -1,6 +1,6 @@
 // Dead letters: one, those that are chosen, and all are replayed, each time after a question.
 
-import { answerOf, assert, browse, eventually, go, granted, open, post } from './steps.mjs';
+import { answerOf, ask, assert, browse, eventually, go, granted, open, post } from './steps.mjs';
 
 await browse(async (browser) => {
   const page = await open(browser);
@@ -40,4 +40,23 @@ await browse(async (browser) => {
   answerOf('tickets', 422);
   await post(granted('AR-9'));
   await left(1);
+
+  // What is shown, chosen and has the focus stays so while others come and go.
+  answerOf('tickets', 422);
+  for (let at = 0; at < 130; at += 1) await post(granted(`AR-${100 + at}`));
+  await eventually('131 dead letters', async () => (await (await ask('/api/v1/dead-letters?limit=1000')).json()).dead_letters.length === 131);
+  await page.locator('.tabs .count').getByText('131').waitFor();
+  await page.getByRole('button', { name: 'Show older' }).click();
+  await left(131);
+  assert.equal(await page.evaluate(() => [...document.querySelectorAll('.letters tbody tr')].indexOf(document.activeElement.closest('tr'))), 100);
+  const oldest = rows.last();
+  await oldest.getByRole('checkbox').check();
+  await oldest.getByRole('link').focus();
+  await post(granted('AR-10'));
+  await left(132);
+  assert.ok(await oldest.getByRole('checkbox').isChecked(), 'the choice is lost');
+  assert.ok(await oldest.getByRole('link').evaluate((link) => link === document.activeElement), 'the focus is lost');
+  const event = await oldest.getByRole('link').textContent();
+  await oldest.getByRole('button', { name: /Replay/ }).click();
+  await dialog.getByText(`Its event is ${event}.`).waitFor();
 });

@@ -67,7 +67,8 @@ export async function get(path, parameters = {}, signal = undefined) {
 /** The same, with every number as the digits that came: events may hold more than a double does. */
 export async function getExactly(path, parameters = {}, signal = undefined) {
   const text = await ask('GET', `api/v1/${path}${query(parameters)}`, undefined, signal);
-  return [JSON.parse(text), () => JSON.parse(text, digits)];
+  let exact = null;
+  return [JSON.parse(text), () => (exact ??= JSON.parse(text, digits))];
 }
 
 function digits(_name, value, context) {

@@ -97,3 +97,10 @@ export function block(text, label, language = 'json') {
   });
   return h('div', {}, code, rest);
 }
+
+/** A block that is folded away, and made of `value()` when it is opened first. */
+export function folded(look, title, value) {
+  const details = h('details', { class: look }, h('summary', {}, title));
+  details.addEventListener('toggle', () => details.append(block(JSON.stringify(value(), null, 2), title)), { once: true });
+  return details;
+}

@@ -1,7 +1,7 @@
 // A list of invocations, the latest first: new ones appear by themselves, older ones by a button.
 
 import { get } from '../api.js';
-import { empty, fault, fill, h, say } from '../dom.js';
+import { empty, fill, h, refill, say, trouble } from '../dom.js';
 import { count, due, many, millis, when } from '../format.js';
 import { follow } from '../live.js';
 import { to } from '../route.js';
@@ -51,24 +51,27 @@ export function invocations(webhook, signal) {
     h('caption', { class: 'quiet' }, 'Invocations, the latest first'),
     h('thead', { role: 'rowgroup' }, h('tr', { role: 'row' }, heads.map((head) => h('th', { scope: 'col', role: 'columnheader' }, head)))), body);
   const nothing = h('div', {});
-  const trouble = h('div', {});
+  const outdated = h('div', {});
+  const unshown = h('div', {});
   const older = h('button', { type: 'button', hidden: true }, 'Show older');
   const choice = h('select', { id: 'outcome' }, [['', 'all'], ['accepted', 'accepted'], ['failed', 'failed']].map(([value, text]) => h('option', { value }, text)));
   const hold = h('button', { type: 'button', 'aria-pressed': 'false' }, 'Hold the list');
   let [newest, cursor, most, held, run] = [null, null, ROWS_MAX, false, 0];
 
   const asked = (more) => ({ webhook, outcome: choice.value, limit: PAGE, ...more });
+  const none = (wanted) => (wanted
+    ? empty(h('p', {}, `No ${wanted} invocation is kept.`))
+    : empty(h('p', {}, 'No invocations yet. Press Test above, or post an event that this webhook wants:'),
+      h('pre', { class: 'code', tabindex: 0 }, 'curl --json @event.json http://127.0.0.1:8460/v1/events')));
   const settle = () => {
-    while (body.rows.length > most) {
+    // While older ones are asked for, what they follow stays.
+    while (!older.disabled && body.rows.length > most) {
       body.lastElementChild.remove();
-      cursor = null;
+      cursor = body.lastElementChild.dataset.id;
     }
     older.hidden = cursor === null;
     table.hidden = body.rows.length === 0;
-    fill(nothing, body.rows.length > 0 ? null : choice.value
-      ? empty(h('p', {}, `No ${choice.value} invocation is kept.`))
-      : empty(h('p', {}, 'No invocations yet. Press Test above, or post an event that this webhook wants:'),
-        h('pre', { class: 'code', tabindex: 0 }, 'curl --json @event.json http://127.0.0.1:8460/v1/events')));
+    refill(nothing, (wanted) => (wanted === null ? null : none(wanted)), body.rows.length ? null : choice.value);
   };
   const first = async (mine) => {
     const answer = await get('invocations', asked({}), signal);
@@ -84,25 +87,36 @@ export function invocations(webhook, signal) {
     newest = answer.newest ?? newest;
     if (!answer.invocations.length) return;
     // As many as fit into one answer: some between these and those that are shown were left out.
-    if (answer.invocations.length >= ROWS_MAX) fill(body);
+    if (answer.cursor !== null) {
+      fill(body);
+      cursor = answer.cursor;
+    }
     body.prepend(...answer.invocations.map(row));
     settle();
   };
-  const start = () => {
+  const told = (error) => {
+    if (!signal.aborted) trouble(outdated, error);
+    return error?.status !== 401;
+  };
+  choice.addEventListener('change', () => {
     run += 1;
     newest = null;
-    first(run).catch((error) => signal.aborted || fill(trouble, fault(error)));
-  };
-  choice.addEventListener('change', start);
+    trouble(unshown, null);
+    first(run).then(() => told(null), told);
+  });
   hold.addEventListener('click', () => {
     held = !held;
     hold.setAttribute('aria-pressed', String(held));
     say(held ? 'The list is held' : 'The list goes on');
   });
   older.addEventListener('click', async () => {
+    const [mine, from] = [run, cursor];
     older.disabled = true;
     try {
       const answer = await get('invocations', asked({ cursor }), signal);
+      // The list is another by now.
+      if (mine !== run || from !== cursor) return;
+      trouble(unshown, null);
       cursor = answer.cursor;
       most += answer.invocations.length;
       const added = answer.invocations.map(row);
@@ -111,17 +125,19 @@ export function invocations(webhook, signal) {
       say(`${many(added.length, 'older invocation')} shown`);
       added[0]?.querySelector('a').focus();
     } catch (error) {
-      if (!signal.aborted) fill(trouble, fault(error));
+      if (!signal.aborted && mine === run) trouble(unshown, error);
     } finally {
       older.disabled = false;
     }
   });
-  start();
-  follow(async () => { if (!held) await (newest === null ? first(run) : later(run)); fill(trouble); }, LOOK_MS, signal,
-    (error) => { if (body.rows.length === 0) fill(trouble, fault(error)); return error.status !== 401; });
+  follow(async () => {
+    if (held) return;
+    await (newest === null ? first(run) : later(run));
+    told(null);
+  }, LOOK_MS, signal, told);
   return h('div', {},
     h('div', { class: 'bar' }, h('label', { for: 'outcome' }, 'Outcome'), choice, hold),
-    trouble, table, nothing, h('p', { class: 'more' }, older));
+    outdated, table, nothing, unshown, h('p', { class: 'more' }, older));
 }
 
 /** The event that an invocation was about, as a link to its story. */

@@ -1,14 +1,17 @@
 // Dead letters of a webhook, and sending them again: one, those that are chosen, or all.
 
 import { get, post } from '../api.js';
-import { empty, fault, fill, h, say } from '../dom.js';
+import { arrange, empty, fault, fill, h, say, tell, trouble } from '../dom.js';
 import { count, many, when } from '../format.js';
 import { to } from '../route.js';
+import { load } from '../store.js';
 import { bdi, short, visible } from '../text.js';
 import { confirm } from './confirm.js';
 import { badge } from './status.js';
 
 const PAGE = 100;
+/** Dead letters that one answer holds. */
+const ANSWER_MAX = 1000;
 /** Ids that one request may name. */
 const IDS_MAX = 100;
 
@@ -20,11 +23,13 @@ function leftOver(sum) {
   return left.length ? ` (${left.join('; ')})` : '';
 }
 
-async function replay(requests, heard) {
+/** Sends them again step by step; none follows once `signal` has ended the view. */
+async function replay(requests, heard, signal) {
   const sum = { replayed: 0, skipped: {}, missing: 0 };
   for (const request of requests) {
     let cursor = null;
     do {
+      if (signal.aborted) return { ...sum, left: true };
       const answer = await post('dead-letters/replay', cursor ? { ...request, cursor } : request);
       sum.replayed += answer.replayed;
       sum.missing += answer.missing.length;
@@ -36,10 +41,11 @@ async function replay(requests, heard) {
   return sum;
 }
 
-/** The list with its buttons. `changed` is given a function that is to be called when the number of dead letters changed. */
+/** The list with its buttons. `changed` is to be called when the number of dead letters changed. */
 export function letters(webhook, signal) {
   const body = h('tbody', { role: 'rowgroup' });
   const result = h('div', { 'aria-live': 'polite' });
+  const outdated = h('div', {});
   const nothing = h('div', {});
   const every = h('input', { type: 'checkbox', 'aria-label': 'Choose all that are shown' });
   const chosen = h('button', { type: 'button', disabled: true }, 'Replay chosen');
@@ -50,7 +56,7 @@ export function letters(webhook, signal) {
     h('caption', { class: 'quiet' }, 'Dead letters, the newest first'),
     h('thead', { role: 'rowgroup' }, h('tr', { role: 'row' }, h('th', { scope: 'col', role: 'columnheader', class: 'pick' }, every),
       heads.map((head) => h('th', { scope: 'col', role: 'columnheader' }, head || h('span', { class: 'quiet' }, 'Replay'))))), body);
-  let [cursor, busy, run] = [null, false, 0];
+  let [rows, most, more, busy, afterwards] = [new Map(), PAGE, false, false, null];
 
   const boxes = () => [...body.querySelectorAll('input')];
   const picked = () => boxes().filter((box) => box.checked).map((box) => box.value);
@@ -61,7 +67,7 @@ export function letters(webhook, signal) {
     all.disabled = busy || shown === 0;
     every.checked = shown > 0 && ids.length === shown;
     every.indeterminate = ids.length > 0 && ids.length < shown;
-    older.hidden = cursor === null;
+    older.hidden = !more;
     table.hidden = shown === 0;
     fill(nothing, shown ? null : empty(h('p', {}, 'No dead letters: nothing was given up on.')));
     for (const button of body.querySelectorAll('button')) button.disabled = busy;
@@ -72,45 +78,48 @@ export function letters(webhook, signal) {
     h('td', { role: 'cell', 'data-label': 'Reason' }, h('div', {}, badge('dead', letter.reason), letter.last?.detail ? h('p', { class: 'detail' }, short(letter.last.detail, 160)) : null)),
     h('td', { role: 'cell', 'data-label': 'Attempts' }, count(letter.attempts)),
     h('td', { role: 'cell', 'data-label': 'Died' }, when(letter.died_at)),
-    h('td', { role: 'cell' }, h('button', { type: 'button', 'aria-label': `Replay ${letter.event_id}`, on: { click: () => ask([{ ids: [letter.id] }], 'Replay this dead letter?', 1) } }, 'Replay')));
-  const load = async (more) => {
-    run += 1;
-    const mine = run;
-    try {
-      const answer = await get('dead-letters', { webhook, limit: PAGE, order: 'newest', cursor: more ? cursor : null }, signal);
-      if (mine !== run) return;
+    h('td', { role: 'cell' }, h('button', { type: 'button', 'aria-label': `Replay ${letter.event_id}`, on: { click: () => ask([{ ids: [letter.id] }], 'Replay this dead letter?', 1, letter.event_id) } }, 'Replay')));
+  const look = async (within) => {
+    const found = [];
+    let cursor = null;
+    do {
+      const answer = await get('dead-letters', { webhook, limit: Math.min(ANSWER_MAX, most - found.length), order: 'newest', cursor }, within);
+      found.push(...answer.dead_letters);
       cursor = answer.cursor;
-      const kept = new Set(picked());
-      const rows = answer.dead_letters.map(row);
-      if (more) body.append(...rows);
-      else fill(body, rows);
-      for (const box of boxes()) box.checked = kept.has(box.value);
-      settle();
-      if (more) rows[0]?.querySelector('a').focus();
-    } catch (error) {
-      if (!signal.aborted) fill(result, fault(error));
-    }
+    } while (cursor && found.length < most);
+    more = cursor !== null;
+    trouble(outdated, null);
+    const hadFocus = body.contains(document.activeElement);
+    // One that was sent again and died again is another.
+    rows = new Map(found.map((letter) => {
+      const key = `${letter.id} ${letter.died_at}`;
+      return [key, rows.get(key) ?? row(letter)];
+    }));
+    arrange(body, [...rows.values()]);
+    settle();
+    if (hadFocus && !body.contains(document.activeElement)) element.focus();
+    afterwards?.();
+    afterwards = null;
   };
-  const ask = async (requests, title, number) => {
+  const ask = async (requests, title, number, event = null) => {
     const text = [
+      event === null ? null : h('p', {}, 'Its event is ', h('code', {}, bdi(event)), '.'),
       h('p', {}, number === null ? `All dead letters of ${webhook} become pending again` : `${many(number, 'delivery becomes', 'deliveries become')} pending again`,
         ' and are sent with the definition in force now. The delivery ids stay: a receiver that honours them takes nothing twice.'),
     ];
-    if (!await confirm(title, text, 'Replay')) return;
+    if (!await confirm(title, text, 'Replay', signal)) return;
     busy = true;
     settle();
     try {
-      const sum = await replay(requests, (words) => fill(result, h('p', { class: 'note' }, words)));
-      const words = `${many(sum.replayed, 'dead letter')} replayed${leftOver(sum)}.`;
-      fill(result, h('p', { class: sum.replayed ? 'note good' : 'note warn' }, words));
+      const sum = await replay(requests, (words) => fill(result, h('p', { class: 'note' }, words)), signal);
+      const words = `${many(sum.replayed, 'dead letter')} replayed${leftOver(sum)}.${sum.left ? ' The others stay: their view was left.' : ''}`;
+      tell(result, signal, webhook, h('p', { class: sum.replayed && !sum.left ? 'note good' : 'note warn' }, words));
     } catch (error) {
-      fill(result, fault(error));
-    } finally {
-      busy = false;
-      await load(false);
-      settle();
-      (all.disabled ? result.parentElement : all).focus();
+      tell(result, signal, webhook, fault(error));
     }
+    busy = false;
+    afterwards = () => (all.disabled ? element : all).focus();
+    if (!signal.aborted) again();
   };
   every.addEventListener('change', () => { for (const box of boxes()) box.checked = every.checked; settle(); say(`${many(picked().length, 'dead letter')} chosen`); });
   body.addEventListener('change', settle);
@@ -121,8 +130,13 @@ export function letters(webhook, signal) {
     ask(requests, `Replay ${many(ids.length, 'dead letter')}?`, ids.length);
   });
   all.addEventListener('click', () => ask([{ webhook, all: true }], 'Replay all dead letters?', null));
-  older.addEventListener('click', () => load(true));
-  load(false);
-  const element = h('div', { tabindex: -1 }, h('div', { class: 'bar' }, chosen, all), result, table, nothing, h('p', { class: 'more' }, older));
-  return { element, changed: () => { if (!busy) load(false); } };
+  older.addEventListener('click', () => {
+    const last = body.lastElementChild;
+    most += PAGE;
+    afterwards = () => last.nextElementSibling?.querySelector('a').focus();
+    again();
+  });
+  const element = h('div', { tabindex: -1 }, h('div', { class: 'bar' }, chosen, all), result, outdated, table, nothing, h('p', { class: 'more' }, older));
+  const again = load(look, (error) => trouble(outdated, error), signal);
+  return { element, changed: () => { if (!busy) again(); } };
 }

@@ -1,12 +1,13 @@
 // An event's whole story: what each webhook made of it, and one time line over all of them.
 
 import { getExactly } from '../api.js';
-import { empty, fault, fill, h, say } from '../dom.js';
+import { arrange, empty, fill, h, refill, say, trouble } from '../dom.js';
 import { bytes, count, due, exactly, many, millis, span, timeOfDay, when } from '../format.js';
-import { block } from '../parts/code.js';
+import { folded } from '../parts/code.js';
 import { then } from '../parts/invocations.js';
 import { badge, mark } from '../parts/status.js';
 import { to } from '../route.js';
+import { load } from '../store.js';
 import { bdi, nodes, short, visible } from '../text.js';
 
 /** Steps of one event that are shown without being asked for. */
@@ -78,39 +79,59 @@ function timeLine(story) {
   return h('div', {}, list, more);
 }
 
+/** What an event's panel holds. */
 function storyOf(story, exact) {
-  return h('article', { class: 'panel story' },
+  return [
     h('h2', {}, short(story.event_type ?? 'event', 80), story.request_id ? [' ', h('span', { class: 'muted' }, short(story.request_id, 60))] : null),
     h('p', { class: 'detail' }, visible(story.kind), ' · ', h('span', { class: 'id' }, bdi(story.event_id)), story.received_at ? [' · received ', when(story.received_at)] : null),
     story.webhooks.length ? verdicts(story) : empty(h('p', {}, 'No webhook is configured for it.')),
     h('h3', {}, 'Time line'), timeLine(story),
-    story.event ? h('details', {}, h('summary', {}, 'The event'), block(JSON.stringify(exact(), null, 2), 'The event')) : h('p', { class: 'detail' }, story.event_bytes
+    story.event ? folded(null, 'The event', exact) : h('p', { class: 'detail' }, story.event_bytes
       ? [`The event is ${bytes(story.event_bytes)} large: `, h('a', { href: to('find', story.event_id) }, 'find it by its own id'), ' to see it.']
-      : 'The event itself is not kept any more.'));
+      : 'The event itself is not kept any more.'),
+  ];
 }
 
 /** How many events there are, and to how many of them something happened that should not. */
 function summary(events) {
   const of = (verdict) => events.filter((story) => story.webhooks.some((one) => one.verdict === verdict)).length;
   const parts = [['dead', 'with a dead letter'], ['pending', 'pending']].filter(([verdict]) => of(verdict)).map(([verdict, words]) => `${count(of(verdict))} ${words}`);
-  return h('p', { class: 'detail' }, [many(events.length, 'event'), events.length > 1 ? 'the newest first' : null, ...parts].filter(Boolean).join(', '));
+  return [many(events.length, 'event'), events.length > 1 ? 'the newest first' : null, ...parts].filter(Boolean).join(', ');
 }
 
 /** Shows it. */
 export function find(main, [text = ''], signal) {
   document.title = `Find ${visible(text)} · Outrigger`;
   document.getElementById('find-text').value = text;
-  const found = h('div', { class: 'stack' }, h('p', { class: 'loading' }, 'Looking…'));
-  fill(main, h('div', { class: 'head' }, h('h1', { tabindex: -1 }, text.startsWith('evt_') ? 'Event ' : 'Events of ', bdi(text))), found);
+  const outdated = h('div', {});
+  const over = h('div', {}, h('p', { class: 'loading' }, 'Looking…'));
+  const stories = h('div', { class: 'stack' });
+  fill(main, h('div', { class: 'head' }, h('h1', { tabindex: -1 }, text.startsWith('evt_') ? 'Event ' : 'Events of ', bdi(text))), outdated, over, stories);
   if (!text) {
-    fill(found, empty(h('p', {}, 'Type the id of an event, of a delivery, or of an access request such as AR-123 into the field above.')));
+    fill(over, empty(h('p', {}, 'Type the id of an event, of a delivery, or of an access request such as AR-123 into the field above.')));
     return;
   }
-  getExactly('events', { find: text }, signal).then(([answer, exact]) => {
-    say(`${many(answer.events.length, 'event')} found`);
-    const rest = answer.complete ? null : h('p', { class: 'detail' }, 'There may be more: only the latest events in store were looked through, and the newest are shown. An event is found further back by its own id once it is a dead letter.');
-    fill(found, rest, answer.events.length
-      ? [summary(answer.events), ...answer.events.map((story, at) => storyOf(story, () => exact().events[at].event))]
-      : empty(h('p', {}, 'Nothing is known of this. Either no such event was received, or all that happened to it is forgotten: only what is pending, dead, or among the last invocations of a webhook is kept.')));
-  }).catch((error) => { if (!signal.aborted) fill(found, fault(error)); });
+  const panels = new Map();
+  let said = null;
+  load(async (within) => {
+    const [{ events, complete }, exact] = await getExactly('events', { find: text }, within);
+    trouble(outdated, null);
+    const words = summary(events);
+    if (words !== said) say(said === null ? `${many(events.length, 'event')} found` : words);
+    said = words;
+    refill(over, (all, none) => [
+      all ? null : h('p', { class: 'detail' }, 'There may be more: only the latest events in store were looked through, and the newest are shown. An event is found further back by its own id once it is a dead letter.'),
+      none ? empty(h('p', {}, 'Nothing is known of this. Either no such event was received, or all that happened to it is forgotten: only what is pending, dead, or among the last invocations of a webhook is kept.')) : h('p', { class: 'detail' }, words),
+    ], complete, events.length === 0, words);
+    arrange(stories, events.map((story, at) => {
+      if (!panels.has(story.event_id)) panels.set(story.event_id, h('article', { class: 'panel story' }));
+      const panel = panels.get(story.event_id);
+      refill(panel, () => storyOf(story, () => exact().events[at].event), story);
+      return panel;
+    }));
+    return events.some((story) => story.webhooks.some((one) => one.pending));
+  }, (error) => {
+    if (said === null) fill(over);
+    trouble(outdated, error);
+  }, signal);
 }

@@ -1,9 +1,9 @@
 // View Invocation Data: one attempt, what was sent, what came back, why it counts as it does, and what to do next.
 
 import { getExactly, post } from '../api.js';
-import { empty, facts, fault, fill, h, say, section } from '../dom.js';
+import { empty, facts, fault, fill, h, refill, say, section, tell } from '../dom.js';
 import { count, millis, timeOfDay, when } from '../format.js';
-import { block } from '../parts/code.js';
+import { folded } from '../parts/code.js';
 import { confirm, show } from '../parts/confirm.js';
 import { curl } from '../parts/curl.js';
 import { exchange } from '../parts/exchange.js';
@@ -11,6 +11,7 @@ import { eventLink, then } from '../parts/invocations.js';
 import { mark } from '../parts/status.js';
 import { timing } from '../parts/timing.js';
 import { to } from '../route.js';
+import { load } from '../store.js';
 import { bdi, nodes, short, visible } from '../text.js';
 
 function verdict(invocation) {
@@ -45,42 +46,42 @@ function validators(invocation) {
     h('tbody', { role: 'rowgroup' }, rows));
 }
 
-async function copy(request) {
+async function copy(request, signal) {
   const command = curl(request);
   try {
     await navigator.clipboard.writeText(command);
     say('Copied as curl');
     return true;
   } catch {
-    show('Copy as curl', command);
+    show('Copy as curl', command, signal);
     return false;
   }
 }
 
-function draw(main, invocation, exact, signal) {
+/** What the view holds; `result` is where it says what came of a request. */
+function contents(invocation, exact, result, signal) {
   const title = invocation.test ? 'Test' : `Attempt ${count(invocation.attempt)}`;
-  const result = h('div', { 'aria-live': 'polite' });
   const copied = h('button', { type: 'button' }, 'Copy as curl');
   copied.addEventListener('click', async () => {
-    if (!await copy(invocation.request)) return;
+    if (!await copy(invocation.request, signal)) return;
     fill(copied, 'Copied');
     setTimeout(() => fill(copied, 'Copy as curl'), 2000);
   });
   const resend = h('button', { type: 'button', class: 'primary' }, 'Resend');
   resend.addEventListener('click', async () => {
     const text = h('p', {}, 'The delivery ', h('code', {}, bdi(invocation.delivery_id)), ` becomes pending again and goes to ${invocation.webhook} with the definition in force now and the same delivery id.`);
-    if (!await confirm('Resend this delivery?', text, 'Resend')) return;
+    if (!await confirm('Resend this delivery?', text, 'Resend', signal)) return;
     resend.disabled = true;
     try {
       await post(`invocations/${encodeURIComponent(invocation.id)}/resend`, {});
-      fill(result, h('p', { class: 'note good' }, 'It is pending again. ', h('a', { href: to('find', invocation.event_id) }, 'See what becomes of it'), '.'));
+      tell(result, signal, invocation.webhook, h('p', { class: 'note good' }, 'It is pending again. ', h('a', { href: to('find', invocation.event_id) }, 'See what becomes of it'), '.'));
     } catch (error) {
-      fill(result, fault(error));
+      tell(result, signal, invocation.webhook, fault(error));
     } finally {
       resend.disabled = false;
     }
   });
-  fill(main,
+  return [
     h('p', { class: 'crumbs' }, h('a', { href: '#/' }, 'Webhooks'), h('span', { 'aria-hidden': true }, '/'), h('a', { href: to('webhooks', invocation.webhook) }, bdi(invocation.webhook)), h('span', { 'aria-hidden': true }, '/')),
     h('div', { class: 'head' },
       h('div', {}, h('h1', { tabindex: -1 }, title, h('span', { class: 'muted' }, ' to '), bdi(invocation.webhook)),
@@ -106,23 +107,30 @@ function draw(main, invocation, exact, signal) {
       section('Request', invocation.request ? exchange(invocation.request) : empty(h('p', {}, 'No request was made: it could not be rendered.'))),
       section('Response', invocation.response ? exchange(invocation.response) : empty(h('p', {}, 'No response came.')))),
     invocation.event
-      ? h('details', { class: 'panel' }, h('summary', {}, 'The event'), block(JSON.stringify(exact().event, null, 2), 'The event'))
-      : h('p', { class: 'detail' }, 'The event itself is not kept any more.'));
-  if (!signal.aborted) main.querySelector('h1').focus({ preventScroll: true });
+      ? folded('panel', 'The event', () => exact().event)
+      : h('p', { class: 'detail' }, 'The event itself is not kept any more.'),
+  ];
 }
 
 /** Shows it. */
 export function invocation(main, [id], signal) {
   document.title = 'Invocation · Outrigger';
   fill(main, h('h1', { tabindex: -1 }, 'View Invocation Data'), h('p', { class: 'loading' }, 'Asking…'));
-  getExactly(`invocations/${encodeURIComponent(id)}`, {}, signal).then(([found, exact]) => {
+  const result = h('div', { 'aria-live': 'polite' });
+  let shown = false;
+  load(async (within) => {
+    const [found, exact] = await getExactly(`invocations/${encodeURIComponent(id)}`, {}, within);
     document.title = `${visible(found.webhook)}: ${visible(found.reason ?? found.outcome)} · Outrigger`;
-    draw(main, found, exact, signal);
+    refill(main, () => contents(found, exact, result, signal), found);
+    if (shown) return;
+    shown = true;
+    main.querySelector('h1').focus({ preventScroll: true });
     if (found.test) say(found.outcome === 'accepted' ? 'Test successful' : 'Test failed');
-  }).catch((error) => {
-    if (signal.aborted) return;
-    fill(main, h('h1', { tabindex: -1 }, 'Invocation'), error.status === 404
+  }, ({ status, title, message }) => {
+    // What was shown stays while the sidecar is away.
+    if (shown && status !== 404) return;
+    refill(main, () => [h('h1', { tabindex: -1 }, 'Invocation'), status === 404
       ? empty(h('p', {}, 'This invocation is not kept any more. Only the last ones of each webhook are.'), h('p', {}, h('a', { href: '#/' }, 'To the webhooks')))
-      : fault(error));
-  });
+      : fault({ title, message })], status, title, message);
+  }, signal);
 }

@@ -1,10 +1,10 @@
 // One webhook: how it does, what it did, what it gave up on, and what its file says.
 
 import { getExactly, post } from '../api.js';
-import { empty, fault, fill, h, say, section } from '../dom.js';
+import { empty, fault, fill, h, refill, say, section, tell, trouble } from '../dom.js';
 import { bytes, count, millis, span, when } from '../format.js';
 import { chart } from '../parts/chart.js';
-import { block } from '../parts/code.js';
+import { block, folded } from '../parts/code.js';
 import { confirm } from '../parts/confirm.js';
 import { invocations } from '../parts/invocations.js';
 import { letters } from '../parts/letters.js';
@@ -12,7 +12,7 @@ import { exchange } from '../parts/exchange.js';
 import { schemaTable } from '../parts/schema.js';
 import { dot, stateWords } from '../parts/status.js';
 import { to } from '../route.js';
-import { known, watch } from '../store.js';
+import { known, load, watch } from '../store.js';
 import { bdi, nodes, visible } from '../text.js';
 import { whatIsWrong } from './webhooks.js';
 
@@ -30,19 +30,30 @@ function ordering(row) {
   return typeof row.ordering === 'string' ? visible(row.ordering) : visible(`one after another by ${row.ordering.key}, waiting at most ${span(row.ordering.max_wait_seconds)}`);
 }
 
-function overview(row) {
-  const stats = row.stats;
-  const number = (name, value, under = null) => h('div', { class: 'number' }, h('dt', {}, name), h('dd', {}, value, under ? h('span', { class: 'detail' }, under) : null));
-  return h('div', { class: 'overview' },
-    chart(stats),
-    h('dl', { class: 'numbers' },
-      number('p50', millis(stats.p50_ms)),
-      number('p99', millis(stats.p99_ms)),
-      number('Pending', count(row.pending), row.oldest_pending_seconds === null ? null : `oldest ${span(row.oldest_pending_seconds)}`),
-      number('Dead letters', row.dead_letters ? h('a', { class: 'bad-text', href: to('webhooks', row.name, 'dead-letters') }, count(row.dead_letters)) : '0'),
-      number('Last success', when(stats.last_success, 'none yet')),
-      number('Last failure', stats.last_failure
-        ? h('a', { href: to('invocations', stats.last_failure.id) }, when(stats.last_failure.at)) : 'none yet', stats.last_failure ? visible(stats.last_failure.reason) : null)));
+const under = (text) => h('span', { class: 'detail' }, text);
+
+/** Numbers of a row: a name, what of the row it is made of, and how. */
+const NUMBERS = [
+  ['p50', ({ stats }) => [stats.p50_ms], millis],
+  ['p99', ({ stats }) => [stats.p99_ms], millis],
+  ['Pending', (row) => [row.pending, row.oldest_pending_seconds], (pending, oldest) => [count(pending), oldest === null ? null : under(`oldest ${span(oldest)}`)]],
+  ['Dead letters', (row) => [row.dead_letters, row.name], (dead, name) => (dead ? h('a', { class: 'bad-text', href: to('webhooks', name, 'dead-letters') }, count(dead)) : '0')],
+  ['Last success', ({ stats }) => [stats.last_success], (at) => when(at, 'none yet')],
+  ['Last failure', ({ stats }) => [stats.last_failure], (last) => (last ? [h('a', { href: to('invocations', last.id) }, when(last.at)), under(visible(last.reason))] : 'none yet')],
+];
+
+/** An element, and what brings it up to date with a row. */
+function overview() {
+  const graph = h('div', { class: 'chart-box' });
+  const numbers = NUMBERS.map(([name, of, make]) => ({ name, of, make, value: h('dd', {}) }));
+  const element = h('div', { class: 'overview', hidden: true }, graph,
+    h('dl', { class: 'numbers' }, numbers.map(({ name, value }) => h('div', { class: 'number' }, h('dt', {}, name), value))));
+  const update = (row) => {
+    element.hidden = false;
+    fill(graph, chart(row.stats));
+    for (const { of, make, value } of numbers) refill(value, make, ...of(row));
+  };
+  return { element, update };
 }
 
 function definition(detail) {
@@ -62,10 +73,10 @@ function definition(detail) {
       block(detail.definition.toml, 'The definition as TOML', 'toml')));
 }
 
-function sample(name, detail, exact, signal, reload) {
+function sample(detail, exact, choose) {
   const shown = detail.sample;
   if (!shown) return empty(h('p', {}, 'There is no sample of this kind.'));
-  const choice = h('select', { id: 'sample', on: { change: async () => { await reload(choice.value); document.getElementById('sample')?.focus(); } } },
+  const choice = h('select', { id: 'sample', on: { change: () => choose(choice.value) } },
     detail.samples.map((one) => h('option', { value: one.name, selected: one.name === shown.name }, visible(one.name))));
   const verdict = shown.wanted
     ? h('p', { class: 'note good' }, 'This webhook wants the sample.')
@@ -81,8 +92,15 @@ function sample(name, detail, exact, signal, reload) {
       h('section', { class: 'panel' }, h('h2', {}, 'Template', detail.body_file ? [' ', h('code', {}, visible(detail.body_file))] : null),
         detail.template === null ? empty(h('p', {}, 'No template: the event itself is the body.')) : block(detail.template, 'The body template', 'template')),
       section('Rendered request', rendered)),
-    h('details', { class: 'panel' }, h('summary', {}, 'The sample event'), block(JSON.stringify(exact().sample.event, null, 2), 'The sample event')));
+    folded('panel', 'The sample event', () => exact().sample.event));
 }
+
+function schema(detail) {
+  return section(`Payload of the kind ${visible(detail.kind)}`, detail.schema.description ? h('p', {}, nodes(detail.schema.description)) : null, schemaTable(detail.schema));
+}
+
+/** What is under the tabs that show the webhook's file. */
+const CONTENTS = new Map(Object.entries({ definition, sample, schema }));
 
 /** Shows it until `signal` ends it. */
 export function webhook(main, [name, tab = ''], signal) {
@@ -92,8 +110,9 @@ export function webhook(main, [name, tab = ''], signal) {
   const state = h('div', { class: 'state-line' });
   const title = h('p', { class: 'title' });
   const where = h('p', { class: 'detail' });
-  const numbers = h('div', {});
+  const numbers = overview();
   const result = h('div', { 'aria-live': 'polite' });
+  const outdated = h('div', {});
   const resume = h('button', { type: 'button', hidden: true }, 'Resume');
   const trigger = h('select', { id: 'trigger' });
   const test = h('button', { type: 'button', class: 'primary' }, 'Test');
@@ -107,69 +126,64 @@ export function webhook(main, [name, tab = ''], signal) {
     h('div', { class: 'head' },
       h('div', { class: 'who' }, shape, h('div', {}, h('h1', { tabindex: -1 }, bdi(name)), title, where, state)),
       h('div', { class: 'actions' }, resume, tester)),
-    result, numbers, tabs, content);
+    result, outdated, numbers.element, tabs, content);
 
   let list = null;
   let deadBefore = null;
   const drawRow = (row) => {
     fill(shape, dot(row.state));
-    fill(state, h('span', { class: `state is-${row.state}` }, stateWords(row)), ' ', whatIsWrong(row));
-    fill(title, row.title ? nodes(row.title) : null);
-    fill(where, row.kind ? [visible(row.kind), ' to ', bdi(row.host)] : null);
-    fill(numbers, overview(row));
+    refill(state, (of) => [h('span', { class: `state is-${of.state}` }, stateWords(of)), ' ', whatIsWrong(of)],
+      { state: row.state, paused: row.paused, stats: { last_failure: row.stats.last_failure } });
+    refill(title, (text) => (text ? nodes(text) : null), row.title);
+    refill(where, (kind, host) => (kind ? [visible(kind), ' to ', bdi(host)] : null), row.kind, row.host);
+    numbers.update(row);
     fill(dead, row.dead_letters ? count(row.dead_letters) : '');
     resume.hidden = row.state !== 'paused';
     if (deadBefore !== null && deadBefore !== row.dead_letters) list?.changed();
     deadBefore = row.dead_letters;
   };
   const likely = (detail) => detail.samples.find((one) => detail.triggers?.includes(one.name) || detail.triggers?.includes(one.event_type)) ?? detail.samples[0];
-  const load = async (wanted) => {
-    try {
-      const [detail, exact] = await getExactly(`webhooks/${encodeURIComponent(name)}`, { sample: wanted }, signal);
-      drawRow(known.rows?.get(name) ?? detail);
-      if (!trigger.options.length && detail.samples?.length) {
-        const first = likely(detail);
-        fill(trigger, detail.samples.map((one) => h('option', { value: one.name, selected: one === first }, visible(one.name))));
-      }
-      tester.hidden = !detail.definition;
-      if (tab === 'definition') fill(content, definition(detail));
-      if (tab === 'sample' && !wanted && detail.samples?.length) {
-        await load(likely(detail).name);
-        return;
-      }
-      if (tab === 'sample') {
-        fill(content, detail.definition ? sample(name, detail, exact, signal, load) : definition(detail));
-      }
-      if (tab === 'schema') {
-        fill(content, detail.schema ? section(`Payload of the kind ${visible(detail.kind)}`, detail.schema.description ? h('p', {}, nodes(detail.schema.description)) : null, schemaTable(detail.schema)) : definition(detail));
-      }
-    } catch (error) {
-      if (signal.aborted) return;
-      fill(result, fault(error));
-      if (!list && tab !== '') fill(content);
+  let wanted = null;
+  const look = async (within) => {
+    const detailOf = () => getExactly(`webhooks/${encodeURIComponent(name)}`, { sample: wanted }, within);
+    let [detail, exact] = await detailOf();
+    if (tab === 'sample' && wanted === null && detail.samples?.length) {
+      wanted = likely(detail).name;
+      [detail, exact] = await detailOf();
     }
+    trouble(outdated, null);
+    drawRow(known.rows?.get(name) ?? detail);
+    if (!trigger.options.length && detail.samples?.length) {
+      const first = likely(detail);
+      fill(trigger, detail.samples.map((one) => h('option', { value: one.name, selected: one === first }, visible(one.name))));
+    }
+    tester.hidden = !detail.definition;
+    const make = CONTENTS.get(tab);
+    if (make) refill(content, () => (tab === 'schema' ? detail.schema : detail.definition) ? make(detail, exact, choose) : definition(detail), detail);
   };
   test.addEventListener('click', async () => {
     test.disabled = true;
     fill(result, h('p', { class: 'note' }, 'Testing: a mock event goes to the real target…'));
     try {
       const answer = await post(`webhooks/${encodeURIComponent(name)}/test`, trigger.value ? { trigger: trigger.value } : {});
-      say(answer.successful ? 'Test successful' : 'Test failed');
-      if (!signal.aborted) location.hash = to('invocations', answer.invocation.id);
+      const [words, address] = [answer.successful ? 'Test successful' : 'Test failed', to('invocations', answer.invocation.id)];
+      say(words);
+      if (!signal.aborted) location.hash = address;
+      else tell(result, signal, name, h('p', { class: `note ${answer.successful ? 'good' : 'bad'}` }, words, '. ', h('a', { href: address }, 'See it')));
     } catch (error) {
-      fill(result, fault(error));
+      tell(result, signal, name, fault(error));
     } finally {
       test.disabled = false;
     }
   });
   resume.addEventListener('click', async () => {
     const text = h('p', {}, `What ${name} holds is sent at once. If the target still fails, it pauses again.`);
-    if (!await confirm(`Resume ${name}?`, text, 'Resume')) return;
+    if (!await confirm(`Resume ${name}?`, text, 'Resume', signal)) return;
     try {
       const answer = await post(`webhooks/${encodeURIComponent(name)}/resume`, {});
-      fill(result, h('p', { class: 'note good' }, answer.resumed ? 'Resumed.' : 'It did not wait any more.'));
+      tell(result, signal, name, h('p', { class: 'note good' }, answer.resumed ? 'Resumed.' : 'It did not wait any more.'));
     } catch (error) {
-      fill(result, fault(error));
+      tell(result, signal, name, fault(error));
     }
   });
   if (tab === '' || tabName === TABS[0][1]) fill(content, invocations(name, signal));
@@ -178,11 +192,15 @@ export function webhook(main, [name, tab = ''], signal) {
     fill(content, list.element);
   }
   watch((what, names) => { if (what === 'rows' && names.has(name) && known.rows.has(name)) drawRow(known.rows.get(name)); }, signal);
+  if (known.rows?.has(name)) drawRow(known.rows.get(name));
+  const again = load(look, (error) => trouble(outdated, error), signal);
+  const choose = (one) => {
+    wanted = one;
+    again();
+  };
   let generation = known.generation;
   watch(() => {
-    if (generation !== known.generation && tab !== 'sample') load();
+    if (generation !== known.generation && tab !== 'sample') again();
     generation = known.generation;
   }, signal);
-  if (known.rows?.has(name)) drawRow(known.rows.get(name));
-  load();
 }

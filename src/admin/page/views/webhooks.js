@@ -1,6 +1,6 @@
 // The first screen: every webhook, what it did in the last hour, and what is wrong.
 
-import { empty, fill, h, say } from '../dom.js';
+import { arrange, empty, fill, h, say } from '../dom.js';
 import { age, count, due, many, millis, span, when } from '../format.js';
 import { chart } from '../parts/chart.js';
 import { dot, isWrong, stateWords } from '../parts/status.js';
@@ -131,19 +131,14 @@ export function webhooks(main, _parts, signal) {
     const rows = all.slice(0, most);
     fill(sums, summary([...known.rows.values()]));
     const kept = new Set(rows.map((row) => row.name));
-    for (const [name, row] of shown) {
-      if (!kept.has(name)) {
-        row.element.remove();
-        shown.delete(name);
-      }
-    }
-    rows.forEach((row, at) => {
+    for (const name of shown.keys()) if (!kept.has(name)) shown.delete(name);
+    arrange(body, rows.map((row) => {
       const fresh = !shown.has(row.name);
       if (fresh) shown.set(row.name, tableRow(row.name));
       const { element, update } = shown.get(row.name);
       if (fresh || names.has(row.name)) update(row);
-      if (body.rows[at] !== element) body.insertBefore(element, body.rows[at] ?? null);
-    });
+      return element;
+    }));
     table.hidden = rows.length === 0;
     more.hidden = all.length <= rows.length;
     fill(more, `Show more (${count(all.length - rows.length)} left)`);

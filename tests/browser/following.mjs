@@ -1,0 +1,106 @@
+// Views follow what they show, come back by themselves after the sidecar was away, and keep what has the focus and what is open.
+
+import { answerOf, ask, assert, browse, eventually, go, granted, open, post } from './steps.mjs';
+
+const hasFocus = (locator) => locator.evaluate((element) => element === document.activeElement);
+
+await browse(async (browser) => {
+  const page = await open(browser);
+  const API = '**/api/**';
+  const away = async () => {
+    await page.route(API, (route) => route.abort());
+    await page.getByText(/Connection lost/).waitFor();
+  };
+  const back = () => page.unroute(API);
+  const looked = () => page.waitForResponse((answer) => answer.url().includes('/changes?'));
+
+  // A story goes on while something is pending; what is open and has the focus stays so.
+  answerOf('chat', 503, 'away');
+  const pending = await post(granted('AR-1', { amount: 'AMOUNT' }, 'AccessRequestCreated'));
+  await go(page, `#/find/${pending.id}`);
+  const story = page.locator('.story');
+  await story.locator('.line li.failed').nth(1).waitFor();
+  const block = page.getByRole('region', { name: 'The event' });
+  assert.equal(await page.locator('.story pre').count(), 0, 'what is folded away is made on opening');
+  await story.getByText('The event', { exact: true }).click();
+  await block.getByText(/"AR-1"/).waitFor();
+  await block.focus();
+  const steps = await story.locator('.line li').count();
+  await story.locator('.line li').nth(steps).waitFor();
+  assert.ok(await hasFocus(block), 'the focus was lost');
+  await story.locator('.line a').first().focus();
+  answerOf('chat', 200, '{"ok":true}');
+  await story.locator('.verdicts').getByText('delivered').waitFor();
+  assert.ok(await block.isVisible(), 'what was open is closed');
+  assert.ok(await hasFocus(story.locator('.line a').first()));
+  await page.locator('#said').getByText('1 event', { exact: true }).waitFor();
+
+  // A view that was opened while the sidecar was away shows what it is for once that is back.
+  answerOf('tickets', 422);
+  await post(granted('AR-2'));
+  const [failed] = await eventually('it failed', async () => {
+    const { invocations } = await (await ask('/api/v1/invocations?webhook=tickets')).json();
+    return invocations.length > 0 && invocations;
+  });
+  await away();
+  for (const [hash, shown] of [
+    ['#/find/AR-2', page.locator('.verdicts')], [`#/invocations/${failed.id}`, page.locator('.verdict')],
+    ['#/webhooks/tickets/dead-letters', page.locator('.letters tbody tr')], ['#/webhooks/tickets/definition', page.locator('.content .code')],
+  ]) {
+    await page.evaluate((to) => { location.hash = to; }, hash);
+    const fault = page.getByRole('main').getByRole('alert');
+    await fault.first().waitFor();
+    await back();
+    await shown.first().waitFor();
+    await page.getByText('Live', { exact: true }).waitFor();
+    await fault.first().waitFor({ state: 'detached' });
+    await away();
+  }
+  await back();
+
+  // Of two samples the one that is chosen is shown, whichever comes first.
+  await go(page, '#/webhooks/tickets/sample');
+  const choice = page.getByLabel('Sample', { exact: true });
+  const [first, second] = await choice.locator('option:not(:checked)').evaluateAll((all) => all.map((one) => one.value));
+  let release;
+  const letGo = new Promise((done) => { release = done; });
+  await page.route(`**/webhooks/tickets?sample=${first}`, async (route) => {
+    await letGo;
+    // It may have been let go meanwhile.
+    await route.continue().catch(() => {});
+  });
+  const isFirst = (request) => request.url().endsWith(`sample=${first}`);
+  const asked = page.waitForRequest(isFirst);
+  const ended = Promise.race([page.waitForEvent('requestfinished', isFirst), page.waitForEvent('requestfailed', isFirst)]);
+  await choice.focus();
+  await choice.selectOption(first);
+  await asked;
+  const other = page.waitForResponse((answer) => answer.url().endsWith(`sample=${second}`));
+  await choice.selectOption(second);
+  await (await other).finished();
+  release();
+  await ended;
+  await looked();
+  assert.equal(await choice.inputValue(), second);
+  assert.match(await page.locator('.content').textContent(), new RegExp(second));
+  assert.ok(await hasFocus(choice), 'the focus is on the choice');
+
+  // Numbers change around a link that has the focus; it stays the same one.
+  await go(page, '#/webhooks/tickets');
+  const failure = page.locator('.overview').getByRole('link', { name: /ago|now/ });
+  await failure.waitFor();
+  await failure.focus();
+  await failure.evaluate((link) => { globalThis.before = link; });
+  const accepted = page.locator('.overview .chart-sum');
+  const words = await accepted.textContent();
+  answerOf('tickets', 200, '{"ok":true}');
+  await post(granted('AR-3'));
+  await eventually('the numbers change', async () => (await accepted.textContent()) !== words);
+  assert.ok(await hasFocus(failure), 'the focus was lost');
+  assert.ok(await failure.evaluate((link) => link === globalThis.before), 'it was made anew');
+  answerOf('tickets', 422);
+  const address = await failure.getAttribute('href');
+  await post(granted('AR-4'));
+  await eventually('another failed', async () => (await failure.getAttribute('href')) !== address);
+  assert.ok(await hasFocus(failure), 'the focus is on what stands in its place');
+});
