@@ -17,6 +17,7 @@ export function exchange(message) {
       ? h('details', { class: 'headers', open: message.headers.length <= 12 }, h('summary', {}, `Headers (${message.headers.length})`),
         h('dl', { dir: 'ltr' }, message.headers.map(([name, value]) => h('div', {}, h('dt', {}, nodes(name)), h('dd', {}, nodes(value))))))
       : null,
+    message.headers_truncated ? h('p', { class: 'detail' }, 'There were more headers than are kept.') : null,
     h('p', { class: 'detail' }, size ? `Body, ${bytes(size)}${message.truncated ? ', cut' : ''}` : 'No body'),
     message.body ? block(message.body, message.status ? 'Body of the response' : 'Body of the request') : null);
 }

@@ -25,9 +25,16 @@ function verdict(invocation) {
       invocation.advice ? h('p', { class: 'advice' }, h('b', {}, 'What to do next: '), nodes(invocation.advice)) : null));
 }
 
+const OMITTED = 'Left out: request, response and validators together are too large to be kept in the spool.';
+
+function noRequest(invocation) {
+  if (invocation.reason === 'template_error') return 'No request was made: it could not be rendered.';
+  return invocation.omitted ? OMITTED : 'It cannot be made again: its event was too large to be kept.';
+}
+
 function validators(invocation) {
   if (!invocation.validators.length) {
-    return h('p', { class: 'detail' }, 'No validators: any 2xx is accepted.');
+    return h('p', { class: 'detail' }, invocation.omitted ? OMITTED : 'No validator was asked: there is none, or the status alone said no.');
   }
   const cell = (label, ...children) => h('td', { role: 'cell', 'data-label': label }, h('div', {}, children));
   const heads = ['Verdict', 'Validator', 'Expected', 'Found'];
@@ -104,8 +111,8 @@ function contents(invocation, exact, result, signal) {
     section('Validators', validators(invocation)),
     invocation.missing.length ? h('div', { class: 'note warn' }, h('strong', {}, 'Missing in the event: '), invocation.missing.map((path, at) => [at ? ', ' : '', h('code', {}, nodes(path))])) : null,
     h('div', { class: 'beside even' },
-      section('Request', invocation.request ? exchange(invocation.request) : empty(h('p', {}, 'No request was made: it could not be rendered.'))),
-      section('Response', invocation.response ? exchange(invocation.response) : empty(h('p', {}, 'No response came.')))),
+      section('Request', invocation.request ? exchange(invocation.request) : empty(h('p', {}, noRequest(invocation)))),
+      section('Response', invocation.response ? exchange(invocation.response) : empty(h('p', {}, invocation.status ? `${invocation.status}. ${OMITTED}` : 'No response came.')))),
     invocation.event
       ? folded('panel', 'The event', () => exact().event)
       : h('p', { class: 'detail' }, 'The event itself is not kept any more.'),
