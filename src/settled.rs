@@ -56,7 +56,8 @@ pub struct Waiting<'s> {
 }
 
 impl Settled {
-    /// Begins to wait; `None` when too many wait already. The channel holds at most one report a delivery.
+    /// Begins to wait; `None` when too many wait already. The channel holds a report for each end of a delivery, of which there are
+    /// several where it is replayed meanwhile.
     pub fn wait_for(&self, events: Vec<EventId>) -> Option<Waiting<'_>> {
         let (sender, reports) = mpsc::unbounded_channel();
         let mut waits = self.waits();

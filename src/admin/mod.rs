@@ -93,7 +93,7 @@ pub struct Admin {
     parts: Parts,
     rows: Mutex<Rows>,
     /// Held while a delivery is resent: whether it is pending is looked up before it is made so.
-    resending: tokio::sync::Mutex<()>,
+    resending: Arc<tokio::sync::Mutex<()>>,
     /// Held while events are found: what they take of memory is taken once.
     finding: Arc<tokio::sync::Mutex<()>>,
 }
@@ -107,7 +107,7 @@ impl Admin {
         Self {
             parts,
             rows: Mutex::new(Rows::new(process, begun.to_string())),
-            resending: tokio::sync::Mutex::default(),
+            resending: Arc::default(),
             finding: Arc::default(),
         }
     }
@@ -126,7 +126,7 @@ impl Admin {
         }
     }
 
-    async fn take(&self, request: Request<Body>) -> Result<String, Problem> {
+    async fn take(self: &Arc<Self>, request: Request<Body>) -> Result<String, Problem> {
         let live = Arc::clone(&self.parts.live.borrow());
         let token = live.snapshot.settings.admin.token.as_ref();
         guard::admit(self.parts.guard, request.method(), request.headers(), token)?;
@@ -172,12 +172,7 @@ impl Admin {
                 listed
             }
             Route::Invocation(id) => invocations::show(&store, history, id).await?,
-            Route::Resend(id) => {
-                let _alone = self.resending.lock().await;
-                let answer = resend::resend(&store, &live, history, id).await?;
-                tracing::info!(invocation = id, delivery_id = answer["delivery_id"].as_str(), "delivery.resent");
-                answer
-            }
+            Route::Resend(id) => self.resend(&live, id).await?,
             Route::Events => {
                 let alone = Arc::clone(&self.finding).lock_owned().await;
                 let gates = &self.parts.gates;
@@ -219,6 +214,21 @@ impl Admin {
     fn store(&self, live: &Live, now: Timestamp) -> Store<'_> {
         let configured = live.snapshot.webhooks.keys().chain(&live.quarantined).cloned().collect();
         Store { spool: self.parts.spool.as_ref(), configured, now }
+    }
+
+    /// Goes to its end also where whoever asked goes away: the next who resends has to see what came of it.
+    async fn resend(self: &Arc<Self>, live: &Arc<Live>, id: &str) -> Result<Value, Problem> {
+        let alone = Arc::clone(&self.resending).lock_owned().await;
+        let (admin, live, id) = (Arc::clone(self), Arc::clone(live), id.to_owned());
+        let resent = tokio::spawn(async move {
+            let _alone = alone;
+            let store = admin.store(&live, Timestamp::now());
+            let answer = resend::resend(&store, &live, &admin.parts.history, &id).await?;
+            tracing::info!(invocation = id, delivery_id = answer["delivery_id"].as_str(), "delivery.resent");
+            Ok(answer)
+        });
+        let broken = |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "it could not be resent");
+        resent.await.map_err(broken)?
     }
 
     fn resume(&self, live: &Live, name: &str) -> Result<Value, Problem> {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::StatusCode;
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -26,10 +27,10 @@ use crate::spool::{Kept, KeptFor, Sought};
 
 /// Events of one answer.
 const EVENTS_MAX: usize = 20;
-/// Invocations that are looked through for further events.
+/// Invocations that are looked through for further events, and those of one event that are told of.
 const INVOCATIONS_MAX: usize = 500;
-/// Invocations of one event that are told of.
-const INVOCATIONS_TOLD_MAX: usize = 100;
+/// Invocations of one answer.
+const INVOCATIONS_TOLD_MAX: usize = 2_000;
 /// Payloads of one answer in bytes; the first is told however large it is, so that an event that is asked for by its own id has its.
 const PAYLOADS_BYTES_MAX: usize = 4 * 1024 * 1024;
 
@@ -45,6 +46,8 @@ pub(super) struct Sources<'s> {
 #[derive(Default)]
 struct Known {
     event: Option<Event>,
+    /// When it first came in, as far as anybody remembers.
+    received_at: Option<Timestamp>,
     /// What people know it by, where its payload does not say it any more.
     request_id: Option<String>,
     /// The webhooks that wanted it when it came in; `None` where nobody remembers.
@@ -85,7 +88,9 @@ pub(super) async fn find(sources: Sources<'_>, query: &str, alone: OwnedMutexGua
         let mut events = Vec::with_capacity(known.len());
         for known in &mut known {
             let has_room = events.is_empty() || known.payload_bytes() <= room;
-            room = room.saturating_sub(known.payload_bytes());
+            if has_room {
+                room = room.saturating_sub(known.payload_bytes());
+            }
             events.extend(known.tell(&live, &gates, has_room));
         }
         serde_json::to_string(&Stories { events, complete })
@@ -124,26 +129,31 @@ async fn gather(sources: &Sources<'_>, sought: &Sought) -> Result<(Vec<Known>, b
             known.entry(kept.event.id).or_default().keep(kept);
         }
     }
-    for taken in history.events(EVENTS_MAX, |taken| fits(&taken.event)) {
+    for taken in history.events(EVENTS_MAX + 1, |taken| fits(&taken.event)) {
         let known = known.entry(taken.event.id).or_default();
         known.wanted = Some(Arc::clone(&taken.wanted));
-        known.event = Some(taken.event.clone());
+        known.is_of(taken.event.clone());
     }
     let listed = invocations::about(store, history, sought, INVOCATIONS_MAX).await?;
-    let complete = found.complete && listed.len() < INVOCATIONS_MAX;
+    let mut complete = found.complete && listed.len() < INVOCATIONS_MAX;
     for listed in listed {
         known.entry(listed.event.id).or_default().attempted(listed);
     }
     let mut known: Vec<Known> = known.into_values().collect();
-    known.sort_by_key(|known| Reverse(known.event.as_ref().map(|event| (event.received_at, event.id))));
-    let complete = complete && known.len() <= EVENTS_MAX;
+    known.sort_by_key(|known| Reverse((known.received_at, known.event.as_ref().map(|event| event.id))));
+    complete &= known.len() <= EVENTS_MAX;
     known.truncate(EVENTS_MAX);
     if let Sought::Text(_) = sought {
+        let mut left = INVOCATIONS_TOLD_MAX;
         for known in &mut known {
             // One of many attempts leaves nothing of the others', so each is asked after by itself.
             let Some(id) = known.event.as_ref().map(|event| event.id) else { continue };
+            let limit = INVOCATIONS_MAX.min(left);
+            let listed = invocations::about(store, history, &Sought::Event(id), limit).await?;
+            complete &= listed.len() < limit;
+            left -= listed.len();
             known.invocations.clear();
-            for listed in invocations::about(store, history, &Sought::Event(id), INVOCATIONS_TOLD_MAX).await? {
+            for listed in listed {
                 known.attempted(listed);
             }
         }
@@ -153,7 +163,7 @@ async fn gather(sources: &Sources<'_>, sought: &Sought) -> Result<(Vec<Known>, b
 
 impl Known {
     fn keep(&mut self, kept: Kept) {
-        self.event = Some(kept.event.without_tree());
+        self.is_of(kept.event.without_tree());
         self.kept.extend(kept.webhooks.into_iter().map(|kept| (Arc::clone(&kept.webhook), kept)));
     }
 
@@ -165,7 +175,13 @@ impl Known {
         if let Some(webhook) = summary["webhook"].as_str() {
             self.invocations.entry(webhook.into()).or_default().push(summary);
         }
-        if self.event.as_ref().is_none_or(|event| event.raw.is_empty()) {
+        self.is_of(event);
+    }
+
+    /// Takes what is known of the event itself: its payload where that is there, and the earliest time, since what was resent has another.
+    fn is_of(&mut self, event: Event) {
+        self.received_at = self.received_at.into_iter().chain([event.received_at]).min();
+        if self.event.as_ref().is_none_or(|known| known.raw.is_empty()) {
             self.event = Some(event);
         }
     }
@@ -178,14 +194,17 @@ impl Known {
         let event = self.event.as_ref()?;
         let mut names: Vec<Arc<str>> = self.kept.keys().chain(self.invocations.keys()).cloned().collect();
         names.extend(self.wanted.iter().flat_map(|wanted| wanted.iter().cloned()));
-        let is_for_known = !names.is_empty();
+        let is_known = !names.is_empty();
+        let mut lines = self.invocations.values().flatten();
+        let only_tested =
+            is_known && self.wanted.is_none() && self.kept.is_empty() && lines.all(|line| line["test"] == true);
         let of_kind = live.snapshot.webhooks.values().filter(|webhook| webhook.kind.name == event.kind);
         names.extend(of_kind.map(|webhook| Arc::clone(&webhook.name)));
         names.sort();
         names.dedup();
         // One tree for all webhooks that are asked; it is let go of with the copy.
         let asked = event.without_tree();
-        let of = Of { live, gates, tree: &asked.tree(), wanted: self.wanted.as_deref(), is_for_known };
+        let of = Of { live, gates, tree: &asked.tree(), wanted: self.wanted.as_deref(), is_known, only_tested };
         let webhooks = names
             .into_iter()
             .map(|name| {
@@ -200,7 +219,7 @@ impl Known {
             kind: &event.kind,
             event_type: &event.event_type,
             request_id: request_id(event).or_else(|| self.request_id.take()),
-            received_at: event.received_at.to_string(),
+            received_at: self.received_at.unwrap_or(event.received_at).to_string(),
             // Only what a damaged disk gave back is no JSON.
             event: serde_json::from_slice(shown).ok(),
             event_bytes: Some(event.raw.len()).filter(|bytes| *bytes > 0),

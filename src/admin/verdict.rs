@@ -21,8 +21,10 @@ pub(super) struct Of<'a> {
     pub(super) tree: &'a Tree<'a>,
     /// The webhooks that wanted it when it came in; `None` where nobody remembers.
     pub(super) wanted: Option<&'a [Arc<str>]>,
-    /// Whether any webhook is known that it was for.
-    pub(super) is_for_known: bool,
+    /// Whether any webhook is known that had to do with it.
+    pub(super) is_known: bool,
+    /// Whether that was for a test alone.
+    pub(super) only_tested: bool,
 }
 
 impl Of<'_> {
@@ -53,7 +55,7 @@ impl Of<'_> {
         } else if delivered {
             ("delivered", "an attempt was accepted".to_owned())
         } else {
-            self.unkept(name, last.map(said))
+            self.unkept(name, last.map(said), !attempts.is_empty())
         };
         let pending = pending.map(|pending| {
             json!({
@@ -80,7 +82,7 @@ impl Of<'_> {
     }
 
     /// Of what is neither pending nor dead, and has no attempt that was accepted.
-    fn unkept(&self, name: &Arc<str>, failed: Option<String>) -> (&'static str, String) {
+    fn unkept(&self, name: &Arc<str>, failed: Option<String>, tested: bool) -> (&'static str, String) {
         if let Some(failed) = failed {
             return ("unknown", format!("{failed}; it is no dead letter any more"));
         }
@@ -88,9 +90,16 @@ impl Of<'_> {
             return ("unknown", "it is neither pending nor dead; what became of it is not kept any more".to_owned());
         }
         let event = self.tree.event();
+        if self.only_tested {
+            return if tested {
+                ("unknown", "it was a test, which is no delivery".to_owned())
+            } else {
+                ("unwanted", "it was a test of another webhook".to_owned())
+            };
+        }
         if *event.event_type == *MANUAL {
-            return if self.is_for_known {
-                ("unwanted", "another webhook was invoked by its name".to_owned())
+            return if self.is_known || self.wanted.is_some() {
+                ("unwanted", "the webhook that was invoked by its name is another one, or in shadow".to_owned())
             } else {
                 ("unknown", "a webhook was invoked by its name; which one is not kept any more".to_owned())
             };

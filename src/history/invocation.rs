@@ -87,6 +87,7 @@ pub struct Timings {
 }
 
 /// One attempt. It holds what is secret (the definition, a token), so it has no `Debug`: people see it as it is written for them.
+#[allow(clippy::struct_excessive_bools, reason = "each is told by itself")]
 pub struct Invocation {
     /// Its identity, given when it is kept.
     pub id: InvocationId,
@@ -99,7 +100,9 @@ pub struct Invocation {
     /// The event's payload was too large to be kept: the event's text is empty.
     pub payload_dropped: bool,
     /// What people know the event by, where its payload does not say it any more.
-    pub known_by: Option<String>,
+    pub known_by: Vec<String>,
+    /// Verdicts and missing paths were too large to be kept as well.
+    pub omitted: bool,
     /// The publication that it began with.
     pub generation: u64,
     /// Its number, from 1, among those that count.
@@ -185,7 +188,8 @@ impl Invocation {
         let verdicts: usize =
             self.verdicts.iter().map(|(_, verdict)| size_of::<(Arc<str>, Verdict)>() + found(verdict)).sum();
         let missing: usize = self.missing.iter().map(|path| size_of::<String>() + path.len()).sum();
-        size_of::<Self>() + self.event.raw.len() + response + verdicts + missing
+        let known_by: usize = self.known_by.iter().map(|id| size_of::<String>() + id.len()).sum();
+        size_of::<Self>() + self.event.raw.len() + known_by + response + verdicts + missing
     }
 
     /// What its definition takes of memory, roughly, where nothing else holds it.
@@ -198,13 +202,13 @@ impl Invocation {
     /// The id by which people know what its event is about.
     #[must_use]
     pub fn request_id(&self) -> Option<String> {
-        self.known_by.clone().or_else(|| about::request_id(&self.event))
+        self.known_by.first().cloned().or_else(|| about::request_id(&self.event))
     }
 
     /// Whether its event is about what people know by this id.
     #[must_use]
     pub fn is_about(&self, id: &str) -> bool {
-        self.known_by.as_deref() == Some(id) || about::is_about(&self.event, id)
+        self.known_by.iter().any(|known| known == id) || about::is_about(&self.event, id)
     }
 
     /// Lets go of what may be large, where all of it is more than may be kept.
@@ -212,7 +216,7 @@ impl Invocation {
         if self.bytes() <= bytes_max {
             return;
         }
-        self.known_by = about::request_id(&self.event);
+        self.known_by = about::ids(&self.event).collect();
         self.event = Event::new(
             self.event.id,
             Arc::clone(&self.event.kind),
@@ -227,7 +231,7 @@ impl Invocation {
             response.headers = Box::default();
         }
         if self.bytes() > bytes_max {
-            (self.missing, self.verdicts) = (Vec::new(), Vec::new());
+            (self.missing, self.verdicts, self.omitted) = (Vec::new(), Vec::new(), true);
         }
     }
 }

@@ -79,7 +79,7 @@ impl Ring {
         self.kept.iter().rev().cloned().collect()
     }
 
-    /// One of them. Attempts that ended at the same time may stand in another order than their ids.
+    /// One of them.
     pub(super) fn find(&self, id: InvocationId) -> Option<Arc<Invocation>> {
         self.kept.iter().rev().find(|one| one.id == id).cloned()
     }

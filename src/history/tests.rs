@@ -46,7 +46,8 @@ fn invocation(webhook: &Arc<Webhook>, payload_bytes: usize) -> Invocation {
         webhook: Arc::clone(webhook),
         event: event(payload_bytes),
         payload_dropped: false,
-        known_by: None,
+        known_by: Vec::new(),
+        omitted: false,
         generation: 1,
         attempt: 1,
         probe: false,
@@ -153,10 +154,11 @@ fn what_is_kept_without_its_payload_is_known_by_its_name_and_small_whatever_it_h
     let (history, hook) = (History::new(at(0), 0), webhook());
     let limits = Limits { per_webhook: 10, bytes_max: 100_000 };
     let mut event = event(0);
-    event.raw = Bytes::from_static(b"{\"data\":{\"friendly_id\":\"AR-1\"}}");
+    event.raw = Bytes::from_static(b"{\"data\":{\"friendly_id\":\"AR-1\",\"id\":\"17\"}}");
     let missing: Vec<String> = (0..2000).map(|number| format!("data.a_rather_long_name.{number}")).collect();
     let kept = history.keep(Invocation { event, missing, ..invocation(&hook, 0) }, limits);
-    assert!(kept.missing.is_empty() && kept.bytes() < 1000 && kept.is_about("AR-1") && !kept.is_about("AR-2"));
+    assert!(kept.missing.is_empty() && kept.bytes() < 1000 && kept.is_about("AR-1") && kept.is_about("17"));
+    assert!(!kept.is_about("AR-2") && kept.omitted && view::full(&kept)["omitted"] == true);
     assert_eq!(view::summary(&kept)["request_id"], "AR-1");
 }
 

@@ -152,7 +152,7 @@ fn whole(one: &Invocation, bytes_max: usize) -> Value {
     let validators = one.webhook.validators.iter().zip(&one.verdicts);
     shown["validators"] = validators.map(|(validator, (_, verdict))| judged(validator, verdict, &mask)).collect();
     shown["missing"] = one.missing.iter().map(String::as_str).collect();
-    shown["omitted"] = false.into();
+    shown["omitted"] = one.omitted.into();
     shown["timings_ms"] = timings(&one.timings);
     shown["reused_connection"] = one.timings.wire.map(|wire| wire.opening.is_none()).into();
     shown

@@ -1,15 +1,19 @@
 //! The answers to events that were taken.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
+use crate::event::EventId;
 use crate::ingest::Planned;
 use crate::server::{Answer, json_answer};
 use crate::settled::{Report, Waiting};
+use crate::spool::Owed;
 
 /// 202: every event with the webhooks that owe it a delivery.
 pub(super) fn accepted(planned: &[Planned]) -> Answer {
@@ -48,11 +52,12 @@ pub(super) fn receipt(planned: &[Planned]) -> String {
 /// 200 with every delivery's end, or 202 when the time is over before.
 pub(super) async fn collect_reports(planned: &[Planned], mut waiting: Waiting<'_>, time: Duration) -> Answer {
     let owed: usize = planned.iter().map(|planned| planned.wanted.len()).sum();
-    let mut reports = Vec::with_capacity(owed);
+    let mut reports: HashMap<(EventId, Arc<str>), Report> = HashMap::with_capacity(owed);
     let all = async {
         while reports.len() < owed {
             let Some(report) = waiting.next().await else { break };
-            reports.push(report);
+            // What is replayed or resent meanwhile ends again.
+            reports.insert((report.event, Arc::clone(&report.webhook)), report);
         }
     };
     if tokio::time::timeout(time, all).await.is_err() || reports.len() < owed {
@@ -61,7 +66,8 @@ pub(super) async fn collect_reports(planned: &[Planned], mut waiting: Waiting<'_
     let events: Vec<Value> = planned
         .iter()
         .map(|planned| {
-            let mine = reports.iter().filter(|report| report.event == planned.event.id);
+            let of = |owed: &Owed| reports.get(&(planned.event.id, Arc::clone(&owed.webhook)));
+            let mine = planned.wanted.iter().filter_map(of);
             json!({ "id": planned.event.id.to_string(), "deliveries": mine.map(delivery).collect::<Vec<_>>() })
         })
         .collect();

@@ -18,7 +18,8 @@ pub fn is_about(event: &Event, id: &str) -> bool {
     ids(event).any(|known| known == id)
 }
 
-fn ids(event: &Event) -> impl Iterator<Item = String> + '_ {
+/// The ids by which people know what an event is about, that of [`request_id`] first.
+pub fn ids(event: &Event) -> impl Iterator<Item = String> + '_ {
     let at = |name| text_at(&event.raw, &["data", name]);
     ["friendly_id", "id"].into_iter().filter_map(at).filter(|id| (1..=ID_BYTES_MAX).contains(&id.len()))
 }

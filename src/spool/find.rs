@@ -29,6 +29,8 @@ type Replayed = (i64, i64, i64);
 
 /// Answers for the reader.
 pub(super) fn find(connection: &Connection, sought: &Sought) -> Result<KeptEvents> {
+    // All of it is of one moment: what is replayed or settled meanwhile would be neither pending nor dead.
+    let _moment = connection.unchecked_transaction()?;
     let (numbers, looked_through) = numbers(connection, sought)?;
     let (replayed, known) = if numbers.is_empty() { (Vec::new(), true) } else { replayed(connection, &numbers)? };
     let mut found: Vec<(Kept, BTreeMap<Arc<str>, KeptFor>)> = Vec::new();

@@ -41,7 +41,7 @@ pub struct KeptEvents {
 /// What is kept of one event.
 #[derive(Clone, Debug)]
 pub struct Kept {
-    /// The event, as it first came in where it was appended again.
+    /// The event, of the earliest of its places that is still there where it was appended again.
     pub event: Arc<Event>,
     /// The webhooks for which something is kept, in the order of their names.
     pub webhooks: Vec<KeptFor>,

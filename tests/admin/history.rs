@@ -356,6 +356,29 @@ fn many_large_events_are_told_with_the_payloads_of_the_newest_and_one_by_its_id_
 }
 
 #[test]
+fn a_test_is_told_as_one_and_more_events_than_are_told_are_not_hidden() {
+    let target = receiver().start();
+    let sidecar = sidecar()
+        .reaching(&target)
+        .webhook("hook", &hook(&target.url("/"), "triggers = [\"Manual\"]"))
+        .webhook("other", &hook(&target.url("/"), "triggers = [\"Manual\"]"))
+        .start();
+    let tested = post(&sidecar, "/api/v1/webhooks/hook/test", &json!({ "trigger": "Manual" }));
+    let id = tested["invocation"]["event_id"].as_str().expect("an id").to_owned();
+    let (_, hook) = story(&sidecar, &id, "hook");
+    let (_, other) = story(&sidecar, &id, "other");
+    assert_eq!((&hook["verdict"], &hook["why"]), (&json!("unknown"), &json!("it was a test, which is no delivery")));
+    assert_eq!((&other["verdict"], &other["why"]), (&json!("unwanted"), &json!("it was a test of another webhook")));
+
+    for count in [20, 1] {
+        (0..count).for_each(|_| take(&sidecar, "AR-1"));
+        let found = get(&sidecar, "/api/v1/events?find=AR-1");
+        let told = found["events"].as_array().map(Vec::len);
+        assert_eq!((told, &found["complete"]), (Some(20), &json!(count == 20)));
+    }
+}
+
+#[test]
 fn a_delivery_is_resent_under_its_id_while_its_event_is_kept() {
     let (good, bad) = (receiver().start(), receiver().respond(400).respond(503).otherwise(200).start());
     let sidecar = sidecar()
@@ -428,6 +451,33 @@ fn many_who_resend_at_once_make_one_delivery_of_each_webhook() {
         wait_delivered(&sidecar, name, 2.0);
         assert_eq!(target.wait(2).len(), 2);
     }
+}
+
+#[test]
+fn who_waits_for_the_ends_is_told_each_webhook_once_though_one_is_replayed_meanwhile() {
+    let (late, bad) = (receiver().otherwise(Answer::status(200).after(Duration::from_secs(3))).start(), receiver());
+    let bad = bad.otherwise(400).start();
+    let sidecar = sidecar()
+        .reaching(&late)
+        .reaching(&bad)
+        .webhook("late", &hook(&late.url("/"), ""))
+        .webhook("bad", &hook(&bad.url("/"), ""))
+        .start();
+    let answer = std::thread::scope(|scope| {
+        let waits = scope.spawn(|| sidecar.post("/v1/events?wait=30s", &event("AR-1")));
+        sidecar.wait_metric("outrigger_dead_letters", &[("webhook", "bad")], 1.0);
+        assert_eq!(post(&sidecar, "/api/v1/dead-letters/replay", &json!({ "all": true }))["replayed"], 1);
+        bad.wait(2);
+        waits.join().expect("an answer")
+    });
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let mut told: Vec<(String, String)> = Vec::new();
+    for delivery in answer.json()["events"][0]["deliveries"].as_array().expect("a list") {
+        let text = |name: &str| delivery[name].as_str().expect("a text").to_owned();
+        told.push((text("webhook"), text("outcome")));
+    }
+    told.sort();
+    assert_eq!(told, [("bad".to_owned(), "dead".to_owned()), ("late".to_owned(), "delivered".to_owned())]);
 }
 
 #[test]

@@ -218,7 +218,7 @@ fn a_tail_says_where_more_came_than_was_kept_and_where_nothing_is() {
     let answer = sidecar.post_with("/v1/events", &[("content-type", "application/x-ndjson")], lines.as_bytes());
     assert_eq!(answer.status, 202, "{answer:?}");
     wait(&tail, "AR-200 ");
-    wait(&tail, "some are not told (`history.per_webhook`");
+    wait(&tail, "some may not be told (`history.per_webhook`");
     tail.signal("INT");
     assert_eq!(tail.wait(PATIENCE).code(), Some(0));
 

@@ -102,10 +102,14 @@ fn answer(one: &Value) -> Result<Option<Answer>, String> {
             "Not all of the response is kept, and validators look into it: the request alone is expected.".to_owned()
         );
     }
-    let elsewhere = |path: &str| path.starts_with("$.status") || path.starts_with("$.data");
+    if one["omitted"] == true {
+        return Err("The verdicts on the response are not kept: the request alone is expected.".to_owned());
+    }
     let paths = || validators.iter().filter_map(|validator| validator["path"].as_str());
-    let (into_body, into_headers) =
-        (paths().any(|path| !path.starts_with("$.status")), paths().any(|path| !elsewhere(path)));
+    // A second `$` may be a filter that looks at the other part.
+    let alone = |path: &str, part: &str| path.starts_with(part) && path.matches('$').count() == 1;
+    let into_body = paths().any(|path| !alone(path, "$.status"));
+    let into_headers = paths().any(|path| !alone(path, "$.status") && !alone(path, "$.data"));
     let masked = |text: &Value| text.as_str().is_some_and(|text| text.contains(MASK));
     let masked_header = response["headers"].as_array().into_iter().flatten().any(|header| masked(&header[1]));
     if (into_body && masked(&response["body"])) || (into_headers && masked_header) {
@@ -320,6 +324,18 @@ rejected = ['closed']
             assert!(block.contains("the request alone is expected") && !block.contains("[tests.response]"), "{block}");
             assert_eq!(checked(HOOK, &block).0, 0, "{block}");
         }
+        let mut unjudged = invocation("failed", Some("validation_failed"), response(200, json!([]), ""), json!([]));
+        unjudged["omitted"] = json!(true);
+        let block = super::block(&unjudged, &event()).unwrap();
+        assert!(block.contains("# The verdicts") && checked(HOOK, &block).0 == 0, "{block}");
+        let beside = "$.data[?$.headers['x-gate'] == 'open']";
+        let hook = HOOK.replace("'$.data.ok'", &format!("{beside:?}"));
+        let open = response(200, json!([["x-gate", "open"]]), "[true]");
+        let mut verdicts = verdicts(true, true);
+        verdicts[0]["path"] = json!(beside);
+        verdicts.as_array_mut().unwrap().truncate(1);
+        let block = super::block(&invocation("accepted", None, open, verdicts), &event()).unwrap();
+        assert_eq!(checked(&hook, &block).0, 0, "{block}");
         one["request"] = Value::Null;
         assert!(super::block(&one, &event()).unwrap().contains("# The request is not kept"));
         one["event_type"] = json!("Manual");

@@ -80,7 +80,7 @@ pub(super) async fn follow(server: &Server, query: &Query, past: usize, lines: &
 }
 
 /// What is said where more came than was kept until the next look.
-const MISSED: &str = "more attempts end than are kept: some are not told (`history.per_webhook` and `history.max_bytes` say how many are)";
+const MISSED: &str = "more attempts end than are kept: some may not be told (`history.per_webhook` and `history.max_bytes` say how many are)";
 
 /// Where a tail stands: all up to here was told.
 #[derive(Debug, Default)]
