@@ -81,6 +81,7 @@ await browse(async (browser) => {
     "\u202e\\'; echo INJECTED; #", "\u202e$(echo INJECTED)`echo INJECTED`\"')", '\u202e%s%d%%\\c\\0101', '\u202e7', '-n\u202e', '\n', '\u202e\n\n', 'a\n\n', '\u202e\na', '\r\n\r\n', '\t', '!!', "a\n'!echo'\n", 'a\n!!\n^curl^echo^\n', '\u202e!echo',
     'a\\\n', '# no comment', '\n# no comment', '~ * ? [a] {b,c} & | < > ;', TURNED, SCRIPT, 'ü\u00ad€😀\u{e0041}👩\u200d💻', Array.from({ length: 31 }, (_, at) => String.fromCharCode(at + 1)).join(''),
     '***', '****', "a***\u202e'***\n", '"key": "***", "note": "***"\n',
+    'a\nb***x!!y', '\n!n ***c!!d',
   ];
   for (const body of bodies) {
     const sent = request(body);
@@ -98,5 +99,6 @@ await browse(async (browser) => {
   for (const shell of SHELLS) {
     const said = run(shell, await curl({ ...request('"key": "***", "note": "***"'), headers: [] }), { SECRET_BODY: 'k' });
     assert.equal(said.at(-1), '"key": "k", "note": "***"');
+    assert.equal(run(shell, await curl({ ...request(''), headers: [['x-empty', '']] }), { SECRET_URL: 'u' }).at(-1), 'x-empty;');
   }
 });

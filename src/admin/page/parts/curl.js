@@ -10,11 +10,12 @@ const EACH_ESCAPED = new RegExp(String.raw`[\\'!^]|${RISKY}`, 'gu');
 
 const octal = (mark) => Array.from(new TextEncoder().encode(mark), (byte) => `\\0${byte.toString(8).padStart(3, '0')}`).join('');
 
-/** A text that the shell takes as it is. */
-function quoted(text) {
-  // Some look for what calls their history up in every line but the first, whatever is quoted.
-  const recalls = text.includes('\n') && /[!^]/.test(text);
-  if (!recalls && !ANY_RISKY.test(text)) return `'${text.replaceAll("'", String.raw`'\''`)}'`;
+/** Whether a shell may look for its history in a text: some do in every line but the first, whatever is quoted. */
+const recalls = (text) => text.includes('\n') && /[!^]/.test(text);
+
+/** A text that the shell takes as it is; `guarded` where the whole that it is a piece of may call up history. */
+function quoted(text, guarded = recalls(text)) {
+  if (!guarded && !ANY_RISKY.test(text)) return `'${text.replaceAll("'", String.raw`'\''`)}'`;
   // What a command says loses the line feeds at its end.
   let end = text.length;
   while (text[end - 1] === '\n') end -= 1;
@@ -34,15 +35,17 @@ export function curl(request) {
   /** The same with each mask as a variable, which stands for the mask itself until it is set where an event may have said it. */
   const masked = (text, of, sure) => {
     const [first, ...rest] = text.split(MASK);
+    const guarded = recalls(text);
     const name = `SECRET_${of.toUpperCase().replace(/[^A-Z0-9]+/g, '_')}`;
     unsure ||= rest.length > 0 && !sure;
-    const pieces = rest.map((piece) => `"\${${variable(name)}${sure ? '' : `-${MASK}`}}"${piece && quoted(piece)}`);
-    return (first && quoted(first)) + pieces.join('');
+    const pieces = rest.map((piece) => `"\${${variable(name)}${sure ? '' : `-${MASK}`}}"${piece && quoted(piece, guarded)}`);
+    return (first && quoted(first, guarded)) + pieces.join('');
   };
   const lines = [`curl --globoff --request ${quoted(request.method)} --url ${masked(request.url, 'url', true)}`];
   for (const [name, value] of request.headers) {
     if (LEFT_OUT.has(name.toLowerCase())) continue;
-    lines.push(`  --header ${masked(`${name}: ${value}`, name, value === MASK)}`);
+    // With nothing behind its colon a header is left out; this one is sent empty.
+    lines.push(`  --header ${value === '' ? quoted(`${name};`) : masked(`${name}: ${value}`, name, value === MASK)}`);
   }
   if (request.body) lines.push(`  --data-raw ${masked(request.body, 'body', false)}`);
   const names = Array.from(secrets, ([name, most]) => (most === 1 ? name : `${name} to ${name}_${most}`));
