@@ -41,9 +41,50 @@ await browse(async (browser) => {
   await post(granted('AR-9'));
   await left(1);
 
+  // One that dies again is shown again, though nobody was told that it was none meanwhile.
+  await page.locator('.tabs .count').getByText('1', { exact: true }).waitFor();
+  const CHANGES = '**/changes?*';
+  let tell;
+  const told = new Promise((done) => { tell = done; });
+  await page.route(CHANGES, async (route) => {
+    await told;
+    await route.continue().catch(() => {});
+  });
+  answerOf('tickets', 503);
+  await rows.first().getByRole('button', { name: /Replay/ }).click();
+  await dialog.getByRole('button', { name: 'Replay' }).click();
+  await left(0);
+  answerOf('tickets', 422);
+  await eventually('it died again', async () => (await (await ask('/api/v1/dead-letters')).json()).dead_letters.length === 1);
+  tell();
+  await left(1);
+  await page.unroute(CHANGES);
+
+  // A change lets the answer that is awaited come, and then asks once more.
+  const LIST = '**/dead-letters?*';
+  let release;
+  const letGo = new Promise((done) => { release = done; });
+  await page.route(LIST, async (route) => {
+    const response = await route.fetch();
+    await letGo;
+    // It may have been let go meanwhile.
+    await route.fulfill({ response }).catch(() => {});
+  }, { times: 1 });
+  const asked = page.waitForRequest(LIST);
+  await post(granted('AR-20'));
+  const request = await asked;
+  const isIt = (one) => one === request;
+  const ended = Promise.race([page.waitForEvent('requestfinished', isIt), page.waitForEvent('requestfailed', isIt)]);
+  await post(granted('AR-21'));
+  await page.locator('.tabs .count').getByText('3', { exact: true }).waitFor();
+  release();
+  await ended;
+  assert.equal(request.failure(), null, 'an answer that was awaited was dropped');
+  await left(3);
+
   // What is shown, chosen and has the focus stays so while others come and go.
   answerOf('tickets', 422);
-  for (let at = 0; at < 130; at += 1) await post(granted(`AR-${100 + at}`));
+  for (let at = 0; at < 128; at += 1) await post(granted(`AR-${100 + at}`));
   await eventually('131 dead letters', async () => (await (await ask('/api/v1/dead-letters?limit=1000')).json()).dead_letters.length === 131);
   await page.locator('.tabs .count').getByText('131').waitFor();
   await page.getByRole('button', { name: 'Show older' }).click();

@@ -41,7 +41,7 @@ async function replay(requests, heard, signal) {
   return sum;
 }
 
-/** The list with its buttons. `changed` is to be called when the number of dead letters changed. */
+/** The list with its buttons. `changed` is to be called when dead letters may have come or gone. */
 export function letters(webhook, signal) {
   const body = h('tbody', { role: 'rowgroup' });
   const result = h('div', { 'aria-live': 'polite' });
@@ -119,7 +119,7 @@ export function letters(webhook, signal) {
     }
     busy = false;
     afterwards = () => (all.disabled ? element : all).focus();
-    if (!signal.aborted) again();
+    if (!signal.aborted) anew();
   };
   every.addEventListener('change', () => { for (const box of boxes()) box.checked = every.checked; settle(); say(`${many(picked().length, 'dead letter')} chosen`); });
   body.addEventListener('change', settle);
@@ -134,9 +134,9 @@ export function letters(webhook, signal) {
     const last = body.lastElementChild;
     most += PAGE;
     afterwards = () => last.nextElementSibling?.querySelector('a').focus();
-    again();
+    anew();
   });
   const element = h('div', { tabindex: -1 }, h('div', { class: 'bar' }, chosen, all), result, outdated, table, nothing, h('p', { class: 'more' }, older));
-  const again = load(look, (error) => trouble(outdated, error), signal);
-  return { element, changed: () => { if (!busy) again(); } };
+  const { anew, later } = load(look, (error) => trouble(outdated, error), signal);
+  return { element, changed: () => { if (!busy) later(); } };
 }
