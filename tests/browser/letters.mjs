@@ -2,6 +2,15 @@
 
 import { answerOf, ask, assert, browse, eventually, go, granted, open, post } from './steps.mjs';
 
+const hasFocus = (locator) => locator.evaluate((element) => element === document.activeElement);
+
+/** `over` comes when `end` is called. */
+function held() {
+  let end;
+  const over = new Promise((done) => { end = done; });
+  return { over, end };
+}
+
 await browse(async (browser) => {
   const page = await open(browser);
   answerOf('tickets', 422, '{"error":"no"}');
@@ -22,14 +31,28 @@ await browse(async (browser) => {
   await dialog.getByRole('button', { name: 'Replay' }).click();
   await page.getByText('1 dead letter replayed.').waitFor();
   await left(5);
+  assert.ok(await hasFocus(page.getByRole('button', { name: 'Replay all' })));
 
   assert.ok(await page.getByRole('button', { name: 'Replay chosen' }).isDisabled());
   await rows.nth(0).getByRole('checkbox').check();
   await rows.nth(2).getByRole('checkbox').check();
   await page.getByRole('button', { name: 'Replay chosen (2)' }).click();
+  // Whoever goes elsewhere meanwhile stays there.
+  const REPLAY = '**/dead-letters/replay';
+  const replay = held();
+  await page.route(REPLAY, async (route) => {
+    await replay.over;
+    await route.continue();
+  }, { times: 1 });
+  const begun = page.waitForRequest(REPLAY);
   await dialog.getByRole('button', { name: 'Replay' }).click();
+  await begun;
+  const field = page.locator('#find-text');
+  await field.focus();
+  replay.end();
   await page.getByText('2 dead letters replayed.').waitFor();
   await left(3);
+  assert.ok(await hasFocus(field), 'the focus was taken away');
 
   await page.getByRole('button', { name: 'Replay all' }).click();
   await dialog.getByRole('button', { name: 'Replay' }).click();
@@ -44,10 +67,9 @@ await browse(async (browser) => {
   // One that dies again is shown again, though nobody was told that it was none meanwhile.
   await page.locator('.tabs .count').getByText('1', { exact: true }).waitFor();
   const CHANGES = '**/changes?*';
-  let tell;
-  const told = new Promise((done) => { tell = done; });
+  const told = held();
   await page.route(CHANGES, async (route) => {
-    await told;
+    await told.over;
     await route.continue().catch(() => {});
   });
   answerOf('tickets', 503);
@@ -56,17 +78,16 @@ await browse(async (browser) => {
   await left(0);
   answerOf('tickets', 422);
   await eventually('it died again', async () => (await (await ask('/api/v1/dead-letters')).json()).dead_letters.length === 1);
-  tell();
+  told.end();
   await left(1);
   await page.unroute(CHANGES);
 
   // A change lets the answer that is awaited come, and then asks once more.
   const LIST = '**/dead-letters?*';
-  let release;
-  const letGo = new Promise((done) => { release = done; });
+  const list = held();
   await page.route(LIST, async (route) => {
     const response = await route.fetch();
-    await letGo;
+    await list.over;
     // It may have been let go meanwhile.
     await route.fulfill({ response }).catch(() => {});
   }, { times: 1 });
@@ -77,7 +98,7 @@ await browse(async (browser) => {
   const ended = Promise.race([page.waitForEvent('requestfinished', isIt), page.waitForEvent('requestfailed', isIt)]);
   await post(granted('AR-21'));
   await page.locator('.tabs .count').getByText('3', { exact: true }).waitFor();
-  release();
+  list.end();
   await ended;
   assert.equal(request.failure(), null, 'an answer that was awaited was dropped');
   await left(3);
@@ -96,7 +117,7 @@ await browse(async (browser) => {
   await post(granted('AR-10'));
   await left(132);
   assert.ok(await oldest.getByRole('checkbox').isChecked(), 'the choice is lost');
-  assert.ok(await oldest.getByRole('link').evaluate((link) => link === document.activeElement), 'the focus is lost');
+  assert.ok(await hasFocus(oldest.getByRole('link')), 'the focus is lost');
   const event = await oldest.getByRole('link').textContent();
   await oldest.getByRole('button', { name: /Replay/ }).click();
   await dialog.getByText(`Its event is ${event}.`).waitFor();

@@ -98,7 +98,8 @@ export function letters(webhook, signal) {
     arrange(body, [...rows.values()]);
     settle();
     if (hadFocus && !body.contains(document.activeElement)) element.focus();
-    afterwards?.();
+    // Whoever is elsewhere by now stays there.
+    if (document.activeElement === document.body || element.contains(document.activeElement)) afterwards?.();
     afterwards = null;
   };
   const ask = async (requests, title, number, event = null) => {
@@ -137,6 +138,9 @@ export function letters(webhook, signal) {
     anew();
   });
   const element = h('div', { tabindex: -1 }, h('div', { class: 'bar' }, chosen, all), result, outdated, table, nothing, h('p', { class: 'more' }, older));
-  const { anew, later } = load(look, (error) => trouble(outdated, error), signal);
+  const { anew, later } = load(look, (error) => {
+    afterwards = null;
+    trouble(outdated, error);
+  }, signal);
   return { element, changed: () => { if (!busy) later(); } };
 }
