@@ -147,17 +147,16 @@ export function webhook(main, [name, tab = ''], signal) {
   const likely = (detail) => detail.samples.find((one) => detail.triggers?.includes(one.name) || detail.triggers?.includes(one.event_type)) ?? detail.samples[0];
   let wanted = null;
   const look = async (within) => {
-    const detailOf = () => getExactly(`webhooks/${encodeURIComponent(name)}`, { sample: wanted }, within);
-    let [detail, exact] = await detailOf();
-    if (tab === 'sample' && wanted === null && detail.samples?.length) {
-      wanted = likely(detail).name;
-      [detail, exact] = await detailOf();
+    const detailOf = (one) => getExactly(`webhooks/${encodeURIComponent(name)}`, { sample: one }, within);
+    let [detail, exact] = await detailOf(null);
+    if (tab === 'sample' && detail.samples?.length) {
+      if (!detail.samples.some((one) => one.name === wanted)) wanted = likely(detail).name;
+      [detail, exact] = await detailOf(wanted);
     }
     trouble(outdated, null);
     drawRow(known.rows?.get(name) ?? detail);
-    if (!trigger.options.length && detail.samples?.length) {
-      const first = likely(detail);
-      fill(trigger, detail.samples.map((one) => h('option', { value: one.name, selected: one === first }, visible(one.name))));
+    if (detail.samples?.length) {
+      refill(trigger, (samples, first) => samples.map((one) => h('option', { value: one.name, selected: one.name === first }, visible(one.name))), detail.samples, likely(detail).name);
     }
     tester.hidden = !detail.definition;
     const make = CONTENTS.get(tab);
@@ -202,7 +201,7 @@ export function webhook(main, [name, tab = ''], signal) {
   };
   let generation = known.generation;
   watch(() => {
-    if (generation !== known.generation && tab !== 'sample') anew();
+    if (generation !== known.generation) anew();
     generation = known.generation;
   }, signal);
 }
