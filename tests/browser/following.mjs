@@ -1,6 +1,8 @@
 // Views follow what they show, come back by themselves after the sidecar was away, and keep what has the focus and what is open.
 
-import { answerOf, ask, assert, browse, eventually, go, granted, open, post } from './steps.mjs';
+import { copyFileSync, renameSync } from 'node:fs';
+import { join } from 'node:path';
+import { answerOf, ask, assert, browse, edit, eventually, go, granted, open, post, world } from './steps.mjs';
 
 const hasFocus = (locator) => locator.evaluate((element) => element === document.activeElement);
 
@@ -84,6 +86,30 @@ await browse(async (browser) => {
   assert.equal(await choice.inputValue(), second);
   assert.match(await page.locator('.content').textContent(), new RegExp(second));
   assert.ok(await hasFocus(choice), 'the focus is on the choice');
+
+  // An edit is shown with the sample that is chosen.
+  const content = page.locator('.content');
+  const asItWas = edit('tickets', (text) => text.replace('{{data.friendly_id}} for', '{{data.friendly_id}} asked by'));
+  await content.getByText('asked by').first().waitFor();
+  assert.equal(await choice.inputValue(), second);
+  assert.ok(await hasFocus(choice), 'the focus is on the choice');
+  edit('tickets', () => asItWas);
+  await content.getByText('asked by').first().waitFor({ state: 'detached' });
+
+  // A sample of a webhook that comes into being later.
+  await go(page, '#/webhooks/later/sample');
+  await page.getByRole('main').getByRole('alert').waitFor();
+  const fileOf = (name) => join(world.config, 'webhooks', name);
+  copyFileSync(fileOf('audit.toml'), fileOf('later.toml.fresh'));
+  renameSync(fileOf('later.toml.fresh'), fileOf('later.toml'));
+  await choice.waitFor();
+
+  // With another kind it has other samples, to look at and to test with.
+  const gone = await choice.inputValue();
+  edit('later', (text) => `kind = 'integration'\n${text.replace(/triggers.*\n/, '')}`);
+  await eventually('another sample is chosen', async () => (await choice.inputValue()) !== gone);
+  assert.equal(await page.getByLabel('Event', { exact: true }).inputValue(), await choice.inputValue());
+  assert.equal(await page.getByRole('main').getByRole('alert').count(), 0);
 
   // Numbers change around a link that has the focus; it stays the same one.
   await go(page, '#/webhooks/tickets');

@@ -55,22 +55,32 @@ export function lookAgain(signal) {
 
 /**
  * Calls `ask` for what a view shows: now, when the sidecar is back, and every so often while it gives true or fails; `failed`
- * hears of its errors. Gives what asks anew, with which an answer that is still awaited is dropped.
+ * hears of its errors. Gives two that ask again: `anew`, for another question, drops an answer that is still awaited; `later`
+ * lets it come first.
  */
 export function load(ask, failed, signal) {
   let run = new AbortController();
-  const start = () => {
+  let more = false;
+  const anew = () => {
     run.abort();
     const mine = new AbortController();
     run = mine;
-    follow(async (within) => { if (!await ask(within)) mine.abort(); }, CHANGES_MS, AbortSignal.any([signal, mine.signal]), (error) => {
+    follow(async (within) => {
+      more = false;
+      if (!await ask(within) && !more) mine.abort();
+    }, CHANGES_MS, AbortSignal.any([signal, mine.signal]), (error) => {
       failed(error);
-      return !(error.status < 500);
+      if (error.status < 500) mine.abort();
+      return !mine.signal.aborted;
     });
   };
-  watch((what) => { if (what === 'back') start(); }, signal);
-  start();
-  return start;
+  const later = () => {
+    if (run.signal.aborted) anew();
+    else more = true;
+  };
+  watch((what) => { if (what === 'back') anew(); }, signal);
+  anew();
+  return { anew, later };
 }
 
 /** Keeps everything up to date. `fine` is called after each answer, `failed` as `follow` says. */

@@ -41,7 +41,7 @@ async function replay(requests, heard, signal) {
   return sum;
 }
 
-/** The list with its buttons. `changed` is to be called when the number of dead letters changed. */
+/** The list with its buttons. `changed` is to be called when dead letters may have come or gone. */
 export function letters(webhook, signal) {
   const body = h('tbody', { role: 'rowgroup' });
   const result = h('div', { 'aria-live': 'polite' });
@@ -98,7 +98,8 @@ export function letters(webhook, signal) {
     arrange(body, [...rows.values()]);
     settle();
     if (hadFocus && !body.contains(document.activeElement)) element.focus();
-    afterwards?.();
+    // Whoever is elsewhere by now stays there.
+    if (document.activeElement === document.body || element.contains(document.activeElement)) afterwards?.();
     afterwards = null;
   };
   const ask = async (requests, title, number, event = null) => {
@@ -119,7 +120,7 @@ export function letters(webhook, signal) {
     }
     busy = false;
     afterwards = () => (all.disabled ? element : all).focus();
-    if (!signal.aborted) again();
+    if (!signal.aborted) anew();
   };
   every.addEventListener('change', () => { for (const box of boxes()) box.checked = every.checked; settle(); say(`${many(picked().length, 'dead letter')} chosen`); });
   body.addEventListener('change', settle);
@@ -134,9 +135,12 @@ export function letters(webhook, signal) {
     const last = body.lastElementChild;
     most += PAGE;
     afterwards = () => last.nextElementSibling?.querySelector('a').focus();
-    again();
+    anew();
   });
   const element = h('div', { tabindex: -1 }, h('div', { class: 'bar' }, chosen, all), result, outdated, table, nothing, h('p', { class: 'more' }, older));
-  const again = load(look, (error) => trouble(outdated, error), signal);
-  return { element, changed: () => { if (!busy) again(); } };
+  const { anew, later } = load(look, (error) => {
+    afterwards = null;
+    trouble(outdated, error);
+  }, signal);
+  return { element, changed: () => { if (!busy) later(); } };
 }

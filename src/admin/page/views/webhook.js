@@ -129,7 +129,7 @@ export function webhook(main, [name, tab = ''], signal) {
     result, outdated, numbers.element, tabs, content);
 
   let list = null;
-  let deadBefore = null;
+  let before = null;
   const drawRow = (row) => {
     fill(shape, dot(row.state));
     refill(state, (of) => [h('span', { class: `state is-${of.state}` }, stateWords(of)), ' ', whatIsWrong(of)],
@@ -139,23 +139,24 @@ export function webhook(main, [name, tab = ''], signal) {
     numbers.update(row);
     fill(dead, row.dead_letters ? count(row.dead_letters) : '');
     resume.hidden = row.state !== 'paused';
-    if (deadBefore !== null && deadBefore !== row.dead_letters) list?.changed();
-    deadBefore = row.dead_letters;
+    // One that was sent again and died again leaves the number as it was.
+    const now = JSON.stringify([row.dead_letters, row.pending, row.stats.last_failure?.id]);
+    if (before !== null && before !== now) list?.changed();
+    before = now;
   };
   const likely = (detail) => detail.samples.find((one) => detail.triggers?.includes(one.name) || detail.triggers?.includes(one.event_type)) ?? detail.samples[0];
   let wanted = null;
   const look = async (within) => {
-    const detailOf = () => getExactly(`webhooks/${encodeURIComponent(name)}`, { sample: wanted }, within);
-    let [detail, exact] = await detailOf();
-    if (tab === 'sample' && wanted === null && detail.samples?.length) {
-      wanted = likely(detail).name;
-      [detail, exact] = await detailOf();
+    const detailOf = (one) => getExactly(`webhooks/${encodeURIComponent(name)}`, { sample: one }, within);
+    let [detail, exact] = await detailOf(null);
+    if (tab === 'sample' && detail.samples?.length) {
+      if (!detail.samples.some((one) => one.name === wanted)) wanted = likely(detail).name;
+      [detail, exact] = await detailOf(wanted);
     }
     trouble(outdated, null);
     drawRow(known.rows?.get(name) ?? detail);
-    if (!trigger.options.length && detail.samples?.length) {
-      const first = likely(detail);
-      fill(trigger, detail.samples.map((one) => h('option', { value: one.name, selected: one === first }, visible(one.name))));
+    if (detail.samples?.length) {
+      refill(trigger, (samples, first) => samples.map((one) => h('option', { value: one.name, selected: one.name === first }, visible(one.name))), detail.samples, likely(detail).name);
     }
     tester.hidden = !detail.definition;
     const make = CONTENTS.get(tab);
@@ -193,14 +194,14 @@ export function webhook(main, [name, tab = ''], signal) {
   }
   watch((what, names) => { if (what === 'rows' && names.has(name) && known.rows.has(name)) drawRow(known.rows.get(name)); }, signal);
   if (known.rows?.has(name)) drawRow(known.rows.get(name));
-  const again = load(look, (error) => trouble(outdated, error), signal);
+  const { anew } = load(look, (error) => trouble(outdated, error), signal);
   const choose = (one) => {
     wanted = one;
-    again();
+    anew();
   };
   let generation = known.generation;
   watch(() => {
-    if (generation !== known.generation && tab !== 'sample') again();
+    if (generation !== known.generation) anew();
     generation = known.generation;
   }, signal);
 }
