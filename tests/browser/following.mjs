@@ -2,6 +2,9 @@
 
 import { answerOf, ask, assert, browse, eventually, go, granted, open, post } from './steps.mjs';
 
+/** How long the page may not ask for a story. */
+const SELDOM_MS = 15_000;
+
 const hasFocus = (locator) => locator.evaluate((element) => element === document.activeElement);
 
 await browse(async (browser) => {
@@ -84,6 +87,23 @@ await browse(async (browser) => {
   assert.equal(await choice.inputValue(), second);
   assert.match(await page.locator('.content').textContent(), new RegExp(second));
   assert.ok(await hasFocus(choice), 'the focus is on the choice');
+
+  // What waits for long is asked after seldom, and at once when something becomes of it.
+  answerOf('tickets', 401);
+  await post(granted('AR-5'));
+  await eventually('it is paused', async () => (await (await ask('/api/v1/webhooks/tickets')).json()).state === 'paused');
+  await go(page, '#/find/AR-5');
+  await page.locator('.verdicts').getByText('pending').waitFor();
+  await looked();
+  let stories = 0;
+  const counted = (request) => { if (request.url().includes('/events?find=')) stories += 1; };
+  page.on('request', counted);
+  for (let looks = 0; looks < 6; looks += 1) await looked();
+  page.off('request', counted);
+  assert.ok(stories <= 2, `the story was asked for ${stories} times`);
+  answerOf('tickets', 200, '{"ok":true}');
+  assert.equal((await ask('/api/v1/webhooks/tickets/resume', { method: 'POST' })).status, 200);
+  await page.locator('.verdicts').getByText('delivered').waitFor({ timeout: SELDOM_MS / 2 });
 
   // Numbers change around a link that has the focus; it stays the same one.
   await go(page, '#/webhooks/tickets');

@@ -7,11 +7,14 @@ import { folded } from '../parts/code.js';
 import { then } from '../parts/invocations.js';
 import { badge, mark } from '../parts/status.js';
 import { to } from '../route.js';
-import { load } from '../store.js';
+import { known, load, watch } from '../store.js';
 import { bdi, nodes, short, visible } from '../text.js';
 
 /** Steps of one event that are shown without being asked for. */
 const STEPS_MAX = 200;
+
+/** How long what is pending is not asked for at most. */
+const SELDOM_MS = 15_000;
 
 /** What went wrong comes first. */
 const ORDER = ['dead', 'pending', 'delivered', 'unknown', 'unwanted'];
@@ -79,17 +82,43 @@ function timeLine(story) {
   return h('div', {}, list, more);
 }
 
-/** What an event's panel holds. */
-function storyOf(story, exact) {
+/** What an event's panel tells. */
+function storyOf(story) {
   return [
     h('h2', {}, short(story.event_type ?? 'event', 80), story.request_id ? [' ', h('span', { class: 'muted' }, short(story.request_id, 60))] : null),
     h('p', { class: 'detail' }, visible(story.kind), ' · ', h('span', { class: 'id' }, bdi(story.event_id)), story.received_at ? [' · received ', when(story.received_at)] : null),
     story.webhooks.length ? verdicts(story) : empty(h('p', {}, 'No webhook is configured for it.')),
     h('h3', {}, 'Time line'), timeLine(story),
-    story.event ? folded(null, 'The event', exact) : h('p', { class: 'detail' }, story.event_bytes
-      ? [`The event is ${bytes(story.event_bytes)} large: `, h('a', { href: to('find', story.event_id) }, 'find it by its own id'), ' to see it.']
-      : 'The event itself is not kept any more.'),
   ];
+}
+
+/** The event itself, folded away; or why it is not shown. */
+function eventOf(id, event, size) {
+  return event ? folded(null, 'The event', () => event) : h('p', { class: 'detail' }, size
+    ? [`The event is ${bytes(size)} large: `, h('a', { href: to('find', id) }, 'find it by its own id'), ' to see it.']
+    : 'The event itself is not kept any more.');
+}
+
+/** The panel of an event: its story is drawn again as it goes on, the event is not. */
+function panelOf(id) {
+  const [told, event] = [h('div', {}), h('div', {})];
+  return {
+    element: h('article', { class: 'panel story' }, told, event),
+    update: ({ event: rounded, event_bytes: size, ...story }, exact) => {
+      refill(told, storyOf, story);
+      refill(event, () => eventOf(id, exact(), size), rounded, size);
+    },
+  };
+}
+
+/** What of a webhook's row changes only when something happened. */
+function doings(row) {
+  return row && JSON.stringify([row.state, row.pending, row.dead_letters, row.stats.accepted, row.stats.failed]);
+}
+
+/** For how long nothing is likely to happen to what is pending: until it is due, and longer where that was long ago. */
+function quietMs(pending) {
+  return Math.min(SELDOM_MS, ...pending.map((one) => (one.pending.due ? Math.abs(Date.parse(one.pending.due) - Date.now()) : SELDOM_MS)));
 }
 
 /** How many events there are, and to how many of them something happened that should not. */
@@ -113,7 +142,20 @@ export function find(main, [text = ''], signal) {
   }
   const panels = new Map();
   let said = null;
+  let [awaited, changed, quietUntil] = [new Set(), false, 0];
+  const marks = new Map();
+  watch((what, names) => {
+    if (what !== 'rows') return;
+    for (const name of names) {
+      const now = doings(known.rows.get(name));
+      if (marks.get(name) !== now && awaited.has(name)) changed = true;
+      marks.set(name, now);
+    }
+  }, signal);
   load(async (within) => {
+    // A story may be large: it is asked for when something may have happened.
+    if (!changed && performance.now() < quietUntil) return true;
+    [changed, quietUntil] = [false, 0];
     const [{ events, complete }, exact] = await getExactly('events', { find: text }, within);
     trouble(outdated, null);
     const words = summary(events);
@@ -124,12 +166,15 @@ export function find(main, [text = ''], signal) {
       none ? empty(h('p', {}, 'Nothing is known of this. Either no such event was received, or all that happened to it is forgotten: only what is pending, dead, or among the last invocations of a webhook is kept.')) : h('p', { class: 'detail' }, words),
     ], complete, events.length === 0, words);
     arrange(stories, events.map((story, at) => {
-      if (!panels.has(story.event_id)) panels.set(story.event_id, h('article', { class: 'panel story' }));
+      if (!panels.has(story.event_id)) panels.set(story.event_id, panelOf(story.event_id));
       const panel = panels.get(story.event_id);
-      refill(panel, () => storyOf(story, () => exact().events[at].event), story);
-      return panel;
+      panel.update(story, () => exact().events[at].event);
+      return panel.element;
     }));
-    return events.some((story) => story.webhooks.some((one) => one.pending));
+    const pending = events.flatMap((story) => story.webhooks).filter((one) => one.pending);
+    awaited = new Set(pending.map((one) => one.webhook));
+    quietUntil = performance.now() + quietMs(pending);
+    return pending.length > 0;
   }, (error) => {
     if (said === null) fill(over);
     trouble(outdated, error);
