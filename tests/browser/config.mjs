@@ -25,10 +25,12 @@ await browse(async (browser) => {
   await page.getByText('Refused: what was in force stays in force.', { exact: true }).waitFor();
   await page.locator('button:enabled', { hasText: 'Reload now' }).waitFor();
 
+  await fault.locator('.code').focus();
   edit('tickets', () => before.replace('Tickets of granted requests', 'Another title'));
   await page.locator('.badge', { hasText: 'published' }).waitFor();
   await page.locator('#said').getByText('Last reload: published', { exact: true }).waitFor();
   assert.equal((await heard(page, 'refused')).length, 1, 'it is said once');
+  assert.equal(await page.evaluate(() => document.activeElement.tagName), 'H1', 'what had the focus is gone, and nothing is near');
   assert.ok(await page.locator('#config-mark').isHidden());
   assert.equal(Number(await generation.textContent()), Number(old) + 1);
   await page.getByRole('link', { name: 'Webhooks' }).click();

@@ -23,11 +23,13 @@ function verdicts(story) {
   const sorted = [...story.webhooks].sort((one, other) => ORDER.indexOf(one.verdict) - ORDER.indexOf(other.verdict));
   const rows = sorted.map((one) => {
     const last = one.invocations.at(-1);
+    // The time line has links to the same.
+    const key = `last ${one.webhook}`;
     return h('tr', { role: 'row', class: one.verdict === 'dead' ? 'is-bad' : null },
       h('th', { scope: 'row', role: 'rowheader', 'data-label': 'Webhook' }, h('a', { href: to('webhooks', one.webhook) }, bdi(one.webhook))),
       h('td', { role: 'cell', 'data-label': 'Verdict' }, badge(one.verdict, one.dead_letter ? `dead letter: ${one.dead_letter.reason}` : one.verdict)),
       h('td', { role: 'cell', 'data-label': 'Why' }, h('div', {}, nodes(one.why ?? ''))),
-      h('td', { role: 'cell', 'data-label': 'Last attempt' }, last ? h('a', { href: to('invocations', last.id) }, last.outcome === 'failed' ? 'See why' : 'See it') : one.dead_letter ? h('a', { href: to('webhooks', one.webhook, 'dead-letters') }, 'Dead letters') : h('span', { class: 'none' }, '–')));
+      h('td', { role: 'cell', 'data-label': 'Last attempt' }, last ? h('a', { href: to('invocations', last.id), 'data-key': key }, last.outcome === 'failed' ? 'See why' : 'See it') : one.dead_letter ? h('a', { href: to('webhooks', one.webhook, 'dead-letters'), 'data-key': key }, 'Dead letters') : h('span', { class: 'none' }, '–')));
   });
   const heads = ['Webhook', 'Verdict', 'Why', 'Last attempt'];
   return h('table', { role: 'table', class: 'list verdicts' },
@@ -65,7 +67,7 @@ function steps(story) {
   return all;
 }
 
-function timeLine(story) {
+function timeLine(story, panel) {
   const all = steps(story);
   const start = Date.parse(story.received_at);
   const item = (step) => {
@@ -75,20 +77,25 @@ function timeLine(story) {
       h('span', { class: 'knot' }, step.word === 'received' ? mark('unwanted') : mark(step.word)),
       h('div', { class: 'what' }, step.webhook ? h('p', { class: 'lane' }, bdi(step.webhook)) : null, h('div', {}, step.text)));
   };
-  const list = h('ol', { class: 'line' }, all.slice(0, STEPS_MAX).map(item));
-  if (all.length <= STEPS_MAX) return list;
+  const list = h('ol', { class: 'line' }, (panel.whole ? all : all.slice(0, STEPS_MAX)).map(item));
+  if (list.children.length === all.length) return list;
   const more = h('button', { type: 'button' }, `Show all ${count(all.length)} steps`);
-  more.addEventListener('click', () => { list.append(...all.slice(STEPS_MAX).map(item)); more.remove(); });
+  more.addEventListener('click', () => {
+    panel.whole = true;
+    list.append(...all.slice(STEPS_MAX).map(item));
+    more.remove();
+    list.children[STEPS_MAX].querySelector('a')?.focus();
+  });
   return h('div', {}, list, more);
 }
 
 /** What an event's panel tells. */
-function storyOf(story) {
+function storyOf(story, panel) {
   return [
     h('h2', {}, short(story.event_type ?? 'event', 80), story.request_id ? [' ', h('span', { class: 'muted' }, short(story.request_id, 60))] : null),
     h('p', { class: 'detail' }, visible(story.kind), ' · ', h('span', { class: 'id' }, bdi(story.event_id)), story.received_at ? [' · received ', when(story.received_at)] : null),
     story.webhooks.length ? verdicts(story) : empty(h('p', {}, 'No webhook is configured for it.')),
-    h('h3', {}, 'Time line'), timeLine(story),
+    h('h3', {}, 'Time line'), timeLine(story, panel),
   ];
 }
 
@@ -102,13 +109,16 @@ function eventOf(id, event, size) {
 /** The panel of an event: its story is drawn again as it goes on, the event is not. */
 function panelOf(id) {
   const [told, event] = [h('div', {}), h('div', {})];
-  return {
+  const panel = {
     element: h('article', { class: 'panel story' }, told, event),
+    /** Whether all steps are shown. */
+    whole: false,
     update: ({ event: rounded, event_bytes: size, ...story }, exact) => {
-      refill(told, storyOf, story);
+      refill(told, (of) => storyOf(of, panel), story);
       refill(event, () => eventOf(id, exact(), size), rounded, size);
     },
   };
+  return panel;
 }
 
 /** What of a webhook's row changes only when something happened. */
