@@ -1,6 +1,6 @@
 // A bad edit of the configuration shows its diagnostic with file, line and caret, and what was in force stays so.
 
-import { assert, browse, edit, go, open, rowOf } from './steps.mjs';
+import { assert, browse, edit, go, heard, listen, open, rowOf } from './steps.mjs';
 
 await browse(async (browser) => {
   const page = await open(browser);
@@ -20,12 +20,17 @@ await browse(async (browser) => {
   assert.equal(await page.locator('[aria-live] time, [role="status"] time, [role="alert"] time').count(), 0);
   const generation = page.locator('.facts div', { hasText: 'Generation' }).locator('dd');
   const old = await generation.textContent();
+  await listen(page);
   await page.getByRole('button', { name: 'Reload now' }).click();
   await page.getByText('Refused: what was in force stays in force.', { exact: true }).waitFor();
+  await page.locator('button:enabled', { hasText: 'Reload now' }).waitFor();
 
+  await fault.locator('.code').focus();
   edit('tickets', () => before.replace('Tickets of granted requests', 'Another title'));
   await page.locator('.badge', { hasText: 'published' }).waitFor();
   await page.locator('#said').getByText('Last reload: published', { exact: true }).waitFor();
+  assert.equal((await heard(page, 'refused')).length, 1, 'it is said once');
+  assert.equal(await page.evaluate(() => document.activeElement.tagName), 'H1', 'what had the focus is gone, and nothing is near');
   assert.ok(await page.locator('#config-mark').isHidden());
   assert.equal(Number(await generation.textContent()), Number(old) + 1);
   await page.getByRole('link', { name: 'Webhooks' }).click();

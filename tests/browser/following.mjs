@@ -4,6 +4,11 @@ import { copyFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { answerOf, ask, assert, browse, edit, eventually, go, granted, open, post, world } from './steps.mjs';
 
+/** How long the page may not ask for a story. */
+const SELDOM_MS = 15_000;
+
+/** More than is shown of a text at first. */
+const LONG = 20_000;
 const hasFocus = (locator) => locator.evaluate((element) => element === document.activeElement);
 
 await browse(async (browser) => {
@@ -18,7 +23,7 @@ await browse(async (browser) => {
 
   // A story goes on while something is pending; what is open and has the focus stays so.
   answerOf('chat', 503, 'away');
-  const pending = await post(granted('AR-1', { amount: 'AMOUNT' }, 'AccessRequestCreated'));
+  const pending = await post(granted('AR-1', { amount: 'AMOUNT', note: 'x'.repeat(LONG) }, 'AccessRequestCreated'));
   await go(page, `#/find/${pending.id}`);
   const story = page.locator('.story');
   await story.locator('.line li.failed').nth(1).waitFor();
@@ -26,16 +31,40 @@ await browse(async (browser) => {
   assert.equal(await page.locator('.story pre').count(), 0, 'what is folded away is made on opening');
   await story.getByText('The event', { exact: true }).click();
   await block.getByText(/"AR-1"/).waitFor();
-  await block.focus();
+  await story.getByRole('button', { name: /^Show all/ }).click();
   const steps = await story.locator('.line li').count();
   await story.locator('.line li').nth(steps).waitFor();
   assert.ok(await hasFocus(block), 'the focus was lost');
+  assert.ok((await block.textContent()).length > LONG, 'what was shown is cut again');
+  const why = story.locator('.verdicts').getByRole('link', { name: 'See why' });
+  await why.focus();
+  const last = await why.getAttribute('href');
+  await eventually('another attempt', async () => (await why.getAttribute('href')) !== last);
+  assert.ok(await hasFocus(why), 'the focus is on another link');
   await story.locator('.line a').first().focus();
   answerOf('chat', 200, '{"ok":true}');
   await story.locator('.verdicts').getByText('delivered').waitFor();
   assert.ok(await block.isVisible(), 'what was open is closed');
   assert.ok(await hasFocus(story.locator('.line a').first()));
   await page.locator('#said').getByText('1 event', { exact: true }).waitFor();
+
+  // All steps of a long story are shown once they were asked for.
+  let attempts = 210;
+  await page.route('**/events?find=*', async (route) => {
+    const found = await (await route.fetch()).json();
+    const chat = found.events[0].webhooks.find((one) => one.webhook === 'chat');
+    attempts += 1;
+    chat.invocations = Array.from({ length: attempts }, () => chat.invocations[0]);
+    chat.pending = { attempts, due: new Date().toISOString() };
+    await route.fulfill({ json: found });
+  });
+  await go(page, '#/find/AR-1');
+  await story.getByRole('button', { name: /^Show all \d+ steps/ }).click();
+  const all = await story.locator('.line li').count();
+  assert.ok(all > 210);
+  await story.locator('.line li').nth(all).waitFor();
+  assert.ok(await story.locator('.line').evaluate((line) => line.contains(document.activeElement)), 'the focus was lost');
+  await page.unrouteAll({ behavior: 'wait' });
 
   // A view that was opened while the sidecar was away shows what it is for once that is back.
   answerOf('tickets', 422);
@@ -110,6 +139,23 @@ await browse(async (browser) => {
   await eventually('another sample is chosen', async () => (await choice.inputValue()) !== gone);
   assert.equal(await page.getByLabel('Event', { exact: true }).inputValue(), await choice.inputValue());
   assert.equal(await page.getByRole('main').getByRole('alert').count(), 0);
+
+  // What waits for long is asked after seldom, and at once when something becomes of it.
+  answerOf('tickets', 401);
+  await post(granted('AR-5'));
+  await eventually('it is paused', async () => (await (await ask('/api/v1/webhooks/tickets')).json()).state === 'paused');
+  await go(page, '#/find/AR-5');
+  await page.locator('.verdicts').getByText('pending').waitFor();
+  await looked();
+  let stories = 0;
+  const counted = (request) => { if (request.url().includes('/events?find=')) stories += 1; };
+  page.on('request', counted);
+  for (let looks = 0; looks < 6; looks += 1) await looked();
+  page.off('request', counted);
+  assert.ok(stories <= 2, `the story was asked for ${stories} times`);
+  answerOf('tickets', 200, '{"ok":true}');
+  assert.equal((await ask('/api/v1/webhooks/tickets/resume', { method: 'POST' })).status, 200);
+  await page.locator('.verdicts').getByText('delivered').waitFor({ timeout: SELDOM_MS / 2 });
 
   // Numbers change around a link that has the focus; it stays the same one.
   await go(page, '#/webhooks/tickets');

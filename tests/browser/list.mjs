@@ -90,4 +90,14 @@ await browse(async (browser) => {
   await fault.getByText('It starts').waitFor();
   await page.unroute('**/invocations?*after=*');
   await fault.waitFor({ state: 'detached' });
+
+  // A list that is held shows what another filter finds, even if that could not be asked for at once.
+  await page.getByRole('button', { name: 'Hold the list' }).click();
+  await page.route('**/invocations?*', (route) => route.fulfill({ status: 503, json: { title: 'Too much', detail: 'It starts' } }));
+  await page.getByLabel('Outcome').selectOption('accepted');
+  await fault.getByText('It starts').waitFor();
+  assert.equal(await rows.count(), 0, 'what another filter found is shown');
+  await page.unroute('**/invocations?*');
+  await page.getByText('No accepted invocation is kept.').waitFor();
+  await fault.waitFor({ state: 'detached' });
 });

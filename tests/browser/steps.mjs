@@ -135,6 +135,23 @@ export async function accessibility(page) {
     .map((one) => `${one.id}: ${one.nodes.map((node) => `${node.target.join(' ')}: ${node.failureSummary}`).join('; ')}`);
 }
 
+/** Notes what is put into live regions from now on. */
+export function listen(page) {
+  return page.evaluate(() => {
+    globalThis.heard = [];
+    new MutationObserver((changes) => {
+      for (const { target, addedNodes } of changes) {
+        if (target.closest('[aria-live], [role="status"], [role="alert"]')) globalThis.heard.push(...[...addedNodes].map((node) => node.textContent));
+      }
+    }).observe(document.body, { childList: true, subtree: true });
+  });
+}
+
+/** What was put into live regions and has these words. */
+export function heard(page, words) {
+  return page.evaluate((of) => globalThis.heard.filter((text) => text.toLowerCase().includes(of)), words);
+}
+
 /** Waits until the page asked for something and showed what came. */
 export async function settled(page) {
   await page.waitForFunction(() => !document.querySelector('.loading'));

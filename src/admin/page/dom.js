@@ -42,18 +42,18 @@ export function fill(element, ...children) {
 const drawn = new WeakMap();
 const FOCUSABLE = 'a, button, input, select, summary, h1, [tabindex]';
 
-/** What an element within `root` is found by after `root` was drawn again. */
+/** What an element within `root` is found by after `root` was drawn again: `data-key` where its address is not its own. */
 function namesOf(root, selector) {
   const seen = new Map();
   return new Map([...root.querySelectorAll(selector)].map((element) => {
     const of = element.tagName === 'DETAILS' ? element.firstElementChild : element;
-    const name = of.id || of.getAttribute('href') || of.getAttribute('aria-label') || of.textContent;
+    const name = of.dataset.key || of.id || of.getAttribute('href') || of.getAttribute('aria-label') || of.textContent;
     seen.set(name, (seen.get(name) ?? 0) + 1);
     return [`${name} ${seen.get(name)}`, element];
   }));
 }
 
-/** Fills an element with `make(...values)` where a value is another than the last time. The focus stays, and so does what is open. */
+/** Fills an element with `make(...values)` where a value is another than the last time. The focus stays near, and what is open stays so. */
 export function refill(element, make, ...values) {
   const key = JSON.stringify(values);
   if (drawn.get(element) === key) return;
@@ -71,7 +71,9 @@ export function refill(element, make, ...values) {
   }
   if (focused < 0) return;
   const after = namesOf(element, FOCUSABLE);
-  (after.get(before[focused][0]) ?? [...after.values()][focused])?.focus({ preventScroll: true });
+  const rest = [...after.values()];
+  const near = after.get(before[focused][0]) ?? rest[Math.min(focused, rest.length - 1)] ?? document.querySelector('#main h1');
+  near?.focus({ preventScroll: true });
 }
 
 /** Gives an element these children. Those that it has stay where they are, with their focus. */

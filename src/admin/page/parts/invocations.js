@@ -56,7 +56,7 @@ export function invocations(webhook, signal) {
   const older = h('button', { type: 'button', hidden: true }, 'Show older');
   const choice = h('select', { id: 'outcome' }, [['', 'all'], ['accepted', 'accepted'], ['failed', 'failed']].map(([value, text]) => h('option', { value }, text)));
   const hold = h('button', { type: 'button', 'aria-pressed': 'false' }, 'Hold the list');
-  let [newest, cursor, most, held, run] = [null, null, ROWS_MAX, false, 0];
+  let [newest, cursor, most, held, run] = [null, null, ROWS_MAX, false, new AbortController()];
 
   const asked = (more) => ({ webhook, outcome: choice.value, limit: PAGE, ...more });
   const none = (wanted) => (wanted
@@ -73,17 +73,16 @@ export function invocations(webhook, signal) {
     table.hidden = body.rows.length === 0;
     refill(nothing, (wanted) => (wanted === null ? null : none(wanted)), body.rows.length ? null : choice.value);
   };
-  const first = async (mine) => {
-    const answer = await get('invocations', asked({}), signal);
-    if (mine !== run) return;
+  const first = async (within) => {
+    const answer = await get('invocations', asked({}), within);
     newest = answer.newest;
     cursor = answer.cursor;
     fill(body, answer.invocations.map(row));
     settle();
   };
-  const later = async (mine) => {
-    const answer = await get('invocations', asked({ after: newest, limit: ROWS_MAX }), signal);
-    if (mine !== run || held) return;
+  const later = async (within) => {
+    const answer = await get('invocations', asked({ after: newest, limit: ROWS_MAX }), within);
+    if (held) return;
     newest = answer.newest ?? newest;
     if (!answer.invocations.length) return;
     // As many as fit into one answer: some between these and those that are shown were left out.
@@ -98,11 +97,25 @@ export function invocations(webhook, signal) {
     if (!signal.aborted) trouble(outdated, error);
     return error?.status !== 401;
   };
+  const start = () => {
+    run.abort();
+    run = new AbortController();
+    [newest, cursor] = [null, null];
+    let begun = false;
+    follow(async (within) => {
+      if (begun && held) return;
+      await (newest === null ? first(within) : later(within));
+      begun = true;
+      told(null);
+    }, LOOK_MS, AbortSignal.any([signal, run.signal]), told);
+  };
   choice.addEventListener('change', () => {
-    run += 1;
-    newest = null;
+    fill(body);
+    fill(nothing, h('p', { class: 'loading' }, 'Asking…'));
+    table.hidden = true;
+    older.hidden = true;
     trouble(unshown, null);
-    first(run).then(() => told(null), told);
+    start();
   });
   hold.addEventListener('click', () => {
     held = !held;
@@ -130,11 +143,7 @@ export function invocations(webhook, signal) {
       older.disabled = false;
     }
   });
-  follow(async () => {
-    if (held) return;
-    await (newest === null ? first(run) : later(run));
-    told(null);
-  }, LOOK_MS, signal, told);
+  start();
   return h('div', {},
     h('div', { class: 'bar' }, h('label', { for: 'outcome' }, 'Outcome'), choice, hold),
     outdated, table, nothing, unshown, h('p', { class: 'more' }, older));

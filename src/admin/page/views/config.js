@@ -50,8 +50,8 @@ export function config(main, _parts, signal) {
     } catch (error) {
       tell(result, signal, 'Configuration', error.status === 422 ? h('p', { class: 'note bad' }, 'Refused: what was in force stays in force.') : fault(error));
     } finally {
+      await lookAgain(signal).catch(() => {});
       again.disabled = false;
-      lookAgain(signal).catch(() => {});
     }
   });
   const contents = (now) => {
@@ -78,8 +78,8 @@ export function config(main, _parts, signal) {
       return;
     }
     const look = now.last_look;
-    // Its times go on by themselves: what is said is the result alone.
-    if (seen !== undefined && look && look.at !== seen) say(`Last reload: ${visible(resultOf(look)[1])}`);
+    // Its times go on by themselves: what is said is the result alone, and not where the button's result says it.
+    if (seen !== undefined && look && look.at !== seen && !again.disabled) say(`Last reload: ${visible(resultOf(look)[1])}`);
     seen = look?.at ?? null;
     refill(shown, contents, now);
   };

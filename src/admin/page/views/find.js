@@ -7,11 +7,14 @@ import { folded } from '../parts/code.js';
 import { then } from '../parts/invocations.js';
 import { badge, mark } from '../parts/status.js';
 import { to } from '../route.js';
-import { load } from '../store.js';
+import { known, load, watch } from '../store.js';
 import { bdi, nodes, short, visible } from '../text.js';
 
 /** Steps of one event that are shown without being asked for. */
 const STEPS_MAX = 200;
+
+/** How long what is pending is not asked for at most. */
+const SELDOM_MS = 15_000;
 
 /** What went wrong comes first. */
 const ORDER = ['dead', 'pending', 'delivered', 'unknown', 'unwanted'];
@@ -20,11 +23,13 @@ function verdicts(story) {
   const sorted = [...story.webhooks].sort((one, other) => ORDER.indexOf(one.verdict) - ORDER.indexOf(other.verdict));
   const rows = sorted.map((one) => {
     const last = one.invocations.at(-1);
+    // The time line has links to the same.
+    const key = `last ${one.webhook}`;
     return h('tr', { role: 'row', class: one.verdict === 'dead' ? 'is-bad' : null },
       h('th', { scope: 'row', role: 'rowheader', 'data-label': 'Webhook' }, h('a', { href: to('webhooks', one.webhook) }, bdi(one.webhook))),
       h('td', { role: 'cell', 'data-label': 'Verdict' }, badge(one.verdict, one.dead_letter ? `dead letter: ${one.dead_letter.reason}` : one.verdict)),
       h('td', { role: 'cell', 'data-label': 'Why' }, h('div', {}, nodes(one.why ?? ''))),
-      h('td', { role: 'cell', 'data-label': 'Last attempt' }, last ? h('a', { href: to('invocations', last.id) }, last.outcome === 'failed' ? 'See why' : 'See it') : one.dead_letter ? h('a', { href: to('webhooks', one.webhook, 'dead-letters') }, 'Dead letters') : h('span', { class: 'none' }, '–')));
+      h('td', { role: 'cell', 'data-label': 'Last attempt' }, last ? h('a', { href: to('invocations', last.id), 'data-key': key }, last.outcome === 'failed' ? 'See why' : 'See it') : one.dead_letter ? h('a', { href: to('webhooks', one.webhook, 'dead-letters'), 'data-key': key }, 'Dead letters') : h('span', { class: 'none' }, '–')));
   });
   const heads = ['Webhook', 'Verdict', 'Why', 'Last attempt'];
   return h('table', { role: 'table', class: 'list verdicts' },
@@ -62,7 +67,7 @@ function steps(story) {
   return all;
 }
 
-function timeLine(story) {
+function timeLine(story, panel) {
   const all = steps(story);
   const start = Date.parse(story.received_at);
   const item = (step) => {
@@ -72,24 +77,58 @@ function timeLine(story) {
       h('span', { class: 'knot' }, step.word === 'received' ? mark('unwanted') : mark(step.word)),
       h('div', { class: 'what' }, step.webhook ? h('p', { class: 'lane' }, bdi(step.webhook)) : null, h('div', {}, step.text)));
   };
-  const list = h('ol', { class: 'line' }, all.slice(0, STEPS_MAX).map(item));
-  if (all.length <= STEPS_MAX) return list;
+  const list = h('ol', { class: 'line' }, (panel.whole ? all : all.slice(0, STEPS_MAX)).map(item));
+  if (list.children.length === all.length) return list;
   const more = h('button', { type: 'button' }, `Show all ${count(all.length)} steps`);
-  more.addEventListener('click', () => { list.append(...all.slice(STEPS_MAX).map(item)); more.remove(); });
+  more.addEventListener('click', () => {
+    panel.whole = true;
+    list.append(...all.slice(STEPS_MAX).map(item));
+    more.remove();
+    list.children[STEPS_MAX].querySelector('a')?.focus();
+  });
   return h('div', {}, list, more);
 }
 
-/** What an event's panel holds. */
-function storyOf(story, exact) {
+/** What an event's panel tells. */
+function storyOf(story, panel) {
   return [
     h('h2', {}, short(story.event_type ?? 'event', 80), story.request_id ? [' ', h('span', { class: 'muted' }, short(story.request_id, 60))] : null),
     h('p', { class: 'detail' }, visible(story.kind), ' · ', h('span', { class: 'id' }, bdi(story.event_id)), story.received_at ? [' · received ', when(story.received_at)] : null),
     story.webhooks.length ? verdicts(story) : empty(h('p', {}, 'No webhook is configured for it.')),
-    h('h3', {}, 'Time line'), timeLine(story),
-    story.event ? folded(null, 'The event', exact) : h('p', { class: 'detail' }, story.event_bytes
-      ? [`The event is ${bytes(story.event_bytes)} large: `, h('a', { href: to('find', story.event_id) }, 'find it by its own id'), ' to see it.']
-      : 'The event itself is not kept any more.'),
+    h('h3', {}, 'Time line'), timeLine(story, panel),
   ];
+}
+
+/** The event itself, folded away; or why it is not shown. */
+function eventOf(id, event, size) {
+  return event ? folded(null, 'The event', () => event) : h('p', { class: 'detail' }, size
+    ? [`The event is ${bytes(size)} large: `, h('a', { href: to('find', id) }, 'find it by its own id'), ' to see it.']
+    : 'The event itself is not kept any more.');
+}
+
+/** The panel of an event: its story is drawn again as it goes on, the event is not. */
+function panelOf(id) {
+  const [told, event] = [h('div', {}), h('div', {})];
+  const panel = {
+    element: h('article', { class: 'panel story' }, told, event),
+    /** Whether all steps are shown. */
+    whole: false,
+    update: ({ event: rounded, event_bytes: size, ...story }, exact) => {
+      refill(told, (of) => storyOf(of, panel), story);
+      refill(event, () => eventOf(id, exact(), size), rounded, size);
+    },
+  };
+  return panel;
+}
+
+/** What of a webhook's row changes only when something happened. */
+function doings(row) {
+  return row && JSON.stringify([row.state, row.pending, row.dead_letters, row.stats.accepted, row.stats.failed]);
+}
+
+/** For how long nothing is likely to happen to what is pending: until it is due, and longer where that was long ago. */
+function quietMs(pending) {
+  return Math.min(SELDOM_MS, ...pending.map((one) => (one.pending.due ? Math.abs(Date.parse(one.pending.due) - Date.now()) : SELDOM_MS)));
 }
 
 /** How many events there are, and to how many of them something happened that should not. */
@@ -113,7 +152,20 @@ export function find(main, [text = ''], signal) {
   }
   const panels = new Map();
   let said = null;
+  let [awaited, changed, quietUntil] = [new Set(), false, 0];
+  const marks = new Map();
+  watch((what, names) => {
+    if (what !== 'rows') return;
+    for (const name of names) {
+      const now = doings(known.rows.get(name));
+      if (marks.get(name) !== now && awaited.has(name)) changed = true;
+      marks.set(name, now);
+    }
+  }, signal);
   load(async (within) => {
+    // A story may be large: it is asked for when something may have happened.
+    if (!changed && performance.now() < quietUntil) return true;
+    [changed, quietUntil] = [false, 0];
     const [{ events, complete }, exact] = await getExactly('events', { find: text }, within);
     trouble(outdated, null);
     const words = summary(events);
@@ -124,12 +176,15 @@ export function find(main, [text = ''], signal) {
       none ? empty(h('p', {}, 'Nothing is known of this. Either no such event was received, or all that happened to it is forgotten: only what is pending, dead, or among the last invocations of a webhook is kept.')) : h('p', { class: 'detail' }, words),
     ], complete, events.length === 0, words);
     arrange(stories, events.map((story, at) => {
-      if (!panels.has(story.event_id)) panels.set(story.event_id, h('article', { class: 'panel story' }));
+      if (!panels.has(story.event_id)) panels.set(story.event_id, panelOf(story.event_id));
       const panel = panels.get(story.event_id);
-      refill(panel, () => storyOf(story, () => exact().events[at].event), story);
-      return panel;
+      panel.update(story, () => exact().events[at].event);
+      return panel.element;
     }));
-    return events.some((story) => story.webhooks.some((one) => one.pending));
+    const pending = events.flatMap((story) => story.webhooks).filter((one) => one.pending);
+    awaited = new Set(pending.map((one) => one.webhook));
+    quietUntil = performance.now() + quietMs(pending);
+    return pending.length > 0;
   }, (error) => {
     if (said === null) fill(over);
     trouble(outdated, error);

@@ -132,7 +132,6 @@ export function invocation(main, [id], signal) {
     if (shown) return;
     shown = true;
     main.querySelector('h1').focus({ preventScroll: true });
-    if (found.test) say(found.outcome === 'accepted' ? 'Test successful' : 'Test failed');
   }, ({ status, title, message }) => {
     // What was shown stays while the sidecar is away.
     if (shown && status !== 404) return;

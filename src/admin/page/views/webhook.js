@@ -168,9 +168,12 @@ export function webhook(main, [name, tab = ''], signal) {
     try {
       const answer = await post(`webhooks/${encodeURIComponent(name)}/test`, trigger.value ? { trigger: trigger.value } : {});
       const [words, address] = [answer.successful ? 'Test successful' : 'Test failed', to('invocations', answer.invocation.id)];
+      if (signal.aborted) {
+        tell(result, signal, name, h('p', { class: `note ${answer.successful ? 'good' : 'bad'}` }, words, '. ', h('a', { href: address }, 'See it')));
+        return;
+      }
       say(words);
-      if (!signal.aborted) location.hash = address;
-      else tell(result, signal, name, h('p', { class: `note ${answer.successful ? 'good' : 'bad'}` }, words, '. ', h('a', { href: address }, 'See it')));
+      location.hash = address;
     } catch (error) {
       tell(result, signal, name, fault(error));
     } finally {
