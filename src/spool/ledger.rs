@@ -364,7 +364,7 @@ fn pending(row: &Row<'_>) -> Result<Pending> {
 }
 
 /// An outcome as it is stored: reason, status and sentence, with `-` for no status.
-fn written(last: &LastOutcome) -> String {
+pub(super) fn written(last: &LastOutcome) -> String {
     match last.status {
         Some(status) => format!("{} {status} {}", last.reason, last.detail),
         None => format!("{} - {}", last.reason, last.detail),

@@ -77,6 +77,8 @@ mod letters;
 mod lock;
 #[cfg(test)]
 mod model;
+#[cfg(feature = "nats")]
+pub mod nats;
 #[cfg(test)]
 mod order;
 mod queue;

@@ -1,0 +1,233 @@
+//! Leases: messages that are this process's for as long as it says so, and others' soon after it says nothing any more.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_nats::jetstream::consumer::pull::Config;
+use async_nats::jetstream::consumer::{AckPolicy, PullConsumer};
+use async_nats::jetstream::{AckKind, Message};
+use futures_util::StreamExt as _;
+use tokio::task::JoinHandle;
+
+use super::Shared;
+use super::names::{Names, Place};
+use super::settle::is_gone;
+use super::state::State;
+use crate::event::{Event, EventId};
+use crate::spool::{Claim, Home, Lease};
+
+/// After so long without a word from its holder a lease is another's.
+pub(super) const ACK_WAIT: Duration = Duration::from_secs(30);
+/// How often the holder says that it still holds.
+const RENEW_INTERVAL: Duration = Duration::from_secs(10);
+/// Leases of one webhook, of all replicas together.
+const LEASED_MAX: i64 = 8192;
+/// How long one request waits for something that is due.
+const WAIT: Duration = Duration::from_secs(20);
+/// How long to wait for a server that does not answer.
+const AWAY_WAIT: Duration = Duration::from_millis(500);
+/// What was leased for somebody who has gone is given back after this.
+const UNTAKEN_MAX: Duration = Duration::from_secs(1);
+
+/// What is leased, by its number in the stream.
+#[derive(Default)]
+pub(super) struct Held(Mutex<HashMap<i64, Message>>);
+
+impl Held {
+    fn messages(&self) -> MutexGuard<'_, HashMap<i64, Message>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn take(&self, seq: i64) -> Option<Message> {
+        self.messages().remove(&seq)
+    }
+
+    pub(super) fn has(&self, seq: i64) -> bool {
+        self.messages().contains_key(&seq)
+    }
+
+    #[cfg(test)]
+    pub(super) fn put(&self, seq: i64, message: Message) {
+        self.messages().insert(seq, message);
+    }
+
+    fn all(&self) -> Vec<Message> {
+        self.messages().values().cloned().collect()
+    }
+}
+
+/// What a webhook's deliveries come by.
+#[derive(Default)]
+pub(super) struct Feed {
+    ready: VecDeque<Lease>,
+    since: Option<Instant>,
+    /// What is under way. It goes on when who asked has gone: what it brings would else be nobody's for half a minute.
+    fetching: Option<JoinHandle<Vec<Lease>>>,
+}
+
+impl Feed {
+    /// The next that are due.
+    pub(super) async fn next(&mut self, shared: &Arc<Shared>, webhook: &Arc<str>, max: usize) -> Vec<Lease> {
+        loop {
+            if !self.ready.is_empty() {
+                let count = self.ready.len().min(max);
+                return self.ready.drain(..count).collect();
+            }
+            let fetching = self.fetching.get_or_insert_with(|| {
+                let (shared, webhook) = (Arc::clone(shared), Arc::clone(webhook));
+                tokio::spawn(async move { fetch(&shared, &webhook, max).await })
+            });
+            let brought = tokio::select! {
+                () = shared.closed.cancelled() => return Vec::new(),
+                brought = fetching => brought,
+            };
+            self.fetching = None;
+            self.ready.extend(brought.unwrap_or_default());
+            self.since = Some(Instant::now());
+        }
+    }
+
+    /// Gives back what nobody takes.
+    fn sweep(&mut self) {
+        if self.since.is_some_and(|since| since.elapsed() > UNTAKEN_MAX) {
+            self.ready.clear();
+        }
+        // What is under way may have come while nobody asks.
+        if self.ready.is_empty() && self.fetching.as_ref().is_some_and(JoinHandle::is_finished) {
+            self.fetching = None;
+        }
+    }
+}
+
+/// Says for all leases that they are held, and gives back what nobody takes, until the spool is closed.
+pub(super) async fn renew(shared: Arc<Shared>) {
+    let mut ticks = tokio::time::interval(UNTAKEN_MAX);
+    let mut renewed = Instant::now();
+    loop {
+        tokio::select! {
+            () = shared.closed.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        for feed in shared.feeds() {
+            if let Ok(mut feed) = feed.try_lock() {
+                feed.sweep();
+            }
+        }
+        if renewed.elapsed() < RENEW_INTERVAL {
+            continue;
+        }
+        renewed = Instant::now();
+        for message in shared.held.all() {
+            // A server that is away gives them to others: what was attempted meanwhile is settled by one of them alone.
+            let _ = message.ack_with(AckKind::Progress).await;
+        }
+    }
+}
+
+/// Waits until something is due, and leases it.
+async fn fetch(shared: &Arc<Shared>, webhook: &Arc<str>, max: usize) -> Vec<Lease> {
+    loop {
+        match try_fetch(shared, webhook, max).await {
+            Ok(leases) if leases.is_empty() && !shared.closed.is_cancelled() => {}
+            Ok(leases) => return leases,
+            Err(error) => {
+                tracing::debug!(webhook = %webhook, %error, "spool.away");
+                shared.forget_consumer(webhook);
+                tokio::select! {
+                    () = shared.closed.cancelled() => return Vec::new(),
+                    () = tokio::time::sleep(AWAY_WAIT) => {}
+                }
+            }
+        }
+    }
+}
+
+async fn try_fetch(shared: &Arc<Shared>, webhook: &Arc<str>, max: usize) -> Result<Vec<Lease>, async_nats::Error> {
+    let consumer = consumer(shared, webhook).await?;
+    let mut leases = Vec::new();
+    let mut due = consumer.fetch().max_messages(max).messages().await?;
+    while let Some(message) = due.next().await {
+        leases.extend(lease(shared, webhook, message?).await);
+    }
+    if !leases.is_empty() {
+        return Ok(leases);
+    }
+    let mut due = consumer.batch().max_messages(1).expires(WAIT).messages().await?;
+    while let Some(message) = due.next().await {
+        leases.extend(lease(shared, webhook, message?).await);
+    }
+    Ok(leases)
+}
+
+/// The webhook's consumer, made where there is none.
+async fn consumer(shared: &Shared, webhook: &Arc<str>) -> Result<PullConsumer, async_nats::Error> {
+    if let Some(consumer) = shared.known_consumer(webhook) {
+        return Ok(consumer);
+    }
+    let name = Names::consumer(webhook);
+    let config = Config {
+        durable_name: Some(name),
+        filter_subject: shared.names.filter(Place::Due, Some(webhook)),
+        ack_policy: AckPolicy::Explicit,
+        ack_wait: shared.ack_wait,
+        max_ack_pending: LEASED_MAX,
+        ..Config::default()
+    };
+    let consumer = shared.context.create_consumer_on_stream(config, shared.names.stream()).await?;
+    shared.know_consumer(webhook, &consumer);
+    Ok(consumer)
+}
+
+/// The lease of a message; `None` for what another settled meanwhile, and for what is no delivery.
+async fn lease(shared: &Arc<Shared>, webhook: &Arc<str>, message: Message) -> Option<Lease> {
+    let info = message.info().ok()?;
+    let (seq, again) = (info.stream_sequence, info.delivered > 1);
+    let found =
+        shared.names.parse(&message.subject).map(|(_, _, event)| event).zip(State::read(message.headers.as_ref()));
+    let Some((id, state)) = found else {
+        if is_gone(message.headers.as_ref()) {
+            let _ = message.ack().await;
+            return None;
+        }
+        tracing::error!(subject = %message.subject, "a message in the spool's stream is no delivery: it is dropped");
+        let _ = message.ack_with(AckKind::Term).await;
+        return None;
+    };
+    if again && is_superseded(shared, webhook, id, seq).await {
+        // It was settled, and its holder went before it could say so.
+        let _ = message.ack().await;
+        return None;
+    }
+    let event: Event = state.event(id, message.payload.clone());
+    let claim = Claim {
+        due: state.due,
+        seq: i64::try_from(seq).ok()?,
+        attempts: state.attempts,
+        since_ms: state.since,
+        failing_ms: state.failing,
+        ..Claim::default()
+    };
+    shared.held.messages().insert(claim.seq, message);
+    Some(Lease::new(Arc::new(event), Arc::clone(webhook), claim, Arc::clone(shared) as Arc<dyn Home>))
+}
+
+/// Whether a delivery has been deferred or given up on since a message of it was published.
+async fn is_superseded(shared: &Shared, webhook: &str, event: EventId, seq: u64) -> bool {
+    let places = [Place::Deferred, Place::Dead].map(|place| shared.names.of(place, webhook, event));
+    match shared.stored_at(&places).await {
+        Ok(stored) => stored.iter().filter_map(|one| State::read(Some(&one.headers))).any(|state| state.of == seq),
+        // It is attempted once more rather than never.
+        Err(_) => false,
+    }
+}
+
+impl Home for Shared {
+    fn give_back(&self, _: Arc<Event>, claim: Claim) {
+        let Some(message) = self.held.take(claim.seq) else { return };
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            // Where this is not heard it comes back after `ACK_WAIT`.
+            runtime.spawn(async move { message.ack_with(AckKind::Nak(None)).await });
+        }
+    }
+}
