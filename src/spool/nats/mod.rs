@@ -362,7 +362,7 @@ impl Spool for NatsSpool {
             self.shared.closed.cancel();
             self.settling.close();
             self.settling.wait().await;
-            // What is leased goes to another at once.
+            // What is leased is given back by those who hold it, or comes to others after `ack_wait`.
             let _ = self.shared.client.flush().await;
         })
     }
