@@ -149,6 +149,11 @@ async fn gather(sources: &Sources<'_>, sought: &Sought) -> Result<(Vec<Known>, b
             // One of many attempts leaves nothing of the others', so each is asked after by itself.
             let Some(id) = known.event.as_ref().map(|event| event.id) else { continue };
             let limit = INVOCATIONS_MAX.min(left);
+            if limit == 0 {
+                // The others keep what was found of them at first.
+                complete = false;
+                break;
+            }
             let listed = invocations::about(store, history, &Sought::Event(id), limit).await?;
             complete &= listed.len() < limit;
             left -= listed.len();
