@@ -76,8 +76,10 @@ pub(super) async fn connect(options: &Options, names: &Names) -> Result<(Client,
         .connection_timeout(CONNECT_TIMEOUT)
         .ping_interval(PING_INTERVAL)
         .request_timeout(Some(ANSWER_TIMEOUT));
-    let client =
-        connect.connect(&servers).await.map_err(|error| OpenError::Connect { servers, error: error.to_string() })?;
+    let client = connect
+        .connect(&servers)
+        .await
+        .map_err(|error| OpenError::Connect { servers: shown(&options.servers), error: error.to_string() })?;
     let found = client.server_info().version;
     if version(&found).is_none_or(|version| version < VERSION_MIN) {
         return Err(OpenError::Old { found });
@@ -116,6 +118,12 @@ fn records(options: &Options, names: &Names) -> Config {
         allow_direct: true,
         ..Config::default()
     }
+}
+
+/// Servers without the names and passwords that their URLs may have.
+fn shown(servers: &[String]) -> String {
+    let host = |url: &String| url.trim_end_matches('/').rsplit(['@', '/']).next().unwrap_or_default().to_owned();
+    servers.iter().map(host).collect::<Vec<_>>().join(", ")
 }
 
 fn is_missing(kind: &GetStreamErrorKind) -> bool {

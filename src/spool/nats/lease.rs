@@ -11,7 +11,7 @@ use futures_util::StreamExt as _;
 use tokio::task::JoinHandle;
 
 use super::Shared;
-use super::names::{Names, Place};
+use super::names::Place;
 use super::settle::is_gone;
 use super::state::State;
 use crate::event::{Event, EventId};
@@ -165,9 +165,8 @@ async fn consumer(shared: &Shared, webhook: &Arc<str>) -> Result<PullConsumer, a
     if let Some(consumer) = shared.known_consumer(webhook) {
         return Ok(consumer);
     }
-    let name = Names::consumer(webhook);
     let config = Config {
-        durable_name: Some(name),
+        durable_name: Some(webhook.to_string()),
         filter_subject: shared.names.filter(Place::Due, Some(webhook)),
         ack_policy: AckPolicy::Explicit,
         ack_wait: shared.ack_wait,

@@ -57,8 +57,8 @@ use crate::event::EventId;
 
 pub use connect::OpenError;
 
-/// How a spool is opened.
-#[derive(Clone, Debug)]
+/// How a spool is opened. It cannot be printed: URLs may have a password in them.
+#[derive(Clone)]
 pub struct Options {
     /// The servers' URLs.
     pub servers: Vec<String>,

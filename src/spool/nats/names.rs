@@ -81,11 +81,6 @@ impl Names {
         format!("{}.k.{:032x}", self.prefix, u128::from_be_bytes(*key))
     }
 
-    /// The durable consumer of a webhook.
-    pub(super) fn consumer(webhook: &str) -> String {
-        webhook.to_owned()
-    }
-
     /// Reads the subject of a delivery; `None` for a key, and for what others wrote.
     pub(super) fn parse<'s>(&self, subject: &'s str) -> Option<(Place, &'s str, EventId)> {
         let rest = subject.strip_prefix(&self.prefix)?.strip_prefix('.')?;

@@ -341,6 +341,8 @@ async fn a_stream_that_would_lose_something_is_refused_with_all_its_faults() {
     for fault in ["`retention`", "`max_bytes`", "`max_age`", "`allow_atomic`", "`max_msgs_per_subject`"] {
         assert!(all.contains(fault), "{fault}: {all}");
     }
-    let nobody = Options::new(vec!["nats://127.0.0.1:1".to_owned()]);
-    assert!(matches!(NatsSpool::open(nobody).await, Err(OpenError::Connect { .. })));
+    let nobody = Options::new(vec!["nats://user:canary@127.0.0.1:1/".to_owned()]);
+    let Err(error @ OpenError::Connect { .. }) = NatsSpool::open(nobody).await else { panic!("nobody listens there") };
+    assert!(error.to_string().contains("127.0.0.1:1 cannot be reached"), "{error}");
+    assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}");
 }
