@@ -126,9 +126,10 @@ function doings(row) {
   return row && JSON.stringify([row.state, row.pending, row.dead_letters, row.stats.accepted, row.stats.failed]);
 }
 
-/** For how long nothing is likely to happen to what is pending: until it is due, and longer where that was long ago. */
+/** For how long nothing is likely to happen to what is pending: until it is due, and longer where that was long ago or a pause holds it. */
 function quietMs(pending) {
-  return Math.min(SELDOM_MS, ...pending.map((one) => (one.pending.due ? Math.abs(Date.parse(one.pending.due) - Date.now()) : SELDOM_MS)));
+  const isHeld = (one) => !one.pending.due || known.rows.get(one.webhook)?.state === 'paused';
+  return Math.min(SELDOM_MS, ...pending.filter((one) => !isHeld(one)).map((one) => Math.abs(Date.parse(one.pending.due) - Date.now())));
 }
 
 /** How many events there are, and to how many of them something happened that should not. */
