@@ -18,8 +18,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, Admin};
+#[cfg(feature = "nats")]
+use crate::client::tls_config;
 use crate::client::{ClientError, Clients, Routes};
-use crate::config::{Listen, Loaded, Loader, SOCKET_MODE, Settings};
+#[cfg(feature = "nats")]
+use crate::config::Nats;
+use crate::config::{Listen, Loaded, Loader, SOCKET_MODE, Settings, SpoolPlace};
 use crate::dispatch::Dispatch;
 use crate::gates::Gates;
 use crate::history::History;
@@ -32,6 +36,8 @@ use crate::server::peer::{Peers, is_allowed};
 use crate::server::problem::Problem;
 use crate::server::{Answer, Body, Listener};
 use crate::settled::Settled;
+#[cfg(feature = "nats")]
+use crate::spool::nats;
 use crate::spool::{DiskSpool, Found, OpenError, Options, Spool};
 
 /// How often the gauges of the spool are brought up to date.
@@ -67,6 +73,10 @@ pub enum StartError {
     /// The spool.
     #[error(transparent)]
     Spool(#[from] OpenError),
+    /// The spool in NATS.
+    #[cfg(feature = "nats")]
+    #[error(transparent)]
+    Nats(#[from] nats::OpenError),
     /// A listener.
     #[error("{setting} cannot listen on {address}: {error}; {}", bind_fix(error))]
     Bind {
@@ -127,9 +137,8 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
     let Loaded { snapshot: Some(snapshot), watched, quarantined, .. } = loaded else { return Err(StartError::Config) };
     let metrics = Arc::new(Metrics::new(snapshot.kinds.keys().map(AsRef::as_ref))?);
     let clients = Clients::new(&snapshot.settings.egress, routes, snapshot.webhooks.values())?;
-    let spool = open_spool(&snapshot.settings.spool, &metrics)?;
+    let spool = open_spool(&snapshot.settings, &metrics).await?;
     let history = Arc::new(History::new(Timestamp::now(), spool.last_invocation()));
-    let spool: Arc<dyn Spool> = Arc::new(spool);
     let [ingest_listener, admin_listener, metrics_listener] = bind_all(&snapshot.settings).await?;
     let addresses = Addresses {
         ingest: ingest_listener.address().to_owned(),
@@ -261,18 +270,45 @@ impl Ending {
     }
 }
 
-fn open_spool(settings: &crate::config::Spool, metrics: &Metrics) -> Result<DiskSpool, OpenError> {
-    let commits = metrics.spool_commits();
-    let options = Options {
-        bytes_max: settings.bytes_max,
-        dead_letter_retention: settings.dead_letter_retention,
-        commit_seen: Box::new(move |duration: Duration| commits.observe(duration.as_secs_f64())),
-        ..Options::new(&settings.path)
-    };
-    let spool = DiskSpool::open(options)?;
-    let Found { pending, dead, dropped } = spool.found();
-    tracing::info!(pending, dead_letters = dead, dead_letters_dropped = dropped, "spool.opened");
-    Ok(spool)
+/// Opens the spool where the configuration says that it is.
+#[cfg_attr(not(feature = "nats"), expect(clippy::unused_async, reason = "the spool in NATS is opened by waiting"))]
+async fn open_spool(settings: &Settings, metrics: &Metrics) -> Result<Arc<dyn Spool>, StartError> {
+    let crate::config::Spool { place, bytes_max, dead_letter_retention } = &settings.spool;
+    match place {
+        SpoolPlace::Disk(path) => {
+            let commits = metrics.spool_commits();
+            let options = Options {
+                bytes_max: *bytes_max,
+                dead_letter_retention: *dead_letter_retention,
+                commit_seen: Box::new(move |duration: Duration| commits.observe(duration.as_secs_f64())),
+                ..Options::new(path)
+            };
+            let spool = DiskSpool::open(options)?;
+            let Found { pending, dead, dropped } = spool.found();
+            tracing::info!(pending, dead_letters = dead, dead_letters_dropped = dropped, "spool.opened");
+            Ok(Arc::new(spool))
+        }
+        #[cfg(feature = "nats")]
+        SpoolPlace::Nats(place) => {
+            let mut tls = (*tls_config(None, &place.tls)?).clone();
+            tls.alpn_protocols.clear();
+            let options = nats::Options {
+                bytes_max: *bytes_max,
+                dead_letter_retention: *dead_letter_retention,
+                event_bytes_max: settings.ingest.body_bytes_max,
+                tls: Some(tls),
+                ..nats::Options::new(Nats::clone(place))
+            };
+            let spool = nats::NatsSpool::open(options).await?;
+            let (pending, dead) =
+                spool.backlog().iter().fold((0, 0), |(pending, dead), one| (pending + one.pending, dead + one.dead));
+            tracing::info!(stream = %place.stream, pending, dead_letters = dead, "spool.opened");
+            Ok(Arc::new(spool))
+        }
+        #[cfg(not(feature = "nats"))]
+        // The configuration says so before.
+        SpoolPlace::Nats(_) => Err(StartError::Config),
+    }
 }
 
 /// Binds ingest, admin and metrics.
@@ -318,7 +354,7 @@ fn set_gauges(metrics: &Metrics, spool: &dyn Spool) {
             backlog.oldest_pending.map(|then| Duration::try_from(now.duration_since(then)).unwrap_or_default());
         metrics.set_backlog(&backlog.webhook, backlog.pending, backlog.dead, oldest);
     }
-    metrics.set_spool_bytes(spool.bytes());
+    metrics.set_spool(spool.bytes(), spool.away().is_none());
 }
 
 /// The metrics listener: `/metrics`, `/livez`, `/readyz`. Read-only and without secrets, so it needs no token, and asks neither
@@ -337,8 +373,15 @@ impl Page {
         match request.uri().path() {
             "/metrics" => self.scrape(),
             "/livez" => text("ok\n"),
-            "/readyz" if self.ready.load(Ordering::Acquire) => text("ready\n"),
-            "/readyz" => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the sidecar is closing").into(),
+            "/readyz" if !self.ready.load(Ordering::Acquire) => {
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the sidecar is closing").into()
+            }
+            "/readyz" => match self.spool.away() {
+                None => text("ready\n"),
+                Some(fault) => {
+                    Problem::new(StatusCode::SERVICE_UNAVAILABLE, format!("the spool is away: {fault}")).into()
+                }
+            },
             _ => Problem::new(StatusCode::NOT_FOUND, "there are GET /metrics, /livez and /readyz").into(),
         }
     }

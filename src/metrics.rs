@@ -126,7 +126,8 @@ families! {
     TARGET_CERTIFICATE = "target_certificate_expiry_timestamp_seconds" ["webhook"] "gauge" "Unix time at which the certificate expires that the target showed last.";
     CLIENT_CERTIFICATE = "client_certificate_expiry_timestamp_seconds" ["webhook"] "gauge" "Unix time at which the client certificate in force expires.";
     LAST_SUCCESS = "last_success_timestamp_seconds" ["webhook"] "gauge" "Unix time of the last accepted attempt; 0 before the first.";
-    SPOOL_BYTES = "spool_bytes" [] "gauge" "Bytes that the spool holds on disk.";
+    SPOOL_BYTES = "spool_bytes" [] "gauge" "Bytes that the spool holds.";
+    SPOOL_UP = "spool_up" [] "gauge" "1 while the spool can take and give, 0 while its NATS servers are away.";
     SPOOL_COMMIT = "spool_commit_duration_seconds" [] "histogram" "Time of one durable commit of the spool.";
     RELOAD_OK = "config_last_reload_successful" [] "gauge" "1 when the configuration on disk is the one in force, 0 when the last reload was refused.";
     RELOAD_TIME = "config_last_reload_success_timestamp_seconds" [] "gauge" "Unix time at which the configuration in force was published.";
@@ -143,6 +144,7 @@ pub struct Metrics {
     families: WebhookFamilies,
     webhooks: Mutex<BTreeMap<Arc<str>, Arc<WebhookMetrics>>>,
     spool_bytes: IntGauge,
+    spool_up: IntGauge,
     spool_commit: Histogram,
     reload_ok: IntGauge,
     reload_time: Gauge,
@@ -226,6 +228,7 @@ impl Metrics {
             families: WebhookFamilies::new(&registry)?,
             webhooks: Mutex::default(),
             spool_bytes: register(&registry, IntGauge::with_opts(opts(&SPOOL_BYTES))?)?,
+            spool_up: register(&registry, IntGauge::with_opts(opts(&SPOOL_UP))?)?,
             spool_commit: register(
                 &registry,
                 Histogram::with_opts(HistogramOpts::from(opts(&SPOOL_COMMIT)).buckets(COMMIT_BUCKETS.to_vec()))?,
@@ -310,9 +313,10 @@ impl Metrics {
         }
     }
 
-    /// The spool's size on disk.
-    pub fn set_spool_bytes(&self, bytes: u64) {
+    /// The spool's size, and whether it is there.
+    pub fn set_spool(&self, bytes: u64, up: bool) {
         self.spool_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.spool_up.set(i64::from(up));
     }
 
     /// The histogram of commits, for the spool's writer.

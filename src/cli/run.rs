@@ -12,7 +12,7 @@ use tracing::level_filters::LevelFilter;
 use crate::app::{Addresses, Running, Start, start};
 use crate::cli::{BAD_CONFIG, Folder, NO};
 use crate::client::Routes;
-use crate::config::{Loaded, Loader, Log, Source, hide_typed};
+use crate::config::{Loaded, Loader, Log, Source, SpoolPlace, hide_typed};
 use crate::reload::Hints;
 use crate::spool::{self, OpenError, Recovered};
 
@@ -68,9 +68,19 @@ fn run(source: Source, recover: bool) -> ExitCode {
         return ExitCode::from(BAD_CONFIG);
     };
     start_log(&snapshot.settings.log);
-    if recover && let Err(error) = recover_spool(&snapshot.settings.spool.path) {
-        eprintln!("outrigger: {error}");
-        return ExitCode::from(NO);
+    if recover {
+        match &snapshot.settings.spool.place {
+            SpoolPlace::Disk(path) => {
+                if let Err(error) = recover_spool(path) {
+                    eprintln!("outrigger: {error}");
+                    return ExitCode::from(NO);
+                }
+            }
+            SpoolPlace::Nats(_) => {
+                eprintln!("outrigger: --recover is for the spool on the disk: what is in NATS its servers keep");
+                return ExitCode::from(NO);
+            }
+        }
     }
     let ended = block_on(serve(loader, loaded)).map_err(anyhow::Error::from).flatten();
     match ended {

@@ -272,7 +272,7 @@ mod tests {
 
     #[test]
     fn one_public_address_among_private_ones_is_the_only_one_dialled() {
-        let tls = tls::client_config(None, &Tls::default()).unwrap();
+        let tls = tls::tls_config(None, &Tls::default()).unwrap();
         let connector = Connector::new(Guard::default(), Vec::new(), Routes::default(), tls, None);
         let given = addresses(&["10.0.0.1:443", "1.1.1.1:443", "[::1]:443"]);
         assert_eq!(connector.0.permitted("mixed.example", given).unwrap(), addresses(&["1.1.1.1:443"]));
@@ -280,7 +280,7 @@ mod tests {
 
     #[test]
     fn a_refused_address_is_named_with_its_network_and_the_key_to_set() {
-        let tls = tls::client_config(None, &Tls::default()).unwrap();
+        let tls = tls::tls_config(None, &Tls::default()).unwrap();
         let connector = Connector::new(Guard::default(), Vec::new(), Routes::default(), tls, None);
         let failure = connector.0.permitted("x.example", addresses(&["10.0.0.1:443"])).unwrap_err().to_failure();
         assert_eq!(failure.reason, Reason::BlockedAddress);

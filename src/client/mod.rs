@@ -26,6 +26,7 @@ use crate::webhook::tls::Tls;
 pub use clients::{Clients, Way};
 pub use connect::{Names, Routes};
 pub use socket::Opening;
+pub use tls::tls_config;
 pub use tokens::{Fetched, Issued};
 
 use connect::Connector;
@@ -108,7 +109,7 @@ impl Client {
     /// Makes a client that reaches what `egress` allows, and its `routes` without asking, and speaks TLS as it is told. Needs no
     /// runtime yet.
     pub fn new(egress: &Egress, tls: &Tls, routes: Routes) -> Result<Self, ClientError> {
-        let config = tls::client_config(egress.ca_pem.as_deref(), tls)?;
+        let config = tls::tls_config(egress.ca_pem.as_deref(), tls)?;
         let guard = Guard::new(egress.allow_networks.clone(), egress.allow_ports.clone());
         let (hosts, name) = (egress.allowed_hosts.clone(), tls.server_name.clone());
         let connector = Connector::new(guard, hosts, routes, config, name);

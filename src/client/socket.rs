@@ -166,7 +166,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let dialled = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (accepted, _) = listener.accept().await.unwrap();
-        let client = TlsConnector::from(tls::client_config(Some(&made.cert.pem()), &Tls::default()).unwrap());
+        let client = TlsConnector::from(tls::tls_config(Some(&made.cert.pem()), &Tls::default()).unwrap());
         let server = TlsAcceptor::from(Arc::new(server));
         let name = "deaf.example".try_into().unwrap();
         tokio::try_join!(client.connect(name, dialled), server.accept(accepted)).unwrap()

@@ -11,7 +11,7 @@ use crate::webhook::tls::{Authorities, Tls, TlsVersion};
 
 /// What a webhook's `[tls]` and `egress.ca_file` come to, offering HTTP/2 before HTTP/1.1. Key exchange is the hybrid of X25519 and
 /// ML-KEM-768 where the receiver offers it, which keeps what is recorded today from the quantum computers of tomorrow.
-pub(super) fn client_config(ca_pem: Option<&str>, tls: &Tls) -> Result<Arc<ClientConfig>, ClientError> {
+pub fn tls_config(ca_pem: Option<&str>, tls: &Tls) -> Result<Arc<ClientConfig>, ClientError> {
     let mut roots = RootCertStore::empty();
     if tls.public_roots {
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_ca_file_without_a_certificate_is_refused_and_a_broken_one_with_its_number() {
-        let config = |pem: &str| client_config(Some(pem), &Tls::default()).map(|_| ()).unwrap_err().to_string();
+        let config = |pem: &str| tls_config(Some(pem), &Tls::default()).map(|_| ()).unwrap_err().to_string();
         assert_eq!(config("# nothing\n"), "egress.ca_file holds no PEM certificate");
         let pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         let error = config(pem);
@@ -111,6 +111,6 @@ mod tests {
     #[test]
     fn a_good_certificate_is_taken_beside_the_public_roots() {
         let made = rcgen::generate_simple_self_signed(["private.example".to_owned()]).unwrap();
-        assert!(client_config(Some(&made.cert.pem()), &Tls::default()).is_ok());
+        assert!(tls_config(Some(&made.cert.pem()), &Tls::default()).is_ok());
     }
 }

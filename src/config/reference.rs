@@ -83,6 +83,8 @@ pub(super) const BURST: RangeInclusive<u64> = 1..=10_000;
 pub(super) const FAILURES: RangeInclusive<u64> = 1..=10_000;
 /// Bounds of `history.per_webhook`.
 pub(super) const HISTORY: RangeInclusive<u64> = 0..=100_000;
+/// Bounds of `spool.replicas`, which are those of `JetStream`.
+pub(super) const REPLICAS: RangeInclusive<u64> = 1..=5;
 /// Bounds of `retry.statuses`: a 2xx is success and is left to validators.
 pub(super) const STATUSES: RangeInclusive<u64> = 300..=599;
 /// Bounds of `tests.response.status`: what is below is no answer.
@@ -111,7 +113,13 @@ pub const SIDECAR: &[Key] = &[
         "The user ids that may connect to its `unix:` socket, and no others; `[]` means the sidecar's own and root.",
     ),
     key("ingest", "token", Text, "", "The bearer token that senders must show; required beyond loopback."),
-    key("ingest", "max_body", Size, "\"1MiB\"", "The largest request body."),
+    key(
+        "ingest",
+        "max_body",
+        Size,
+        "\"1MiB\"",
+        "The largest request body; `\"960KiB\"` where nothing is said and the spool is in NATS, whose messages have at most 1 MiB.",
+    ),
     key(
         "ingest",
         "idempotency_window",
@@ -142,8 +150,20 @@ pub const SIDECAR: &[Key] = &[
     ),
     key("admin", "token", Text, "", "The bearer token of the admin listener; required beyond loopback."),
     key("metrics", "listen", Text, "\"0.0.0.0:9460\"", "Where Prometheus scrapes; read-only and without secrets."),
-    key("spool", "kind", Words(&["disk"]), "\"disk\"", "Where accepted events wait: `disk`."),
-    key("spool", "path", Text, "\"/var/lib/outrigger\"", "The spool's directory; its volume is what a 202 relies on."),
+    key(
+        "spool",
+        "kind",
+        Words(&["disk", "nats"]),
+        "\"disk\"",
+        "Where accepted events wait: on the `disk`, or in `nats` (JetStream), which outlives the pod and is shared by replicas.",
+    ),
+    key(
+        "spool",
+        "path",
+        Text,
+        "\"/var/lib/outrigger\"",
+        "The disk spool's directory; its volume is what a 202 relies on.",
+    ),
     key("spool", "max_bytes", Size, "\"1GiB\"", "The spool's limit; beyond it ingest answers 503."),
     key(
         "spool",
@@ -152,6 +172,47 @@ pub const SIDECAR: &[Key] = &[
         "\"30d\"",
         "How long dead letters are kept, and failed invocations at most.",
     ),
+    key(
+        "spool",
+        "servers",
+        Texts,
+        "",
+        "The NATS servers, 2.12 or later with JetStream: `nats://HOST:4222`, or `tls://HOST:4222`; required with `nats`.",
+    ),
+    key(
+        "spool",
+        "stream",
+        Text,
+        "\"outrigger\"",
+        "The name of the NATS stream, and the first part of its subjects; replicas that share the work have the same.",
+    ),
+    key(
+        "spool",
+        "replicas",
+        Whole(&REPLICAS),
+        "3",
+        "On how many NATS servers it is kept; with 1 what it holds is lost with that server.",
+    ),
+    key("spool", "domain", Text, "", "The JetStream domain, where there is one."),
+    key("spool", "credentials_file", Text, "", "A NATS credentials file: the user's JWT and seed."),
+    key("spool", "nkey_file", Text, "", "A file that holds the seed of an NKey."),
+    key("spool", "user", Text, "", "The user's name on the NATS servers."),
+    key("spool", "password", Text, "", "The user's password."),
+    key(
+        "spool",
+        "ca_file",
+        Text,
+        "",
+        "Certificates that the NATS servers' are trusted by, beside the public ones; asks for TLS.",
+    ),
+    key(
+        "spool",
+        "client_cert_file",
+        Text,
+        "",
+        "The client certificate for the NATS servers, with its chain behind it (PEM).",
+    ),
+    key("spool", "client_key_file", Text, "", "The key of that certificate (PEM)."),
     key("egress", "allow_ports", Wholes(&PORTS), "[443]", "The ports that may be reached; 443 is always among them."),
     key(
         "egress",

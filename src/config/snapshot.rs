@@ -13,6 +13,7 @@ use crate::kind::Kind;
 use crate::secret::Secret;
 use crate::webhook::Webhook;
 use crate::webhook::filter::Glob;
+use crate::webhook::tls::Tls;
 
 /// One compiled configuration. Nothing in it changes; a reload makes another.
 #[derive(Debug)]
@@ -123,12 +124,53 @@ pub struct Admin {
 /// `[spool]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spool {
-    /// Its directory.
-    pub path: PathBuf,
+    /// Where it is.
+    pub place: SpoolPlace,
     /// Its limit.
     pub bytes_max: u64,
     /// How long dead letters are kept.
     pub dead_letter_retention: Duration,
+}
+
+/// Where a spool is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SpoolPlace {
+    /// In a directory.
+    Disk(PathBuf),
+    /// In NATS `JetStream`.
+    Nats(Box<Nats>),
+}
+
+/// How a spool in NATS is reached, and what its stream is like.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Nats {
+    /// The servers' URLs, which have no secrets in them.
+    pub servers: Vec<String>,
+    /// The stream, and the first part of its subjects.
+    pub stream: String,
+    /// On how many servers it is kept.
+    pub replicas: usize,
+    /// The domain of `JetStream`.
+    pub domain: Option<String>,
+    /// Who we are.
+    pub login: Login,
+    /// What is trusted and shown where TLS is spoken.
+    pub tls: Arc<Tls>,
+    /// Whether TLS has to be spoken, whatever the URLs say.
+    pub tls_required: bool,
+}
+
+/// Who one is on a NATS server.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Login {
+    /// Nobody, or whom the client certificate names.
+    Nobody,
+    /// What stands in a credentials file.
+    Credentials(Secret),
+    /// The seed of an `NKey`.
+    Nkey(Secret),
+    /// A name and a password.
+    Password(String, Secret),
 }
 
 /// `[history]`.

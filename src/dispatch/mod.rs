@@ -107,6 +107,7 @@ impl Dispatch {
                 self.history.trim(fresh.snapshot.settings.history);
             }
             seen = fresh;
+            self.spool.claim(seen.snapshot.webhooks.keys().chain(&seen.quarantined).cloned().collect());
             for name in self.names(&seen) {
                 running.entry(name).or_insert_with_key(|name| {
                     let (dispatch, attempts, name) = (Arc::clone(&self), attempts.clone(), Arc::clone(name));
@@ -299,7 +300,10 @@ impl Dispatch {
             tokio::select! {
                 () = self.stop.cancelled() => return true,
                 () = tokio::time::sleep_until(since + grace.max(grace_min)) => {
-                    self.bury_all(name).await;
+                    // Who shares the spool and has it sends what it owes.
+                    if !self.spool.is_claimed(name).await {
+                        self.bury_all(name).await;
+                    }
                     (since, grace_min) = (Instant::now(), REMOVED_INTERVAL);
                 }
                 () = tokio::time::sleep(REMOVED_INTERVAL) => {}

@@ -320,6 +320,9 @@ fn body_problem(error: BodyError, bytes_max: usize) -> Problem {
 }
 
 fn spool_problem(error: &SpoolError) -> Problem {
+    if matches!(error, SpoolError::TooLarge(_)) {
+        return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string());
+    }
     let seconds = u32::try_from(error.retry_after().as_secs()).unwrap_or(u32::MAX).max(1);
     Problem::later(StatusCode::SERVICE_UNAVAILABLE, error.to_string(), seconds)
 }

@@ -1,6 +1,6 @@
 //! The settings that take a restart: a running process obeys those that it started with, whatever the files say since.
 
-use crate::config::{Listen, Log, Settings, Spool};
+use crate::config::{Listen, Log, Settings, Spool, SpoolPlace};
 use crate::server::guard::Reach;
 
 /// What cannot change while the process runs, as it started with it.
@@ -42,13 +42,35 @@ impl Started {
         keep("admin.listen", &self.admin, &mut fresh.admin.listen, &mut waiting);
         keep("admin.socket_mode", &self.admin_mode, &mut fresh.admin.socket_mode, &mut waiting);
         keep("metrics.listen", &self.metrics, &mut fresh.metrics, &mut waiting);
-        keep("spool.path", &self.spool.path, &mut fresh.spool.path, &mut waiting);
+        keep_place(&self.spool.place, &mut fresh.spool.place, &mut waiting);
         keep("spool.max_bytes", &self.spool.bytes_max, &mut fresh.spool.bytes_max, &mut waiting);
         let retention = (&self.spool.dead_letter_retention, &mut fresh.spool.dead_letter_retention);
         keep("spool.dead_letter_retention", retention.0, retention.1, &mut waiting);
         keep("log.format", &self.log.json, &mut fresh.log.json, &mut waiting);
         keep("log.level", &self.log.level, &mut fresh.log.level, &mut waiting);
         waiting
+    }
+}
+
+/// Where the spool is, and how it is reached.
+fn keep_place(started: &SpoolPlace, fresh: &mut SpoolPlace, waiting: &mut Vec<&'static str>) {
+    match (started, &mut *fresh) {
+        (SpoolPlace::Disk(path), SpoolPlace::Disk(fresh)) => keep("spool.path", path, fresh, waiting),
+        (SpoolPlace::Nats(nats), SpoolPlace::Nats(fresh)) => {
+            keep("spool.servers", &nats.servers, &mut fresh.servers, waiting);
+            keep("spool.stream", &nats.stream, &mut fresh.stream, waiting);
+            keep("spool.replicas", &nats.replicas, &mut fresh.replicas, waiting);
+            keep("spool.domain", &nats.domain, &mut fresh.domain, waiting);
+            keep("spool's login", &nats.login, &mut fresh.login, waiting);
+            let tls = (nats.tls.clone(), nats.tls_required);
+            let mut fresh_tls = (fresh.tls.clone(), fresh.tls_required);
+            keep("spool's TLS", &tls, &mut fresh_tls, waiting);
+            (fresh.tls, fresh.tls_required) = fresh_tls;
+        }
+        _ => {
+            fresh.clone_from(started);
+            waiting.push("spool.kind");
+        }
     }
 }
 

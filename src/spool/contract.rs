@@ -1,16 +1,14 @@
-//! The contract as tests. They know the trait alone, beside how a spool is opened and how its disk is made to fail.
+//! What the disk spool's contract says of its disk, and the words of all tests of spools.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use jiff::{Timestamp, ToSpan};
+use jiff::Timestamp;
 use rusqlite::Connection;
-use serde_json::json;
 use tempfile::TempDir;
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -20,7 +18,7 @@ use super::*;
 /// A wait that is only over when something hangs.
 pub(super) const LONG: Duration = Duration::from_secs(20);
 /// Long enough for a lease that must not come.
-const SHORT: Duration = Duration::from_millis(150);
+pub(super) const SHORT: Duration = Duration::from_millis(150);
 
 pub(super) fn options(directory: &Path) -> Options {
     Options::new(directory.join("spool"))
@@ -128,34 +126,6 @@ pub(super) fn rows(directory: &Path, table: &str) -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_appended_comes_back_in_order_after_reopening() {
-    let directory = TempDir::new().unwrap();
-    let spool = open(directory.path());
-    spool.append(batch(1..=5, &["a", "b"])).await.unwrap();
-    let held = lease(&*spool, "a", 2).await;
-    assert_eq!(held.iter().map(number).collect::<Vec<_>>(), [1, 2]);
-    drop(spool);
-    drop(held);
-
-    let spool = open(directory.path());
-    for webhook in ["a", "b"] {
-        let leases = lease_all(&*spool, webhook, 5).await;
-        assert_eq!(leases.iter().map(number).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
-        let first = &leases[0];
-        assert_eq!(
-            (first.event.id, &*first.event.kind, &*first.event.event_type),
-            (event(1).id, "request", "RequestGranted")
-        );
-        assert_eq!((first.event.received_at, first.attempts), (event(1).received_at, 0));
-        assert_eq!(
-            first.event.payload().unwrap()["exact"],
-            json!(serde_json::from_str::<serde_json::Value>("1.50").unwrap())
-        );
-    }
-    assert_eq!(spool.backlog()[0].oldest_pending, Some(event(1).received_at));
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_batch_is_kept_all_or_none() {
     let directory = TempDir::new().unwrap();
     let spool = open(directory.path());
@@ -201,121 +171,6 @@ async fn settlements_that_cannot_be_written_are_kept_and_written_later() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leased_delivery_is_nobody_elses() {
-    let directory = TempDir::new().unwrap();
-    let spool = open(directory.path());
-    spool.append(batch(1..=3, &["a"])).await.unwrap();
-    let held = lease(&*spool, "a", 3).await;
-    assert_eq!(held.len(), 3);
-    nothing_is_due(&*spool, "a").await;
-    nothing_is_due(&*spool, "never-named").await;
-    assert_eq!(spool.lease(&name("a"), 0).await.len(), 0);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_dropped_lease_goes_back_to_the_front_and_wakes_a_waiter() {
-    let directory = TempDir::new().unwrap();
-    let spool: Arc<dyn Spool> = Arc::from(open(directory.path()));
-    spool.append(batch(1..=4, &["a"])).await.unwrap();
-    drop(lease(&*spool, "a", 3).await);
-    let all = lease_all(&*spool, "a", 4).await;
-    assert_eq!(all.iter().map(number).collect::<Vec<_>>(), [1, 2, 3, 4]);
-
-    let waiter = tokio::spawn({
-        let spool = Arc::clone(&spool);
-        async move { lease(&*spool, "a", 4).await.len() }
-    });
-    tokio::time::sleep(SHORT).await;
-    let started = std::time::Instant::now();
-    let holder = tokio::spawn(async move {
-        let _held = all;
-        panic!("a panic in the holder is part of this test");
-    });
-    assert!(holder.await.is_err());
-    assert!(waiter.await.unwrap() > 0);
-    assert!(started.elapsed() < Duration::from_secs(2), "the waiter was woken, and did not find it by looking again");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn counters_and_rows_follow_each_settlement() {
-    let directory = TempDir::new().unwrap();
-    let spool = open(directory.path());
-    spool.append(batch(1..=3, &["a"])).await.unwrap();
-    assert_eq!(counters(&*spool, "a"), (3, 0));
-    let mut leases = lease_all(&*spool, "a", 3).await.into_iter();
-    spool.settle(leases.next().unwrap(), Settlement::Delivered).await;
-    counters_become(&*spool, "a", (2, 0)).await;
-    spool.settle(leases.next().unwrap(), buried()).await;
-    counters_become(&*spool, "a", (1, 1)).await;
-    spool.settle(leases.next().unwrap(), deferred(Duration::from_hours(1), 7)).await;
-    spool.close().await;
-    drop(spool);
-    assert_eq!((rows(directory.path(), "events"), rows(directory.path(), "owed")), (2, 0));
-
-    let spool = DiskSpool::open(options(directory.path())).unwrap();
-    assert_eq!(spool.found(), Found { pending: 1, dead: 1, dropped: 0 });
-    assert_eq!(counters(&spool, "a"), (1, 1));
-    nothing_is_due(&spool, "a").await;
-    let page = spool.dead_letters(DeadLetterQuery { limit: 10, ..DeadLetterQuery::default() }).await.unwrap();
-    let ([letter], None) = (&page.letters[..], page.next) else { panic!("{page:?}") };
-    assert_eq!((letter.event, &*letter.webhook, letter.attempts), (event(2).id, "a", 3));
-    assert_eq!((letter.reason, &letter.last), (Reason::ClientError, &Some(outcome(Reason::ClientError, 400))));
-    assert_eq!((letter.received_at, &*letter.event_type), (event(2).received_at, "RequestGranted"));
-    let query = DeadLetterQuery { behind: Some(letter.number), ..DeadLetterQuery::default() };
-    assert_eq!(spool.dead_letters(query).await.unwrap(), DeadLetterPage::default());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_deferred_delivery_comes_when_it_is_due_and_not_before() {
-    let directory = TempDir::new().unwrap();
-    let spool = open(directory.path());
-    spool.append(batch([1, 2, 3], &["a"])).await.unwrap();
-    let started = std::time::Instant::now();
-    for (lease, ms) in lease_all(&*spool, "a", 3).await.into_iter().zip([900, 300, 600]) {
-        spool.settle(lease, deferred(Duration::from_millis(ms), 1)).await;
-    }
-    for (n, ms) in [(2, 300), (3, 600), (1, 900)] {
-        let mut leases = lease(&*spool, "a", 5).await;
-        let due = leases.pop().unwrap();
-        assert_eq!((leases.len(), number(&due), due.attempts), (0, n, 1));
-        let elapsed = started.elapsed();
-        assert!(elapsed >= Duration::from_millis(ms - 2), "event {n} came after {elapsed:?}");
-        spool.settle(due, Settlement::Delivered).await;
-    }
-    counters_become(&*spool, "a", (0, 0)).await;
-    assert_eq!(rows(directory.path(), "events"), 0);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_deferral_before_others_that_were_read_already_is_not_lost() {
-    let directory = TempDir::new().unwrap();
-    let spool = open(directory.path());
-    spool.append(batch(1..=40, &["a"])).await.unwrap();
-    // Each round defers into the past, before rows that refills have gone by.
-    for round in 1..=6 {
-        for lease in lease_all(&*spool, "a", 40).await {
-            let back = (lease.event.payload().unwrap()["n"].as_i64().unwrap() * 7 + i64::from(round) * 13) % 50;
-            let until = Timestamp::now() - back.milliseconds();
-            spool.settle(lease, deferred_to(until, round)).await;
-        }
-    }
-    let leases = lease_all(&*spool, "a", 40).await;
-    assert_eq!(leases.iter().map(number).collect::<BTreeSet<_>>(), (1..=40).collect());
-    assert!(leases.iter().all(|lease| lease.attempts == 6));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_due_time_before_the_epoch_is_a_retry_and_due_at_once() {
-    let directory = TempDir::new().unwrap();
-    let spool = open(directory.path());
-    spool.append(batch([1], &["a"])).await.unwrap();
-    let first = lease(&*spool, "a", 1).await.pop().unwrap();
-    let settlement = deferred_to(Timestamp::from_second(-300_000_000).unwrap(), 1);
-    spool.settle(first, settlement).await;
-    assert_eq!(lease(&*spool, "a", 1).await[0].attempts, 1);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn an_event_goes_when_its_last_webhook_does_not_need_it_any_more() {
     let directory = TempDir::new().unwrap();
     let spool = open(directory.path());
@@ -343,29 +198,4 @@ async fn an_event_goes_when_its_last_webhook_does_not_need_it_any_more() {
         (rows(directory.path(), "events"), rows(directory.path(), "owed"), rows(directory.path(), "dead")),
         (0, 0, 0)
     );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_closed_spool_has_committed_what_was_queued_and_refuses_the_rest() {
-    let directory = TempDir::new().unwrap();
-    let spool: Arc<dyn Spool> = Arc::from(open(directory.path()));
-    spool.append(batch(1..=100, &["a"])).await.unwrap();
-    let waiter = tokio::spawn({
-        let spool = Arc::clone(&spool);
-        async move { lease(&*spool, "idle", 1).await.len() }
-    });
-    for lease in lease_all(&*spool, "a", 60).await {
-        spool.settle(lease, Settlement::Delivered).await;
-    }
-    spool.close().await;
-    spool.close().await;
-    assert_eq!(waiter.await.unwrap(), 0, "waiters end");
-    assert_eq!(spool.append(batch([1], &["a"])).await, Err(SpoolError::Closed));
-    assert_eq!(spool.bury(&name("a"), Reason::WebhookRemoved, None).await, Err(SpoolError::Closed));
-    assert_eq!(lease(&*spool, "a", 1).await.len(), 0);
-    drop(spool);
-    let spool = open(directory.path());
-    assert_eq!(counters(&*spool, "a"), (40, 0));
-    let leases = lease_all(&*spool, "a", 40).await;
-    assert_eq!(leases.iter().map(number).collect::<Vec<_>>(), (61..=100).collect::<Vec<_>>());
 }

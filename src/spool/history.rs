@@ -7,8 +7,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tempfile::TempDir;
 
-use super::contract::{batch, counters, counters_become, event, inside, lease_all, name, number, open, options};
-use super::contract::{outcome, rows};
+use super::contract::outcome;
+use super::contract::{batch, counters, counters_become, inside, lease_all, name, open, options};
 use super::*;
 
 /// A number of now, so that no retention takes it.
@@ -55,87 +55,6 @@ async fn listed(spool: &dyn Spool, query: InvocationQuery) -> Vec<u64> {
 
 async fn all(spool: &dyn Spool) -> Vec<u64> {
     listed(spool, InvocationQuery::default()).await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_record_is_kept_with_its_settlement_and_outlives_its_event_and_an_opening() {
-    let directory = TempDir::new().unwrap();
-    let spool = open(directory.path());
-    assert_eq!(spool.last_invocation(), 0);
-    spool.append(batch(1..=3, &["a"])).await.unwrap();
-    let first = now_us();
-    for (lease, n) in lease_all(&*spool, "a", 3).await.into_iter().zip(first..) {
-        let settlement = if n == first + 2 { buried(record(n, 9)) } else { deferred(record(n, 9)) };
-        spool.settle(lease, settlement).await;
-    }
-    counters_become(&*spool, "a", (2, 1)).await;
-    assert_eq!(all(&*spool).await, [first + 2, first + 1, first]);
-    for lease in lease_all(&*spool, "a", 2).await {
-        assert_eq!(lease.attempts, 1);
-        spool.settle(lease, Settlement::Delivered).await;
-    }
-    counters_become(&*spool, "a", (0, 1)).await;
-    let letters = spool.dead_letters(DeadLetterQuery::default()).await.unwrap().letters;
-    spool.drop_dead_letters(letters.iter().map(|letter| letter.number).collect()).await.unwrap();
-    assert_eq!(rows(directory.path(), "events"), 0, "a record needs no event");
-    drop(spool);
-
-    let spool = open(directory.path());
-    assert_eq!((spool.last_invocation(), counters(&*spool, "a")), (first + 2, (0, 0)));
-    let Record { reason, request, text, .. } = record(first + 1, 9);
-    let (webhook, event) = (name("a"), event(2).id);
-    let expected = Recorded { number: first + 1, webhook, event, reason, request, text: text.into() };
-    assert_eq!(spool.invocation(first + 1).await.unwrap(), Some(expected));
-    assert_eq!(spool.invocation(first + 3).await.unwrap(), None);
-    assert_eq!(spool.invocation(u64::MAX).await.unwrap(), None);
-    // Its webhook is still known by the same number.
-    spool.append(batch([4], &["a", "b"])).await.unwrap();
-    assert_eq!(lease_all(&*spool, "a", 1).await.iter().map(number).collect::<Vec<_>>(), [4]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn records_are_listed_by_what_is_asked_the_latest_first() {
-    let directory = TempDir::new().unwrap();
-    let spool = open(directory.path());
-    spool.append(batch([1], &["a", "b"])).await.unwrap();
-    let first = now_us() / 12 * 12;
-    for n in first..first + 24 {
-        keep(&*spool, if n % 2 == 0 { "a" } else { "b" }, [record(n, 100)]).await;
-    }
-    written(&*spool).await;
-    let query = InvocationQuery::default;
-    let since = Timestamp::from_microsecond(i64::try_from(first + 20).unwrap()).unwrap();
-    let cases = [
-        (query(), (first..first + 24).collect::<Vec<_>>()),
-        (InvocationQuery { webhook: Some(name("a")), ..query() }, (first..first + 24).step_by(2).collect()),
-        (InvocationQuery { webhook: Some(name("never")), ..query() }, vec![]),
-        (InvocationQuery { reason: Some(Reason::Timeout), ..query() }, (first..first + 24).step_by(3).collect()),
-        (InvocationQuery { event: Some(event(1).id), ..query() }, (first..first + 24).collect()),
-        (InvocationQuery { event: Some(event(2).id), ..query() }, vec![]),
-        (InvocationQuery { request: Some("AR-2".into()), ..query() }, (first + 2..first + 24).step_by(4).collect()),
-        (
-            InvocationQuery { webhook: Some(name("b")), event: Some(event(1).id), ..query() },
-            (first + 1..first + 24).step_by(2).collect(),
-        ),
-        (InvocationQuery { behind: Some(first + 2), ..query() }, vec![first, first + 1]),
-        (InvocationQuery { after: Some(first + 21), ..query() }, vec![first + 22, first + 23]),
-        (InvocationQuery { since: Some(since), ..query() }, (first + 20..first + 24).collect()),
-        (InvocationQuery { limit: 2, ..query() }, vec![first + 22, first + 23]),
-        (InvocationQuery { limit: 0, ..query() }, vec![]),
-        (InvocationQuery { behind: Some(u64::MAX), after: Some(u64::MAX), ..query() }, vec![]),
-    ];
-    for (query, mut expected) in cases {
-        expected.reverse();
-        assert_eq!(listed(&*spool, query.clone()).await, expected, "{query:?}");
-    }
-    let (mut pages, mut query) = (Vec::new(), InvocationQuery { limit: 5, webhook: Some(name("a")), ..query() });
-    loop {
-        let page = spool.invocations(query.clone()).await.unwrap();
-        pages.extend(page.invocations.iter().map(|recorded| recorded.number));
-        let Some(next) = page.next else { break };
-        query.behind = Some(next);
-    }
-    assert_eq!(pages, (1..=12).map(|n| first + 24 - 2 * n).collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread")]

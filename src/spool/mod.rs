@@ -88,8 +88,11 @@ mod records;
 mod recover;
 mod schema;
 mod stored;
+#[cfg(test)]
+mod suite;
 mod writer;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
 use std::mem;
@@ -178,6 +181,19 @@ pub trait Spool: Send + Sync + 'static {
 
     /// What the spool takes of the disk, as it is compared with its limit.
     fn bytes(&self) -> u64;
+
+    /// Why it can neither take nor give anything at present, for probes; `None` as far as is known.
+    fn away(&self) -> Option<String> {
+        None
+    }
+
+    /// Says which webhooks this process has, for others that share the spool.
+    fn claim(&self, _webhooks: BTreeSet<Arc<str>>) {}
+
+    /// Whether another process that shares the spool has a webhook, or had until a minute ago. It is also said where that is not known.
+    fn is_claimed<'a>(&'a self, _webhook: &'a str) -> Wait<'a, bool> {
+        Box::pin(std::future::ready(false))
+    }
 
     /// Takes nothing new, commits everything that is queued and ends.
     fn close(&self) -> Wait<'_, ()>;
@@ -451,6 +467,9 @@ pub enum SpoolError {
     /// The disk refused, for example because it is full.
     #[error("the spool cannot be written: {0}")]
     Unavailable(String),
+    /// The spool can never take this: a part of it is larger than it keeps.
+    #[error("{0}")]
+    TooLarge(String),
     /// [`Spool::close`] was called.
     #[error("the spool is closing")]
     Closed,
@@ -468,7 +487,7 @@ impl SpoolError {
     pub const fn retry_after(&self) -> Duration {
         match self {
             Self::Full { .. } => RETRY_AFTER_FULL,
-            Self::Unavailable(_) | Self::Closed => RETRY_AFTER_UNAVAILABLE,
+            Self::Unavailable(_) | Self::TooLarge(_) | Self::Closed => RETRY_AFTER_UNAVAILABLE,
         }
     }
 }

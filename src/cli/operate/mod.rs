@@ -24,7 +24,7 @@ use crate::admin::letters;
 use crate::admin::repair::{Action, repair};
 use crate::cli::healthcheck::reachable;
 use crate::cli::{BAD_CONFIG, Folder, NO};
-use crate::config::{Listen, PLACEHOLDER, Settings, Source, load_settings, load_variables};
+use crate::config::{Listen, PLACEHOLDER, Settings, Source, SpoolPlace, load_settings, load_variables};
 use crate::history::History;
 use crate::spool::{DiskSpool, OpenError, Options, Spool as _, is_spool};
 
@@ -137,7 +137,15 @@ impl Sidecar {
             );
             return Err(Refused { text, code: BAD_CONFIG });
         };
-        let path = &settings.spool.path;
+        let path = match &settings.spool.place {
+            SpoolPlace::Disk(path) => path,
+            SpoolPlace::Nats(_) => {
+                return Err(Refused::no(format!(
+                    "nothing listens on {address}, and the spool is in NATS: ask any sidecar that runs and shares it, with \
+                     --admin URL"
+                )));
+            }
+        };
         if !is_spool(path) {
             return Err(Refused::no(format!(
                 "nothing listens on {address}, and there is no spool in {}: say --config DIR for the sidecar's \

@@ -11,6 +11,7 @@ mod ordering;
 mod policy;
 mod settings;
 mod signing;
+mod spool;
 mod testcases;
 mod tls;
 mod url;
@@ -63,6 +64,8 @@ pub(super) struct Shared {
     egress: Option<Egress>,
     /// Whether some `ca_file` is trusted by every webhook, be it there to be read or not.
     ca_named: bool,
+    /// Whether the spool keeps deliveries in order.
+    ordered: bool,
 }
 
 /// `[defaults]`.

@@ -25,12 +25,20 @@ enum Word {
     Strict,
 }
 
-/// Compiles `ordering`; without a kind (it is unknown) an order by its id cannot be.
-pub(super) fn ordering(report: &mut Report, root: &Table<'_>, kind: Option<&Kind>) -> Option<Ordering> {
+/// Compiles `ordering`; without a kind (it is unknown) an order by its id cannot be, and none can where the spool keeps none.
+pub(super) fn ordering(report: &mut Report, root: &Table<'_>, kind: Option<&Kind>, is_kept: bool) -> Option<Ordering> {
     let Some(entry) = root.get("ordering") else {
+        if !is_kept {
+            return Some(Ordering::None);
+        }
         let ordered = kind.filter(|kind| &*kind.name == ORDERED_KIND).and_then(|kind| kind.id_path.clone());
         return Some(ordered.map_or(Ordering::None, |path| Ordering::By { path, max_wait: MAX_WAIT }));
     };
+    if !is_kept && !matches!(entry.node.value, DeValue::String(word) if word == "none") {
+        let problem = "with spool.kind = \"nats\" deliveries keep no order: replicas share them";
+        report.error(entry.key_at, problem, "write ordering = \"none\", or use spool.kind = \"disk\"");
+        return None;
+    }
     match entry.node.value {
         DeValue::Table(_) => {
             let table = root.table(report, "ordering")?;

@@ -1,7 +1,7 @@
 //! `outrigger.toml`.
 
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,20 +9,22 @@ use ipnet::IpNet;
 
 use super::listener::{allow_uids, listen, require_token, socket_mode, token};
 use super::policy::{self, TIMEOUT};
-use super::{Compiled, Defaults, Shared, SidecarFile, kinds, parse, tls};
+use super::{Compiled, Defaults, Shared, SidecarFile, kinds, parse, spool, tls};
 use crate::config::document::{At, Report, Text};
 use crate::config::inputs::{Inputs, Unread};
 use crate::config::lint;
 use crate::config::overrides;
 use crate::config::reference::{HISTORY, PORTS, SIDECAR};
 use crate::config::references::Resolver;
-use crate::config::snapshot::{Admin, Egress, History, Ingest, Log, OnInvalidWebhook, Settings, Shutdown, Spool};
+use crate::config::snapshot::{
+    Admin, Egress, History, Ingest, Log, OnInvalidWebhook, Settings, Shutdown, Spool, SpoolPlace,
+};
 use crate::config::table::Table;
 use crate::webhook::filter::Glob;
 
 const MAX_BODY: RangeInclusive<u64> = 1024..=64 * 1024 * 1024;
-const SPOOL_BYTES: RangeInclusive<u64> = 1024 * 1024..=16 * 1024 * 1024 * 1024 * 1024;
-const RETENTION: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(366 * 24);
+/// `ingest.max_body` where nothing is said and events become messages of NATS, of a MiB at most with what is said of them.
+const BODY_BYTES_MAX_OF_NATS: u64 = 960 * 1024;
 const IDEMPOTENCY_WINDOW: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(7 * 24);
 const IDEMPOTENCY_WINDOW_DEFAULT: Duration = Duration::from_hours(24);
 const POLL: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(1);
@@ -51,13 +53,14 @@ pub(in crate::config) fn sidecar(file: &SidecarFile<'_>, inputs: &mut Inputs<'_>
     let defaults = sections.defaults(report);
     let ca_named = sections.is_ca_named();
     let settings = sections.settings(report, egress.clone());
+    let ordered = matches!(settings.spool.place, SpoolPlace::Disk(_));
     let egress = Some(Egress { allow_networks: Vec::new(), ..egress }).filter(|_| egress_known);
     let before = report.found;
     let kinds = kinds::kinds(report, &root, inputs);
     let kinds_complete = complete && report.found == before;
     Compiled {
         settings: Some(settings).filter(|_| !report.refuses()),
-        shared: Arc::new(Shared { defaults, egress, ca_named }),
+        shared: Arc::new(Shared { defaults, egress, ca_named, ordered }),
         kinds,
         kinds_complete,
     }
@@ -79,10 +82,11 @@ impl<'f, 't: 'f> Sections<'f, 't, '_, '_> {
     }
 
     fn settings(&mut self, report: &mut Report, egress: Egress) -> Settings {
-        let (ingest, admin) = (self.ingest(report), self.admin(report));
+        let spool = self.section(report, "spool");
+        let spool = spool::spool(report, &spool, &mut self.resolver);
+        let (ingest, admin) = (self.ingest(report, &spool), self.admin(report));
         let metrics = self.section(report, "metrics");
         let metrics = listen(report, &metrics, "0.0.0.0:9460");
-        let spool = self.spool(report);
         let config = self.section(report, "config");
         let words = [("refuse", OnInvalidWebhook::Refuse), ("quarantine", OnInvalidWebhook::Quarantine)];
         let on_invalid_webhook =
@@ -117,14 +121,16 @@ impl<'f, 't: 'f> Sections<'f, 't, '_, '_> {
         }
     }
 
-    fn ingest(&mut self, report: &mut Report) -> Ingest {
+    fn ingest(&mut self, report: &mut Report, spool: &Spool) -> Ingest {
         let table = self.section(report, "ingest");
         let listen = listen(report, &table, "127.0.0.1:8460");
         let socket_mode = socket_mode(report, &table, &listen);
         let allow_uids = allow_uids(report, &table, &listen);
         let token = token(report, &table, &mut self.resolver);
         require_token(report, &table, &listen);
-        let body_bytes_max = table.size(report, "max_body", MAX_BODY).unwrap_or(1024 * 1024);
+        let in_nats = matches!(spool.place, SpoolPlace::Nats(_));
+        let default = if in_nats { BODY_BYTES_MAX_OF_NATS } else { 1024 * 1024 };
+        let body_bytes_max = table.size(report, "max_body", MAX_BODY).unwrap_or(default);
         let idempotency_window =
             table.duration(report, "idempotency_window", IDEMPOTENCY_WINDOW).unwrap_or(IDEMPOTENCY_WINDOW_DEFAULT);
         let body_bytes_max = bytes(body_bytes_max);
@@ -139,29 +145,6 @@ impl<'f, 't: 'f> Sections<'f, 't, '_, '_> {
         let token = token(report, &table, &mut self.resolver);
         require_token(report, &table, &listen);
         Admin { listen, socket_mode, allow_uids, token }
-    }
-
-    fn spool(&self, report: &mut Report) -> Spool {
-        let table = self.section(report, "spool");
-        if let Some(entry) = table.get("kind").filter(|entry| entry.node.value.as_str() == Some("nats")) {
-            let problem = "`spool.kind = \"nats\"` is not supported in this version";
-            report.error(entry.node.at, problem, "use \"disk\", on a volume that outlives what the promise is for");
-        } else {
-            table.choice(report, "kind", &[("disk", ())]);
-        }
-        let path = table.text(report, "path").map_or("/var/lib/outrigger", |text| {
-            if text.value.is_empty() {
-                report.error(text.at, "`spool.path` is empty", "write a directory");
-            }
-            text.value
-        });
-        Spool {
-            path: PathBuf::from(path),
-            bytes_max: table.size(report, "max_bytes", SPOOL_BYTES).unwrap_or(1024 * 1024 * 1024),
-            dead_letter_retention: table
-                .duration(report, "dead_letter_retention", RETENTION)
-                .unwrap_or(Duration::from_hours(30 * 24)),
-        }
     }
 
     fn log(&self, report: &mut Report) -> Log {

@@ -65,7 +65,12 @@ fn require_trust(report: &mut Report, table: &Table<'_>, tls: &Tls, ca_named: bo
     }
 }
 
-fn authorities(report: &mut Report, text: &Text<'_>, resolver: &mut Resolver<'_, '_>) -> Option<Arc<Authorities>> {
+/// The certificates of a file that others are trusted by.
+pub(super) fn authorities(
+    report: &mut Report,
+    text: &Text<'_>,
+    resolver: &mut Resolver<'_, '_>,
+) -> Option<Arc<Authorities>> {
     if is_no_path(report, text) {
         return None;
     }
@@ -83,7 +88,11 @@ fn authorities(report: &mut Report, text: &Text<'_>, resolver: &mut Resolver<'_,
 }
 
 /// `client_cert_file` and `client_key_file`, which belong together.
-fn client(report: &mut Report, table: &Table<'_>, resolver: &mut Resolver<'_, '_>) -> Option<Arc<ClientCertificate>> {
+pub(super) fn client(
+    report: &mut Report,
+    table: &Table<'_>,
+    resolver: &mut Resolver<'_, '_>,
+) -> Option<Arc<ClientCertificate>> {
     for (missing, there) in [("client_cert_file", "client_key_file"), ("client_key_file", "client_cert_file")] {
         if let (None, Some(entry)) = (table.get(missing), table.get(there)) {
             let problem = format!("`{}` needs `{missing}` beside it", table.name(there));

@@ -82,12 +82,13 @@ pub(in crate::config) fn webhook(
     let retry = policy::retry(report, &root, &defaults.retry);
     let limits = policy::limits(report, &root, defaults.limits);
     let breaker = policy::breaker(report, &root, defaults.breaker);
-    let ordering = ordering::ordering(report, &root, kind.as_deref());
+    let ordering = ordering::ordering(report, &root, kind.as_deref(), shared.ordered);
     tests.extend(testcases::tests(test_report, &root, &name, around.dir, &validators).into_iter().map(Arc::new));
     lint::allowed(report, &root);
     resolver.report_unset(report, root.at);
 
-    (&document.text, format!("{defaults:?}"), kind.as_ref().map(|kind| kind.fingerprint)).hash(&mut resolver.hasher);
+    (&document.text, format!("{defaults:?}"), shared.ordered, kind.as_ref().map(|kind| kind.fingerprint))
+        .hash(&mut resolver.hasher);
     let ca_pem = shared.egress.as_ref().and_then(|egress| egress.ca_pem.as_ref());
     ca_pem.hash(&mut resolver.hasher);
     tls.identity().hash(&mut resolver.hasher);

@@ -8,7 +8,7 @@ mod receivers;
 mod secrets;
 
 pub use secrets::{PASTED_KEY, is_secret_header, may_be_secret, says_more_than_scheme};
-pub(super) use secrets::{SCHEMES, SECRET_PARAMETERS, SECRET_URLS, is_public_field};
+pub(super) use secrets::{SCHEMES, SECRET_PARAMETERS, SECRET_URLS, is_public_field, is_seed};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;

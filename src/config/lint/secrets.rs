@@ -113,6 +113,12 @@ pub(super) fn typed(report: &mut Report, document: &Document, root: &Table<'_>, 
     secrets.found
 }
 
+/// Whether a text is the seed of an `NKey`: base 32 of a prefix, 32 bytes and a checksum.
+pub(in crate::config) fn is_seed(text: &str) -> bool {
+    let base_32 = |byte: u8| byte.is_ascii_uppercase() || (b'2'..=b'7').contains(&byte);
+    text.len() == 58 && text.starts_with('S') && text.bytes().all(base_32)
+}
+
 /// Whether a header's name says that its value is a secret.
 #[must_use]
 pub fn is_secret_header(name: &str) -> bool {
@@ -167,6 +173,19 @@ impl Secrets<'_> {
             for entry in table.entries.iter().filter(|entry| nearest(entry.name, ["token"]).is_some()) {
                 self.below(entry);
             }
+        }
+        let Some(spool) = quiet(root, "spool") else { return };
+        self.field(&spool, spool.get("password"));
+        for entry in spool.entries.iter().filter(|entry| nearest(entry.name, ["password"]).is_some()) {
+            self.below(entry);
+        }
+        // A seed where the path of its file belongs, and a password in a URL.
+        let seed = spool.get("nkey_file").into_iter().map(|entry| entry.node);
+        let servers = spool.list(&mut Report::default(), "servers").unwrap_or_default();
+        let is_secret =
+            |node: &Node<'_>| as_text(*node).is_some_and(|text| is_seed(text.value) || text.value.contains('@'));
+        for node in seed.chain(servers).filter(is_secret) {
+            self.hide(node.at);
         }
     }
 

@@ -2,20 +2,38 @@
 //!
 //! One message by itself is published, and thousands of them are on their way at once. More of them are an atomic batch, which costs the
 //! server milliseconds however large it is, so that all who wait meanwhile go into the next one together.
+//!
+//! While servers choose a new leader, or the connection moves to another one, an append waits and tries again. Where an answer was lost the
+//! message may be there: it is tried again on the condition that it is not.
 
 use std::time::Duration;
 
+use async_nats::client::RequestErrorKind;
+use async_nats::connection::State as Connection;
 use async_nats::{Client, HeaderMap};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 /// The most that the server takes in one batch.
 pub(super) const BATCH_MAX: usize = 1000;
+/// What of a message is left for its headers: the event's kind and type, how it was last answered, and when it is due.
+pub(super) const MESSAGE_ROOM: usize = 16 * 1024;
 /// Appends that wait for their batch.
 const WAITING_MAX: usize = 1024;
+/// How long one answer is waited for.
+const TRY_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long all of a batch may take.
+const BATCH_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long servers that are away are waited for before a sender is told to come again.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Between two tries.
+const AGAIN: Duration = Duration::from_millis(50);
 /// `JetStream`'s codes for what was not expected on a subject: of one message, and of one while a batch is being taken.
 const WRONG_LAST_SEQUENCE: [u64; 2] = [10_071, 10_164];
+/// And for what passes by itself: a cluster that is choosing its leader.
+const UNAVAILABLE: [u64; 2] = [10_008, 10_009];
 
 /// A message to be kept.
 #[derive(Clone, Debug)]
@@ -30,7 +48,11 @@ pub(super) struct Message {
 pub(super) enum Refused {
     /// What the messages expect of the stream is not so.
     Unexpected,
-    /// Anything else.
+    /// Nobody was there to take it: it is not kept.
+    Away(String),
+    /// The answer was lost: it may be kept.
+    Unanswered(String),
+    /// Anything else: it is not kept.
     Failed(String),
 }
 
@@ -56,6 +78,11 @@ impl Message {
         self
     }
 
+    /// Whether it is kept on a condition.
+    pub(super) fn expects(&self) -> bool {
+        self.headers.get("Nats-Expected-Last-Subject-Sequence").is_some()
+    }
+
     /// The same for so long alone, at least a second.
     pub(super) fn living(mut self, time: Duration) -> Self {
         self.headers.insert("Nats-TTL", format!("{}s", time.as_secs().max(1)).as_str());
@@ -65,13 +92,29 @@ impl Message {
 
 /// Publishes one message; its number once it is kept.
 pub(super) async fn publish(client: &Client, message: Message) -> Result<u64, Refused> {
+    if client.connection_state() != Connection::Connected {
+        // What is published now would go out some time later.
+        return Err(Refused::Away("not connected".to_owned()));
+    }
     let Message { subject, headers, payload } = message;
-    let answer = client.request_with_headers(subject, headers, payload).await;
-    read(&answer.map_err(|error| Refused::Failed(error.to_string()))?.payload)
+    let answer = tokio::time::timeout(TRY_TIMEOUT, client.request_with_headers(subject, headers, payload)).await;
+    let answer = answer.map_err(|_| Refused::Unanswered("no answer in time".to_owned()))?;
+    let answer = answer.map_err(|error| match error.kind() {
+        RequestErrorKind::NoResponders => Refused::Away("no server leads the stream".to_owned()),
+        RequestErrorKind::TimedOut | RequestErrorKind::Other => Refused::Unanswered(error.to_string()),
+        _ => Refused::Failed(error.to_string()),
+    })?;
+    read(&answer.payload)
 }
 
 /// Publishes some, all or none.
 pub(super) async fn publish_all(client: &Client, messages: Vec<Message>) -> Result<(), Refused> {
+    // Where the connection is slow it takes as long as it takes to write them, and a commit that was not written is none.
+    let sent = tokio::time::timeout(BATCH_TIMEOUT, publish_batch(client, messages)).await;
+    sent.unwrap_or_else(|_| Err(Refused::Unanswered("no answer in time".to_owned())))
+}
+
+async fn publish_batch(client: &Client, messages: Vec<Message>) -> Result<(), Refused> {
     let (id, last) = (Uuid::now_v7().simple().to_string(), messages.len());
     for (at, mut message) in (1..).zip(messages) {
         message.headers.insert("Nats-Batch-Id", id.as_str());
@@ -92,6 +135,7 @@ fn read(answer: &[u8]) -> Result<u64, Refused> {
     match said.error {
         None => Ok(said.seq),
         Some(fault) if WRONG_LAST_SEQUENCE.contains(&fault.err_code) => Err(Refused::Unexpected),
+        Some(fault) if UNAVAILABLE.contains(&fault.err_code) => Err(Refused::Away(fault.description)),
         Some(fault) => Err(Refused::Failed(fault.description)),
     }
 }
@@ -136,11 +180,44 @@ impl Batches {
     }
 
     /// Keeps all of them or none.
-    pub(super) async fn append(&self, messages: Vec<Message>) -> Result<(), Refused> {
+    async fn commit(&self, messages: Vec<Message>) -> Result<(), Refused> {
         let (reply, answer) = oneshot::channel();
         let gone = || Refused::Failed("the spool is closing".to_owned());
         self.0.send(Waiting { messages, reply }).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
+    }
+
+    /// Keeps all of them or none; servers that are away are waited for.
+    pub(super) async fn append(&self, client: &Client, messages: Vec<Message>) -> Result<(), Refused> {
+        let end = Instant::now() + PATIENCE;
+        let expects = messages.iter().any(Message::expects);
+        let mut perhaps = false;
+        loop {
+            let mut messages = messages.clone();
+            if perhaps
+                && !expects
+                && let Some(first) = messages.first_mut()
+            {
+                let subject = first.subject.clone();
+                *first = first.clone().expecting(&subject, 0);
+            }
+            let alone = messages.len() == 1 && !expects;
+            let said = match messages.pop() {
+                Some(message) if alone => publish(client, message).await.map(drop),
+                Some(message) => {
+                    messages.push(message);
+                    self.commit(messages).await
+                }
+                None => return Ok(()),
+            };
+            match said {
+                Err(Refused::Unexpected) if perhaps && !expects => return Ok(()),
+                Err(Refused::Unanswered(_)) if Instant::now() < end => perhaps = true,
+                Err(Refused::Away(_)) if Instant::now() < end => {}
+                said => return said,
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
     }
 }
 
@@ -149,7 +226,7 @@ async fn commit(client: &Client, group: Vec<Waiting>) {
     let all: Vec<Message> = group.iter().flat_map(|waiting| waiting.messages.iter().cloned()).collect();
     let alone = group.len() == 1;
     let said = publish_all(client, all).await;
-    if said == Err(Refused::Unexpected) && !alone {
+    if matches!(said, Err(Refused::Unexpected | Refused::Failed(_))) && !alone {
         for Waiting { messages, reply } in group {
             let _ = reply.send(publish_all(client, messages).await);
         }

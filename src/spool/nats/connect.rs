@@ -1,21 +1,29 @@
 //! How a spool is found on the server: the connection, the version, and a stream that loses nothing.
 
+use std::error::Error as _;
 use std::time::Duration;
 
-use async_nats::jetstream::Context;
-use async_nats::jetstream::context::{ContextBuilder, GetStreamErrorKind};
-use async_nats::jetstream::stream::{Config, RetentionPolicy, StorageType};
-use async_nats::{Client, ConnectOptions};
+use async_nats::jetstream::context::{ContextBuilder, CreateStreamErrorKind, GetStreamErrorKind};
+use async_nats::jetstream::stream::{Config, PersistenceMode, RetentionPolicy, StorageType};
+use async_nats::jetstream::{Context, ErrorCode};
+use async_nats::{Client, ConnectErrorKind, ConnectOptions};
+use tokio::time::Instant;
 
 use super::Options;
+use super::append::MESSAGE_ROOM;
 use super::names::Names;
+use crate::config::{Login, Nats};
 
 /// The oldest server that has atomic batches, scheduled messages and a time to live for each.
 const VERSION_MIN: (u64, u64) = (2, 12);
 /// The longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest wait for an answer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long servers that are starting are waited for.
+const START_PATIENCE: Duration = Duration::from_secs(15);
+/// Between two looks at them.
+const START_INTERVAL: Duration = Duration::from_millis(200);
 /// Records of one webhook.
 const RECORDS_MAX: i64 = 100;
 /// The part of the spool's limit that records may take.
@@ -26,9 +34,29 @@ const PING_INTERVAL: Duration = Duration::from_secs(5);
 /// Why a spool could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// No server answers, or none lets this program in.
-    #[error("the NATS servers {servers} cannot be reached: {error}")]
+    /// No server answers.
+    #[error("the NATS servers {servers} (`spool.servers`) cannot be reached: {error}; start them, or name others")]
     Connect {
+        /// Their addresses.
+        servers: String,
+        /// What went wrong.
+        error: String,
+    },
+    /// They let nobody in who comes like this.
+    #[error(
+        "the NATS servers {servers} do not let us in: {error}; mend `spool.credentials_file`, `spool.nkey_file`, or `spool.user` and `spool.password`"
+    )]
+    Login {
+        /// Their addresses.
+        servers: String,
+        /// What they say.
+        error: String,
+    },
+    /// No TLS, or none that is trusted.
+    #[error(
+        "TLS with the NATS servers {servers} failed: {error}; `spool.ca_file` says whom to trust, `spool.client_cert_file` who we are"
+    )]
+    Tls {
         /// Their addresses.
         servers: String,
         /// What went wrong.
@@ -44,11 +72,22 @@ pub enum OpenError {
     },
     /// It has no streams.
     #[error(
-        "the NATS server has no JetStream for this account ({error}): start it with `-js`, or enable JetStream for the account"
+        "the NATS server has no JetStream for this account ({error}): start it with `-js`, enable JetStream for the account, or mend `spool.domain`"
     )]
     NoJetStream {
         /// What it says.
         error: String,
+    },
+    /// Events may be larger than its messages.
+    #[error(
+        "`ingest.max_body` is {body} bytes, and a message of the NATS server holds {message} with {MESSAGE_ROOM} for what is said of it: write \
+         ingest.max_body = {} or less, or raise the server's `max_payload`", message.saturating_sub(MESSAGE_ROOM)
+    )]
+    Small {
+        /// The largest event.
+        body: usize,
+        /// The largest message.
+        message: usize,
     },
     /// Somebody made the stream otherwise.
     #[error("the stream {name} would lose deliveries: {}; mend it, or give this spool another `spool.stream`", faults.join("; "))]
@@ -59,8 +98,16 @@ pub enum OpenError {
         faults: Vec<String>,
     },
     /// The stream cannot be made.
-    #[error("the stream {name} cannot be made: {error}")]
+    #[error("the stream {name} cannot be made: {error}{}", made_fix(error))]
     Refused {
+        /// The stream.
+        name: String,
+        /// What the server says.
+        error: String,
+    },
+    /// What is in it cannot be read.
+    #[error("the stream {name} cannot be read: {error}")]
+    Unread {
         /// The stream.
         name: String,
         /// What the server says.
@@ -68,40 +115,121 @@ pub enum OpenError {
     },
 }
 
-/// Connects, and makes or checks the stream.
+fn made_fix(error: &str) -> &'static str {
+    if error.contains("replicas") || error.contains("peers") {
+        "; there are fewer servers than `spool.replicas` (with 1 what the spool holds is lost with that server)"
+    } else {
+        ""
+    }
+}
+
+/// Connects, and makes or checks the stream. Servers that are just starting are waited for.
 pub(super) async fn connect(options: &Options, names: &Names) -> Result<(Client, Context), OpenError> {
-    let servers = options.servers.join(",");
+    let client = log_in(options).await?;
+    let info = client.server_info();
+    if version(&info.version).is_none_or(|version| version < VERSION_MIN) {
+        return Err(OpenError::Old { found: info.version });
+    }
+    let (body, message) = (options.event_bytes_max, info.max_payload);
+    if body + MESSAGE_ROOM > message {
+        return Err(OpenError::Small { body, message });
+    }
+    let context = ContextBuilder::new().timeout(ANSWER_TIMEOUT).ack_timeout(ANSWER_TIMEOUT);
+    let context = match &options.nats.domain {
+        Some(domain) => context.domain(domain).build(client.clone()),
+        None => context.build(client.clone()),
+    };
+    let end = Instant::now() + START_PATIENCE;
+    loop {
+        match streams(&context, options, names).await {
+            Ok(()) => return Ok((client, context)),
+            Err((error, passes)) if !passes || Instant::now() > end => return Err(error),
+            Err(_) => tokio::time::sleep(START_INTERVAL).await,
+        }
+    }
+}
+
+async fn log_in(options: &Options) -> Result<Client, OpenError> {
+    let Nats { servers, login, tls_required, .. } = &options.nats;
+    let named = || shown(servers);
     let connect = ConnectOptions::new()
         .name("outrigger")
         .connection_timeout(CONNECT_TIMEOUT)
         .ping_interval(PING_INTERVAL)
-        .request_timeout(Some(ANSWER_TIMEOUT));
-    let client = connect
-        .connect(&servers)
-        .await
-        .map_err(|error| OpenError::Connect { servers: shown(&options.servers), error: error.to_string() })?;
-    let found = client.server_info().version;
-    if version(&found).is_none_or(|version| version < VERSION_MIN) {
-        return Err(OpenError::Old { found });
-    }
-    let context = ContextBuilder::new().timeout(ANSWER_TIMEOUT).ack_timeout(ANSWER_TIMEOUT).build(client.clone());
-    let name = names.stream().to_owned();
-    match context.get_stream(&name).await {
-        Ok(stream) => {
-            let faults = faults(&stream.cached_info().config, options, names);
-            if !faults.is_empty() {
-                return Err(OpenError::Stream { name, faults });
-            }
+        .request_timeout(Some(ANSWER_TIMEOUT))
+        .require_tls(*tls_required);
+    let connect = match &options.tls {
+        Some(tls) => connect.tls_client_config(tls.clone()),
+        None => connect,
+    };
+    let connect = match login {
+        Login::Nobody => connect,
+        Login::Credentials(credentials) => connect.credentials(credentials.expose()).map_err(|_| {
+            // What the library says may repeat a part of the file.
+            OpenError::Login { servers: named(), error: "the credentials file holds no JWT and seed".to_owned() }
+        })?,
+        Login::Nkey(seed) => connect.nkey(seed.expose().trim().to_owned()),
+        Login::Password(user, password) => connect.user_and_password(user.clone(), password.expose().to_owned()),
+    };
+    connect.connect(servers).await.map_err(|error| {
+        let servers = named();
+        let mut said = error.kind().to_string();
+        if let Some(source) = error.source() {
+            said = format!("{said} ({source})");
         }
+        match error.kind() {
+            ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
+                OpenError::Login { servers, error: error.kind().to_string() }
+            }
+            ConnectErrorKind::Tls => OpenError::Tls { servers, error: said },
+            _ => OpenError::Connect { servers, error: said },
+        }
+    })
+}
+
+/// Makes or checks both streams; with an error, whether it may pass by itself.
+async fn streams(context: &Context, options: &Options, names: &Names) -> Result<(), (OpenError, bool)> {
+    let name = names.stream().to_owned();
+    let found = match context.get_stream(&name).await {
+        Ok(stream) => stream.cached_info().config.clone(),
         Err(error) if is_missing(&error.kind()) => {
             let made = context.create_stream(wanted(options, names)).await;
-            made.map_err(|error| OpenError::Refused { name, error: error.to_string() })?;
+            let made = made
+                .map_err(|error| (error.kind(), OpenError::Refused { name: name.clone(), error: error.to_string() }));
+            made.map_err(|(kind, error)| (error, may_pass(&kind)))?.cached_info().config.clone()
         }
-        Err(error) => return Err(OpenError::NoJetStream { error: error.to_string() }),
+        Err(error) => {
+            let passes = match error.kind() {
+                GetStreamErrorKind::JetStream(error) => !is_disabled(error.error_code()),
+                // Nobody hears of streams there, unless it is about to begin to.
+                _ => context.client().server_info().jetstream,
+            };
+            return Err((OpenError::NoJetStream { error: error.to_string() }, passes));
+        }
+    };
+    let faults = faults(&found, options, names);
+    if !faults.is_empty() {
+        return Err((OpenError::Stream { name, faults }, false));
     }
     let records = context.get_or_create_stream(records(options, names)).await;
-    records.map_err(|error| OpenError::Refused { name: names.records(), error: error.to_string() })?;
-    Ok((client, context))
+    let refused = |error: String| OpenError::Refused { name: names.records(), error };
+    records.map_err(|error| (refused(error.to_string()), may_pass(&error.kind())))?;
+    Ok(())
+}
+
+/// Whether somebody who asks again may be answered otherwise: servers find to each other, and choose who leads.
+fn may_pass(kind: &CreateStreamErrorKind) -> bool {
+    match kind {
+        CreateStreamErrorKind::TimedOut | CreateStreamErrorKind::JetStreamUnavailable => true,
+        CreateStreamErrorKind::JetStream(error) => {
+            error.code() == 503 || error.error_code() == ErrorCode::CLUSTER_NO_PEERS
+        }
+        _ => false,
+    }
+}
+
+fn is_disabled(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::JETSTREAM_NOT_ENABLED | ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT)
 }
 
 /// The stream of records: what is old gives way, of each webhook by itself, and of all together.
@@ -111,7 +239,7 @@ fn records(options: &Options, names: &Names) -> Config {
         description: Some("Outrigger: failed invocations, for people".to_owned()),
         subjects: vec![names.records_of(None)],
         storage: StorageType::File,
-        num_replicas: options.replicas,
+        num_replicas: options.nats.replicas,
         max_messages_per_subject: RECORDS_MAX,
         max_bytes: i64::try_from(options.bytes_max / RECORDS_SHARE).unwrap_or(i64::MAX),
         max_age: options.dead_letter_retention,
@@ -145,7 +273,7 @@ fn wanted(options: &Options, names: &Names) -> Config {
         subjects: vec![names.all()],
         retention: RetentionPolicy::WorkQueue,
         storage: StorageType::File,
-        num_replicas: options.replicas,
+        num_replicas: options.nats.replicas,
         max_messages_per_subject: 1,
         allow_atomic_publish: true,
         allow_message_schedules: true,
@@ -162,8 +290,9 @@ fn faults(found: &Config, options: &Options, names: &Names) -> Vec<String> {
     [
         (found.retention != RetentionPolicy::WorkQueue).then(|| "`retention` is not `workqueue`".to_owned()),
         (found.storage != StorageType::File).then(|| "`storage` is not `file`: it is lost with its servers".to_owned()),
-        (found.num_replicas < options.replicas)
-            .then(|| format!("`num_replicas` is {}, and `spool.replicas` is {}", found.num_replicas, options.replicas)),
+        (found.num_replicas < options.nats.replicas).then(|| {
+            format!("`num_replicas` is {}, and `spool.replicas` is {}", found.num_replicas, options.nats.replicas)
+        }),
         (found.max_messages_per_subject != 1).then(|| "`max_msgs_per_subject` is not 1".to_owned()),
         (!found.subjects.contains(&names.all())).then(|| format!("`subjects` has no `{}`", names.all())),
         limit(found.max_bytes > 0, "max_bytes"),
@@ -171,6 +300,13 @@ fn faults(found: &Config, options: &Options, names: &Names) -> Vec<String> {
         limit(!found.max_age.is_zero(), "max_age"),
         (found.max_message_size > 0).then(|| "`max_msg_size` is set".to_owned()),
         found.no_ack.then(|| "`no_ack` is on: nothing says that it is kept".to_owned()),
+        limit(found.max_consumers > 0, "max_consumers")
+            .map(|_| "`max_consumers` is set: each webhook has one".to_owned()),
+        (found.mirror.is_some() || found.sources.as_ref().is_some_and(|sources| !sources.is_empty()))
+            .then(|| "`mirror` or `sources` is set".to_owned()),
+        found.subject_transform.is_some().then(|| "`subject_transform` is set".to_owned()),
+        (found.persist_mode == Some(PersistenceMode::Async))
+            .then(|| "`persist_mode` is `async`: the server says that it is kept before it is".to_owned()),
         found.sealed.then(|| "it is sealed".to_owned()),
         lacks(found.allow_atomic_publish, "allow_atomic"),
         lacks(found.allow_message_schedules, "allow_msg_schedules"),

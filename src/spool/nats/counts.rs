@@ -1,65 +1,129 @@
 //! The counters of webhooks, asked of the server now and then: it counts what is in the stream, whoever put it there. The mark that a
 //! dead letter is gone counts as one for the second that it lives.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::Shared;
-use super::append::publish_all;
+use super::append::{Message, publish};
 use super::names::Place;
-use super::settle::gone;
 use super::state::State;
-use crate::delivery::Reason;
-use crate::spool::{SpoolError, ledger};
+use crate::spool::SpoolError;
 
 /// How often they are asked for.
 const INTERVAL: Duration = Duration::from_millis(500);
+/// So often they are asked for while the stream stays as it was: a server that follows may answer a little late.
+const LOOKS: u32 = 4;
+/// Webhooks that are asked for at once.
+const AT_ONCE: usize = 16;
 /// Webhooks that are looked for.
 const WEBHOOKS_MAX: usize = 20_000;
-/// Deliveries that are buried in one step.
-const STEP: usize = 400;
+/// How often webhooks that others named are looked for.
+const NAMES_INTERVAL: Duration = Duration::from_secs(5);
+/// How often others are told of the webhooks that are here.
+const CLAIM_INTERVAL: Duration = Duration::from_secs(20);
+/// How long they believe it.
+const CLAIM: Duration = Duration::from_mins(1);
 
-/// Keeps them until the spool is closed.
+/// Keeps them until the spool is closed, and tells others which webhooks this process has.
 pub(super) async fn keep(shared: Arc<Shared>) {
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let (mut seen, mut looks) = (None, 0);
+    let (mut claimed, mut claimed_at) = (BTreeSet::new(), Instant::now());
+    let (mut named, mut named_at) = (1, Instant::now());
     loop {
         tokio::select! {
             () = shared.closed.cancelled() => return,
-            _ = ticks.tick() => count(&shared).await,
+            _ = ticks.tick() => {}
+        }
+        let looked = async {
+            let now = state(&shared).await?;
+            looks = if Some(now) == seen { looks + 1 } else { 0 };
+            if looks < LOOKS {
+                count(&shared).await?;
+            }
+            seen = Some(now);
+            if named_at.elapsed() >= NAMES_INTERVAL {
+                named = find_webhooks(&shared, named).await?;
+                named_at = Instant::now();
+            }
+            Ok(())
+        };
+        let looked: Result<(), SpoolError> = looked.await;
+        let fault = looked.err().map(|error| error.to_string());
+        if shared.fault().is_some() != fault.is_some() {
+            if let Some(error) = &fault {
+                tracing::warn!(%error, "spool.away");
+            } else {
+                tracing::info!("spool.back");
+            }
+        }
+        *shared.fault() = fault;
+        let claims = shared.claims().clone();
+        if claims != claimed || claimed_at.elapsed() >= CLAIM_INTERVAL {
+            if claim(&shared, &claims).await {
+                claimed = claims;
+            }
+            claimed_at = Instant::now();
         }
     }
 }
 
-/// The webhooks that have something in the stream, or had.
-pub(super) async fn find_webhooks(shared: &Shared) -> Result<(), SpoolError> {
-    for stored in shared.stored_from(&shared.names.webhook(None), 1, WEBHOOKS_MAX).await? {
+/// Says which webhooks are here; whether all of it was heard.
+async fn claim(shared: &Shared, webhooks: &BTreeSet<Arc<str>>) -> bool {
+    let mut messages = Vec::with_capacity(webhooks.len());
+    for webhook in webhooks {
+        let subject = shared.names.claim(webhook, Some(&shared.process));
+        let (headers, payload) = (async_nats::HeaderMap::new(), bytes::Bytes::new());
+        messages.push(Message { subject, headers, payload }.living(CLAIM));
+    }
+    let told = futures_util::stream::iter(messages).map(|message| publish(&shared.client, message));
+    told.buffer_unordered(AT_ONCE).all(|told| std::future::ready(told.is_ok())).await
+}
+
+/// The webhooks that have something in the stream, or had, named from a message on; and from where on to look next.
+pub(super) async fn find_webhooks(shared: &Shared, from: u64) -> Result<u64, SpoolError> {
+    let mut next = from;
+    for stored in shared.stored_from(&shared.names.webhook(None), from, WEBHOOKS_MAX).await? {
         let name = stored.subject.rsplit('.').next().unwrap_or_default();
         shared.webhooks().entry(Arc::from(name)).or_default().named = true;
+        next = next.max(stored.seq + 1);
     }
-    Ok(())
+    Ok(next)
 }
 
-/// Asks for all of them.
-pub(super) async fn count(shared: &Shared) {
-    if let Ok(stream) = shared.context.get_stream(shared.names.stream()).await {
-        shared.bytes.store(stream.cached_info().state.bytes, Ordering::Relaxed);
-    }
+/// What differs when anything in the stream does.
+async fn state(shared: &Shared) -> Result<(u64, u64, u64, u64), SpoolError> {
+    let stream = shared.context.get_stream(shared.names.stream()).await;
+    let stream = stream.map_err(|error| SpoolError::Unavailable(format!("NATS: {error}")))?;
+    let state = &stream.cached_info().state;
+    shared.bytes.store(state.bytes, Ordering::Relaxed);
+    Ok((state.messages, state.bytes, state.first_sequence, state.last_sequence))
+}
+
+/// Asks for the counters of all webhooks.
+pub(super) async fn count(shared: &Shared) -> Result<(), SpoolError> {
     let names: Vec<Arc<str>> = shared.webhooks().keys().cloned().collect();
-    for webhook in names {
-        let places = [Place::Due, Place::Deferred, Place::Dead].map(|place| of(shared, place, &webhook));
-        let [due, deferred, dead] = places;
-        let (Ok((due, first)), Ok((deferred, second)), Ok((dead, _))) = (due.await, deferred.await, dead.await) else {
-            return;
-        };
-        if let Some(known) = shared.webhooks().get_mut(&webhook) {
-            (known.pending, known.dead) = (due + deferred, dead);
-            known.oldest = first.into_iter().chain(second).min();
-        }
+    let counted = futures_util::stream::iter(names).map(|webhook| count_one(shared, webhook)).buffer_unordered(AT_ONCE);
+    counted.fold(Ok(()), |all, one| std::future::ready(all.and(one))).await
+}
+
+async fn count_one(shared: &Shared, webhook: Arc<str>) -> Result<(), SpoolError> {
+    let places = [Place::Due, Place::Deferred, Place::Dead].map(|place| of(shared, place, &webhook));
+    let [due, deferred, dead] = places;
+    let ((due, first), (deferred, second), (dead, _)) = tokio::try_join!(due, deferred, dead)?;
+    if let Some(known) = shared.webhooks().get_mut(&webhook) {
+        (known.pending, known.dead) = (due + deferred, dead);
+        known.oldest = first.into_iter().chain(second).min();
     }
+    Ok(())
 }
 
 /// How many a webhook has in a place, and since when the age of the first counts.
@@ -77,48 +141,5 @@ impl Shared {
         let stream = self.context.get_stream(self.names.stream()).await;
         let stream = stream.map_err(|error| SpoolError::Unavailable(format!("NATS: {error}")))?;
         Ok(stream.cached_info().state.last_sequence)
-    }
-
-    /// Gives up on what a webhook has pending and nobody here holds.
-    pub(super) async fn bury(
-        &self,
-        webhook: &Arc<str>,
-        reason: Reason,
-        older_than: Option<Timestamp>,
-    ) -> Result<u64, SpoolError> {
-        if self.closed.is_cancelled() {
-            return Err(SpoolError::Closed);
-        }
-        let (mut buried, last) = (0, self.last_seq().await?);
-        for place in [Place::Due, Place::Deferred] {
-            let filter = self.names.filter(place, Some(webhook));
-            let mut from = 1;
-            loop {
-                let found = self.stored_from(&filter, from, STEP).await?;
-                let Some(end) = found.last().map(|one| one.seq) else { break };
-                for stored in found {
-                    let Some((_, _, event)) = self.names.parse(&stored.subject) else { continue };
-                    let Some(state) = State::read(Some(&stored.headers)) else { continue };
-                    let held = i64::try_from(stored.seq).is_ok_and(|seq| self.held.has(seq));
-                    if held || stored.seq > last || older_than.is_some_and(|time| state.age_from() >= time) {
-                        continue;
-                    }
-                    let last = state.last.clone().filter(|last| ledger::read(last).is_some());
-                    let died = Timestamp::now().as_millisecond();
-                    let reason = Some(reason.as_str().to_owned());
-                    let state = State { last, of: stored.seq, reason, died, ..state };
-                    let subject = self.names.of(Place::Dead, webhook, event);
-                    let letter = super::Message { subject, headers: state.headers(), payload: stored.payload };
-                    let letter = letter.living(self.dead_letter_retention);
-                    let mark = gone(stored.subject.clone()).expecting(&stored.subject, stored.seq);
-                    // Somebody else holds or settled it where this is refused.
-                    if publish_all(&self.client, vec![letter, mark]).await.is_ok() {
-                        buried += 1;
-                    }
-                }
-                from = end + 1;
-            }
-        }
-        Ok(buried)
     }
 }

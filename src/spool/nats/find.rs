@@ -49,13 +49,21 @@ impl Shared {
                 return Ok((found, false));
             }
             let from = to.saturating_sub(STEP - 1).max(1);
-            let limit = usize::try_from(STEP).unwrap_or(usize::MAX);
-            let step = self.stored_from(&self.names.all(), from, limit).await?;
-            for stored in step.iter().rev().filter(|stored| stored.seq <= to) {
-                bytes += stored.payload.len() as u64;
-                let Some((_, _, event)) = self.names.parse(&stored.subject) else { continue };
-                let has = std::str::from_utf8(&stored.payload).is_ok_and(|raw| raw.contains(written));
-                if has && !found.contains(&event) {
+            let mut step: Vec<(EventId, bool)> = Vec::new();
+            let mut at = from;
+            while at <= to {
+                let part = self.stored_some(&self.names.all(), at, usize::try_from(to - at + 1).unwrap_or(1)).await?;
+                let Some(end) = part.last().map(|one| one.seq) else { break };
+                for stored in part.iter().filter(|stored| stored.seq <= to) {
+                    bytes += stored.payload.len() as u64;
+                    let Some((_, _, event)) = self.names.parse(&stored.subject) else { continue };
+                    let has = std::str::from_utf8(&stored.payload).is_ok_and(|raw| raw.contains(written));
+                    step.push((event, has));
+                }
+                at = end + 1;
+            }
+            for (event, _) in step.into_iter().rev().filter(|(_, has)| *has) {
+                if !found.contains(&event) {
                     found.push(event);
                 }
                 if found.len() == FOUND_MAX {
@@ -71,10 +79,12 @@ impl Shared {
     fn kept(&self, stored: &[Stored]) -> Option<Kept> {
         let mut webhooks: BTreeMap<Arc<str>, KeptFor> = BTreeMap::new();
         let mut of = None;
+        // All of them have the same.
+        let raw = stored.iter().map(|stored| &stored.payload).find(|payload| !payload.is_empty())?;
         for stored in stored {
             let Some((place, webhook, event)) = self.names.parse(&stored.subject) else { continue };
             let Some(state) = State::read(Some(&stored.headers)) else { continue };
-            of.get_or_insert_with(|| Arc::new(state.event(event, stored.payload.clone())));
+            of.get_or_insert_with(|| Arc::new(state.event(event, raw.clone())));
             let webhook: Arc<str> = webhook.into();
             let name = Arc::clone(&webhook);
             let kept = webhooks.entry(name).or_insert(KeptFor { webhook, pending: None, dead: None });

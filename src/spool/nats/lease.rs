@@ -4,7 +4,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use async_nats::jetstream::consumer::pull::Config;
+use async_nats::connection::State as Connection;
+use async_nats::jetstream::consumer::pull::{Batch, Config};
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer};
 use async_nats::jetstream::{AckKind, Message};
 use futures_util::StreamExt as _;
@@ -30,21 +31,44 @@ const AWAY_WAIT: Duration = Duration::from_millis(500);
 /// What was leased for somebody who has gone is given back after this.
 const UNTAKEN_MAX: Duration = Duration::from_secs(1);
 
+/// The longest wait for a part of what was fetched: an answer that was lost with its connection never comes.
+const PART_TIMEOUT: Duration = Duration::from_secs(5);
+/// Before something in the stream that cannot be read is looked at again.
+const UNREADABLE_WAIT: Duration = Duration::from_mins(5);
+
 /// What is leased, by its number in the stream.
-#[derive(Default)]
-pub(super) struct Held(Mutex<HashMap<i64, Message>>);
+pub(super) struct Held {
+    messages: Mutex<HashMap<i64, Message>>,
+    /// When the server was last told of all of them.
+    renewed: Mutex<Instant>,
+}
+
+impl Default for Held {
+    fn default() -> Self {
+        Self { messages: Mutex::default(), renewed: Mutex::new(Instant::now()) }
+    }
+}
 
 impl Held {
     fn messages(&self) -> MutexGuard<'_, HashMap<i64, Message>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.messages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn renewed(&self) -> MutexGuard<'_, Instant> {
+        self.renewed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn take(&self, seq: i64) -> Option<Message> {
         self.messages().remove(&seq)
     }
 
-    pub(super) fn has(&self, seq: i64) -> bool {
-        self.messages().contains_key(&seq)
+    pub(super) fn get(&self, seq: i64) -> Option<Message> {
+        self.messages().get(&seq).cloned()
+    }
+
+    /// Holds a message; whether it was held before, and then under another name that it has for the server.
+    fn hold(&self, seq: i64, message: Message) -> bool {
+        self.messages().insert(seq, message).is_some()
     }
 
     #[cfg(test)]
@@ -118,9 +142,15 @@ pub(super) async fn renew(shared: Arc<Shared>) {
             continue;
         }
         renewed = Instant::now();
-        for message in shared.held.all() {
+        if !shared.is_connected() {
             // A server that is away gives them to others: what was attempted meanwhile is settled by one of them alone.
+            continue;
+        }
+        for message in shared.held.all() {
             let _ = message.ack_with(AckKind::Progress).await;
+        }
+        if shared.is_connected() {
+            *shared.held.renewed() = renewed;
         }
     }
 }
@@ -145,19 +175,32 @@ async fn fetch(shared: &Arc<Shared>, webhook: &Arc<str>, max: usize) -> Vec<Leas
 
 async fn try_fetch(shared: &Arc<Shared>, webhook: &Arc<str>, max: usize) -> Result<Vec<Lease>, async_nats::Error> {
     let consumer = consumer(shared, webhook).await?;
-    let mut leases = Vec::new();
-    let mut due = consumer.fetch().max_messages(max).messages().await?;
-    while let Some(message) = due.next().await {
-        leases.extend(lease(shared, webhook, message?).await);
-    }
+    let due = consumer.fetch().max_messages(max).messages().await?;
+    let leases = collect(shared, webhook, due, PART_TIMEOUT).await?;
     if !leases.is_empty() {
         return Ok(leases);
     }
-    let mut due = consumer.batch().max_messages(1).expires(WAIT).messages().await?;
-    while let Some(message) = due.next().await {
-        leases.extend(lease(shared, webhook, message?).await);
+    let due = consumer.batch().max_messages(1).expires(WAIT).messages().await?;
+    collect(shared, webhook, due, WAIT + PART_TIMEOUT).await
+}
+
+/// Leases what comes. What has come is not lost where the rest fails.
+async fn collect(
+    shared: &Arc<Shared>,
+    webhook: &Arc<str>,
+    mut due: Batch,
+    part_timeout: Duration,
+) -> Result<Vec<Lease>, async_nats::Error> {
+    let mut leases = Vec::new();
+    loop {
+        match tokio::time::timeout(part_timeout, due.next()).await {
+            Ok(Some(Ok(message))) => leases.extend(lease(shared, webhook, message).await),
+            Ok(None) => return Ok(leases),
+            Ok(Some(Err(_))) | Err(_) if !leases.is_empty() => return Ok(leases),
+            Ok(Some(Err(error))) => return Err(error),
+            Err(_) => return Err("no answer in time".into()),
+        }
     }
-    Ok(leases)
 }
 
 /// The webhook's consumer, made where there is none.
@@ -178,7 +221,7 @@ async fn consumer(shared: &Shared, webhook: &Arc<str>) -> Result<PullConsumer, a
     Ok(consumer)
 }
 
-/// The lease of a message; `None` for what another settled meanwhile, and for what is no delivery.
+/// The lease of a message; `None` for what another settled meanwhile, for what is held here, and for what is no delivery.
 async fn lease(shared: &Arc<Shared>, webhook: &Arc<str>, message: Message) -> Option<Lease> {
     let info = message.info().ok()?;
     let (seq, again) = (info.stream_sequence, info.delivered > 1);
@@ -189,15 +232,11 @@ async fn lease(shared: &Arc<Shared>, webhook: &Arc<str>, message: Message) -> Op
             let _ = message.ack().await;
             return None;
         }
-        tracing::error!(subject = %message.subject, "a message in the spool's stream is no delivery: it is dropped");
-        let _ = message.ack_with(AckKind::Term).await;
+        // Somebody else's, or a newer version's: it stays for whoever can read it.
+        tracing::error!(subject = %message.subject, seq, "a message in the spool's stream cannot be read as a delivery");
+        let _ = message.ack_with(AckKind::Nak(Some(UNREADABLE_WAIT))).await;
         return None;
     };
-    if again && is_superseded(shared, webhook, id, seq).await {
-        // It was settled, and its holder went before it could say so.
-        let _ = message.ack().await;
-        return None;
-    }
     let event: Event = state.event(id, message.payload.clone());
     let claim = Claim {
         due: state.due,
@@ -207,7 +246,15 @@ async fn lease(shared: &Arc<Shared>, webhook: &Arc<str>, message: Message) -> Op
         failing_ms: state.failing,
         ..Claim::default()
     };
-    shared.held.messages().insert(claim.seq, message);
+    if again && is_superseded(shared, webhook, id, seq).await {
+        // It was settled, and its holder went before it could say so.
+        let _ = message.ack().await;
+        return None;
+    }
+    if shared.held.hold(claim.seq, message) {
+        // The server gave it out anew, and it is still being attempted here.
+        return None;
+    }
     Some(Lease::new(Arc::new(event), Arc::clone(webhook), claim, Arc::clone(shared) as Arc<dyn Home>))
 }
 
@@ -221,9 +268,50 @@ async fn is_superseded(shared: &Shared, webhook: &str, event: EventId, seq: u64)
     }
 }
 
+/// What is due at present and matches, of those that come first: the others, and what comes behind a round without any, stay pending.
+pub(super) async fn lease_matching(
+    shared: &Arc<Shared>,
+    webhook: &Arc<str>,
+    max: usize,
+    fits: impl Fn(&Lease) -> bool,
+) -> Result<Vec<Lease>, async_nats::Error> {
+    let consumer = consumer(shared, webhook).await?;
+    let due = consumer.fetch().max_messages(max).messages().await?;
+    let mut leases = collect(shared, webhook, due, PART_TIMEOUT).await?;
+    leases.retain(fits);
+    Ok(leases)
+}
+
+impl Shared {
+    pub(super) fn is_connected(&self) -> bool {
+        self.client.connection_state() == Connection::Connected
+    }
+
+    /// Gives everything back that is held, so that others have it at once.
+    pub(super) async fn release(&self) {
+        for feed in self.feeds() {
+            // Who still waits for a lease hears that the spool is closed, and lets go of it.
+            let mut feed = feed.lock().await;
+            if let Some(fetching) = feed.fetching.take() {
+                fetching.abort();
+            }
+            feed.ready.clear();
+        }
+        let held = std::mem::take(&mut *self.held.messages());
+        for message in held.into_values() {
+            let _ = message.ack_with(AckKind::Nak(None)).await;
+        }
+    }
+}
+
 impl Home for Shared {
     fn give_back(&self, _: Arc<Event>, claim: Claim) {
         let Some(message) = self.held.take(claim.seq) else { return };
+        // By then it may be another's, who would have to share it. It comes by itself.
+        let lapsed = self.held.renewed().elapsed() >= self.ack_wait;
+        if lapsed || !self.is_connected() {
+            return;
+        }
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             // Where this is not heard it comes back after `ACK_WAIT`.
             runtime.spawn(async move { message.ack_with(AckKind::Nak(None)).await });

@@ -1,6 +1,6 @@
 //! Dead letters: listed, shown, made pending again and forgotten.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
@@ -9,7 +9,7 @@ use super::append::{BATCH_MAX, Message, Refused, publish_all};
 use super::names::Place;
 use super::settle::gone;
 use super::state::State;
-use super::stored::Stored;
+use super::stored::{BYTES_MAX, Stored};
 use crate::event::EventId;
 use crate::spool::{DEAD_LETTERS_MAX, DeadLetter, DeadLetterPage, DeadLetterQuery, SpoolError};
 
@@ -28,6 +28,9 @@ impl Shared {
     /// A page of them.
     pub(super) async fn page(&self, query: &DeadLetterQuery) -> Result<DeadLetterPage, SpoolError> {
         let limit = query.limit.min(DEAD_LETTERS_MAX);
+        if limit == 0 {
+            return Ok(DeadLetterPage::default());
+        }
         let filter = self.names.filter(Place::Dead, query.webhook.as_deref());
         let fits = |letter: &DeadLetter| {
             query.reason.is_none_or(|reason| letter.reason == reason)
@@ -36,7 +39,7 @@ impl Shared {
         let (mut letters, mut looked_at) = (Vec::new(), 0);
         let mut steps = Steps::new(query, self.last_seq().await?);
         while let Some((from, to)) = steps.next() {
-            let wanted = if query.oldest_first { limit.max(1) } else { DEAD_LETTERS_MAX };
+            let wanted = if query.oldest_first { limit } else { DEAD_LETTERS_MAX };
             let mut found: VecDeque<Stored> = self.stored_from(&filter, from, wanted).await?.into();
             found.retain(|one| one.seq <= to);
             let all = found.len() < wanted;
@@ -68,44 +71,51 @@ impl Shared {
 
     /// Makes them pending again, or forgets them; how many there were. As many as fit into a batch at once are all done or none.
     pub(super) async fn repair(&self, numbers: &[i64], replay: bool, now_ms: i64) -> Result<u64, SpoolError> {
-        let mut done = 0;
-        for numbers in numbers.chunks(BATCH_MAX / 2) {
-            let mut messages = Vec::new();
-            let mut count = 0;
-            for number in numbers {
-                let Ok(seq) = u64::try_from(*number) else { continue };
-                let Some(stored) = self.stored(seq).await? else { continue };
-                let Some((Place::Dead, webhook, event)) = self.names.parse(&stored.subject) else { continue };
-                let Some(state) = State::read(Some(&stored.headers)) else { continue };
-                if replay {
-                    let state = State {
-                        attempts: 0,
-                        failing: 0,
-                        due: now_ms,
-                        since: now_ms,
-                        last: None,
-                        of: 0,
-                        reason: None,
-                        died: 0,
-                        ..state
-                    };
-                    let subject = self.names.of(Place::Due, webhook, event);
-                    messages.push(Message { subject, headers: state.headers(), payload: stored.payload });
-                }
-                messages.push(gone(stored.subject.clone()).expecting(&stored.subject, seq));
-                count += 1;
+        let numbers: BTreeSet<u64> = numbers.iter().filter_map(|number| u64::try_from(*number).ok()).collect();
+        let (mut done, mut messages, mut bytes) = (0, Vec::new(), 0);
+        for seq in numbers {
+            let Some(stored) = self.stored(seq).await? else { continue };
+            let Some((Place::Dead, webhook, event)) = self.names.parse(&stored.subject) else { continue };
+            let Some(state) = State::read(Some(&stored.headers)) else { continue };
+            bytes += stored.payload.len();
+            // The mark comes first: what is last of a delivery is what it is.
+            messages.push(gone(stored.subject.clone()).expecting(&stored.subject, seq));
+            if replay {
+                let state = State {
+                    attempts: 0,
+                    failing: 0,
+                    due: now_ms,
+                    since: now_ms,
+                    last: None,
+                    of: 0,
+                    reason: None,
+                    died: 0,
+                    ..state
+                };
+                let subject = self.names.of(Place::Due, webhook, event);
+                messages.push(Message { subject, headers: state.headers(), payload: stored.payload });
             }
-            if messages.is_empty() {
-                continue;
-            }
-            match publish_all(&self.client, messages).await {
-                Ok(()) => done += count,
-                // Somebody else took one of them meanwhile: whoever asked looks again.
-                Err(Refused::Unexpected) => {}
-                Err(Refused::Failed(error)) => return Err(SpoolError::Unavailable(format!("NATS: {error}"))),
+            if messages.len() + 2 > BATCH_MAX || bytes > BYTES_MAX {
+                done += self.repair_some(std::mem::take(&mut messages)).await?;
+                bytes = 0;
             }
         }
-        Ok(done)
+        Ok(done + self.repair_some(messages).await?)
+    }
+
+    async fn repair_some(&self, messages: Vec<Message>) -> Result<u64, SpoolError> {
+        if messages.is_empty() {
+            return Ok(0);
+        }
+        let count = messages.iter().filter(|message| message.expects()).count() as u64;
+        match publish_all(&self.client, messages).await {
+            Ok(()) => Ok(count),
+            // Somebody else took one of them meanwhile: whoever asked looks again.
+            Err(Refused::Unexpected) => Ok(0),
+            Err(Refused::Away(error) | Refused::Unanswered(error) | Refused::Failed(error)) => {
+                Err(SpoolError::Unavailable(format!("NATS: {error}")))
+            }
+        }
     }
 }
 

@@ -9,6 +9,7 @@
 //! | `PREFIX.s.WEBHOOK.EVENT` | one that is deferred: the server publishes it to the first subject when it is due |
 //! | `PREFIX.x.WEBHOOK.EVENT` | a dead letter, which goes by itself after `dead_letter_retention` |
 //! | `PREFIX.w.WEBHOOK` | nothing: that there is or was something of this webhook |
+//! | `PREFIX.c.WEBHOOK.PROCESS` | nothing, and for a minute: that a process has this webhook configured |
 //! | `PREFIX.k.KEY` | an idempotency key with its receipt, which goes by itself after its window |
 //!
 //! What an append or a replay consists of is one atomic batch. A settlement is published on the condition that the message that was leased is
@@ -16,6 +17,7 @@
 //! yet acknowledged the delivery comes again, and is found to be settled.
 
 mod append;
+mod bury;
 mod connect;
 mod counts;
 mod find;
@@ -28,7 +30,7 @@ mod state;
 mod stored;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "unwrap is for tests")]
-mod tests;
+pub(super) mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -38,12 +40,15 @@ use std::time::Duration;
 use async_nats::Client;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::consumer::PullConsumer;
+use async_nats::rustls::ClientConfig;
 use bytes::Bytes;
 use jiff::Timestamp;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 
-use append::{Batches, Message, Refused, publish};
+use append::{Batches, MESSAGE_ROOM, Message, Refused};
 use lease::{Feed, Held};
 use names::{Names, Place};
 use state::State;
@@ -52,38 +57,44 @@ use super::{
     Appended, Backlog, Batch, DeadLetter, DeadLetterPage, DeadLetterQuery, InvocationPage, InvocationQuery, KeptEvents,
     Key, Lease, Recorded, Settlement, Sought, Spool, SpoolError, Wait,
 };
+use crate::config::Nats;
 use crate::delivery::Reason;
 use crate::event::EventId;
 
 pub use connect::OpenError;
 
-/// How a spool is opened. It cannot be printed: URLs may have a password in them.
+/// Settlements that are being written; who settles more waits.
+const SETTLING_MAX: usize = 1024;
+/// How long closing waits for settlements.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How a spool is opened. It cannot be printed: it holds who we are.
 #[derive(Clone)]
 pub struct Options {
-    /// The servers' URLs.
-    pub servers: Vec<String>,
-    /// The stream's name, and the first part of its subjects.
-    pub stream: String,
-    /// On how many servers it is kept.
-    pub replicas: usize,
+    /// Where it is, and who we are there.
+    pub nats: Nats,
+    /// What TLS is spoken with, where it is and where that is no matter of the system's.
+    pub tls: Option<ClientConfig>,
     /// Its limit, in bytes.
     pub bytes_max: u64,
     /// How long dead letters are kept.
     pub dead_letter_retention: Duration,
+    /// The largest event that is to be kept, in bytes.
+    pub event_bytes_max: usize,
     /// After so long without a word from its holder a lease is another's.
     pub ack_wait: Duration,
 }
 
 impl Options {
-    /// Those of a spool of one's own on some servers.
+    /// With the limits that hold where nothing is said.
     #[must_use]
-    pub fn new(servers: Vec<String>) -> Self {
+    pub fn new(nats: Nats) -> Self {
         Self {
-            servers,
-            stream: "outrigger".to_owned(),
-            replicas: 1,
+            nats,
+            tls: None,
             bytes_max: 1024 * 1024 * 1024,
             dead_letter_retention: Duration::from_hours(30 * 24),
+            event_bytes_max: 0,
             ack_wait: lease::ACK_WAIT,
         }
     }
@@ -94,6 +105,7 @@ pub struct NatsSpool {
     shared: Arc<Shared>,
     batches: Batches,
     settling: TaskTracker,
+    settling_seats: Arc<Semaphore>,
     last_invocation: u64,
 }
 
@@ -116,6 +128,12 @@ struct Shared {
     names: Names,
     held: Held,
     webhooks: Mutex<BTreeMap<Arc<str>, Known>>,
+    /// What this process is called among others.
+    process: String,
+    /// The webhooks that it has.
+    claims: Mutex<BTreeSet<Arc<str>>>,
+    /// Why the last look at the stream failed.
+    fault: Mutex<Option<String>>,
     bytes: AtomicU64,
     bytes_max: u64,
     dead_letter_retention: Duration,
@@ -126,6 +144,14 @@ struct Shared {
 impl Shared {
     fn webhooks(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Known>> {
         self.webhooks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fault(&self) -> MutexGuard<'_, Option<String>> {
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn claims(&self) -> MutexGuard<'_, BTreeSet<Arc<str>>> {
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn feed(&self, webhook: &Arc<str>) -> Arc<tokio::sync::Mutex<Feed>> {
@@ -168,7 +194,7 @@ impl Shared {
 impl NatsSpool {
     /// Connects, and makes or checks the stream.
     pub async fn open(options: Options) -> Result<Self, OpenError> {
-        let names = Names::new(&options.stream);
+        let names = Names::new(&options.nats.stream, options.nats.domain.as_deref());
         let (client, context) = connect::connect(&options, &names).await?;
         let Options { bytes_max, dead_letter_retention, ack_wait, .. } = options;
         let shared = Arc::new(Shared {
@@ -177,20 +203,26 @@ impl NatsSpool {
             names,
             held: Held::default(),
             webhooks: Mutex::default(),
+            process: Uuid::now_v7().simple().to_string(),
+            claims: Mutex::default(),
+            fault: Mutex::default(),
             bytes: AtomicU64::new(0),
             bytes_max,
             dead_letter_retention,
             ack_wait,
             closed: CancellationToken::new(),
         });
-        let unread = |error: SpoolError| OpenError::NoJetStream { error: error.to_string() };
-        counts::find_webhooks(&shared).await.map_err(unread)?;
-        counts::count(&shared).await;
-        tokio::spawn(counts::keep(Arc::clone(&shared)));
-        tokio::spawn(lease::renew(Arc::clone(&shared)));
+        let unread =
+            |error: SpoolError| OpenError::Unread { name: options.nats.stream.clone(), error: error.to_string() };
+        counts::find_webhooks(&shared, 1).await.map_err(unread)?;
+        counts::count(&shared).await.map_err(unread)?;
         let last = shared.records(&InvocationQuery { limit: 1, ..InvocationQuery::default() }).await.map_err(unread)?;
         let last_invocation = last.invocations.first().map_or(0, |last| last.number);
-        Ok(Self { shared, batches: Batches::start(client), settling: TaskTracker::new(), last_invocation })
+        tokio::spawn(counts::keep(Arc::clone(&shared)));
+        tokio::spawn(lease::renew(Arc::clone(&shared)));
+        let settling_seats = Arc::new(Semaphore::new(SETTLING_MAX));
+        let batches = Batches::start(client);
+        Ok(Self { shared, batches, settling: TaskTracker::new(), settling_seats, last_invocation })
     }
 
     /// What a key came with before.
@@ -246,21 +278,22 @@ impl NatsSpool {
         if bytes >= bytes_max {
             return Err(SpoolError::Full { bytes, bytes_max });
         }
-        let (mut messages, unnamed) = self.messages(&batch);
+        let (messages, unnamed) = self.messages(&batch);
         if messages.len() > append::BATCH_MAX {
-            let text = format!(
-                "{} deliveries in one request, and NATS keeps {} together: send fewer events at once",
+            return Err(SpoolError::TooLarge(format!(
+                "{} deliveries come of one request, and NATS keeps {} together: send fewer events at once",
                 messages.len(),
                 append::BATCH_MAX
-            );
-            return Err(SpoolError::Unavailable(text));
+            )));
         }
-        let kept = match messages.len() {
-            0 => Ok(()),
-            1 if batch.key.is_none() => publish(&self.shared.client, messages.remove(0)).await.map(drop),
-            _ => self.batches.append(messages).await,
-        };
-        match (kept, &batch.key) {
+        let message_max = self.shared.client.max_payload().saturating_sub(MESSAGE_ROOM);
+        if let Some(message) = messages.iter().find(|message| message.payload.len() > message_max) {
+            return Err(SpoolError::TooLarge(format!(
+                "an event has {} bytes, and a message of the NATS server holds {message_max}: raise its `max_payload`",
+                message.payload.len()
+            )));
+        }
+        match (self.batches.append(&self.shared.client, messages).await, &batch.key) {
             (Ok(()), _) => {
                 self.shared.named(&unnamed);
                 Ok(Appended::New)
@@ -270,7 +303,9 @@ impl NatsSpool {
                 known.ok_or_else(|| SpoolError::Unavailable("NATS: the key went while it was looked up".to_owned()))
             }
             (Err(Refused::Unexpected), None) => Err(SpoolError::Unavailable("NATS: refused".to_owned())),
-            (Err(Refused::Failed(error)), _) => Err(SpoolError::Unavailable(format!("NATS: {error}"))),
+            (Err(Refused::Away(error) | Refused::Unanswered(error) | Refused::Failed(error)), _) => {
+                Err(SpoolError::Unavailable(format!("NATS: {error}")))
+            }
         }
     }
 }
@@ -293,8 +328,13 @@ impl Spool for NatsSpool {
 
     fn settle(&self, lease: Lease, settlement: Settlement) -> Wait<'_, ()> {
         Box::pin(async move {
+            let Ok(seat) = Arc::clone(&self.settling_seats).acquire_owned().await else { return };
             if !self.shared.closed.is_cancelled() {
-                self.settling.spawn(settle::settle(Arc::clone(&self.shared), lease, settlement));
+                let settled = settle::settle(Arc::clone(&self.shared), lease, settlement);
+                self.settling.spawn(async move {
+                    settled.await;
+                    drop(seat);
+                });
             }
         })
     }
@@ -357,13 +397,37 @@ impl Spool for NatsSpool {
         self.shared.bytes.load(Ordering::Relaxed)
     }
 
+    fn away(&self) -> Option<String> {
+        if !self.shared.is_connected() {
+            return Some("no NATS server is connected".to_owned());
+        }
+        self.shared.fault().clone()
+    }
+
+    fn claim(&self, webhooks: BTreeSet<Arc<str>>) {
+        *self.shared.claims() = webhooks;
+    }
+
+    fn is_claimed<'a>(&'a self, webhook: &'a str) -> Wait<'a, bool> {
+        Box::pin(async move {
+            let own = self.shared.names.claim(webhook, Some(&self.shared.process));
+            let claims = self.shared.stored_at(&[self.shared.names.claim(webhook, None)]).await;
+            // Where that is not known nothing is given up.
+            claims.map_or(true, |claims| claims.iter().any(|claim| claim.subject != own))
+        })
+    }
+
     fn close(&self) -> Wait<'_, ()> {
         Box::pin(async move {
             self.shared.closed.cancel();
             self.settling.close();
-            self.settling.wait().await;
-            // What is leased is given back by those who hold it, or comes to others after `ack_wait`.
-            let _ = self.shared.client.flush().await;
+            let ended = async {
+                self.settling.wait().await;
+                self.shared.release().await;
+                let _ = self.shared.client.flush().await;
+            };
+            // What is not heard of its end comes to others after `ack_wait`.
+            let _ = tokio::time::timeout(CLOSE_TIMEOUT, ended).await;
         })
     }
 }

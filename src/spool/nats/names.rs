@@ -8,6 +8,7 @@ use crate::event::EventId;
 #[derive(Clone, Debug)]
 pub(super) struct Names {
     prefix: String,
+    api: String,
 }
 
 /// What a message of the stream stands for.
@@ -32,8 +33,14 @@ impl Place {
 }
 
 impl Names {
-    pub(super) fn new(prefix: &str) -> Self {
-        Self { prefix: prefix.to_owned() }
+    pub(super) fn new(prefix: &str, domain: Option<&str>) -> Self {
+        let api = domain.map_or_else(|| "$JS.API".to_owned(), |domain| format!("$JS.{domain}.API"));
+        Self { prefix: prefix.to_owned(), api }
+    }
+
+    /// Where messages of a stream are asked for.
+    pub(super) fn direct_get(&self, stream: &str) -> String {
+        format!("{}.DIRECT.GET.{stream}", self.api)
     }
 
     /// The stream.
@@ -51,6 +58,11 @@ impl Names {
         format!("{}.{}.{webhook}.{event}", self.prefix, place.token())
     }
 
+    /// All places of a delivery.
+    pub(super) fn anywhere(&self, webhook: &str, event: EventId) -> String {
+        format!("{}.*.{webhook}.{event}", self.prefix)
+    }
+
     /// All of one place, of a webhook or of all.
     pub(super) fn filter(&self, place: Place, webhook: Option<&str>) -> String {
         format!("{}.{}.{}", self.prefix, place.token(), Tail(webhook))
@@ -64,6 +76,11 @@ impl Names {
     /// Where a webhook is named that has something in the stream, or had; of all of them without one.
     pub(super) fn webhook(&self, webhook: Option<&str>) -> String {
         format!("{}.w.{}", self.prefix, webhook.unwrap_or(">"))
+    }
+
+    /// That a process has a webhook; of all of them without one.
+    pub(super) fn claim(&self, webhook: &str, process: Option<&str>) -> String {
+        format!("{}.c.{webhook}.{}", self.prefix, process.unwrap_or("*"))
     }
 
     /// The stream of records.
@@ -113,12 +130,13 @@ mod tests {
 
     #[test]
     fn a_subject_is_read_as_it_is_written_and_nothing_else_is() {
-        let (names, event) = (Names::new("outrigger"), EventId::new(Uuid::from_u128(7)));
+        let (names, event) = (Names::new("outrigger", None), EventId::new(Uuid::from_u128(7)));
         for place in [Place::Due, Place::Deferred, Place::Dead] {
             let subject = names.of(place, "okta-workflows", event);
             assert_eq!(names.parse(&subject), Some((place, "okta-workflows", event)));
         }
         assert_eq!(names.of(Place::Due, "a", event), "outrigger.d.a.evt_00000000000000000000000000000007");
+        assert_eq!(Names::new("outrigger", Some("leaf")).direct_get("s"), "$JS.leaf.API.DIRECT.GET.s");
         assert_eq!(names.filter(Place::Dead, None), "outrigger.x.>");
         assert_eq!(names.filter(Place::Due, Some("a")), "outrigger.d.a.>");
         for other in [

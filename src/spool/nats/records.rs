@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::Shared;
 use super::append::Message;
 use super::names::Names;
+use super::state::written;
 use super::stored::Stored;
 use crate::delivery::Reason;
 use crate::event::EventId;
@@ -41,7 +42,7 @@ pub(super) fn message(names: &Names, event: EventId, webhook: &str, record: &Rec
     let head =
         Head { number: record.number, event: event.to_string(), reason: record.reason.as_str().to_owned(), request };
     let mut headers = HeaderMap::new();
-    headers.insert(HEADER, serde_json::to_string(&head).unwrap_or_default().as_str());
+    headers.insert(HEADER, written(&head).as_str());
     let text = if record.text.len() > RECORD_BYTES_MAX { "" } else { &*record.text };
     let payload = Bytes::copy_from_slice(text.as_bytes());
     Message { subject: names.records_of(Some(webhook)), headers, payload }
@@ -73,13 +74,18 @@ impl Shared {
                 && query.after.is_none_or(|after| one.number > after)
                 && one.number >= since
         };
-        let (mut found, mut looked_at) = (Vec::new(), 0);
+        let (mut found, mut looked_at, mut lowest) = (Vec::new(), 0, None);
         let mut to = self.last_record().await?;
         while to > 0 && looked_at < LOOKED_AT_MAX {
             let from = to.saturating_sub(STEP - 1).max(1);
             let step = self.records_from(&filter, from, usize::try_from(STEP).unwrap_or(usize::MAX)).await?;
             looked_at += step.len();
-            found.extend(step.iter().filter(|one| one.seq <= to).filter_map(recorded).filter(fits));
+            for one in step.iter().filter(|one| one.seq <= to).filter_map(recorded) {
+                lowest = Some(lowest.map_or(one.number, |lowest: u64| lowest.min(one.number)));
+                if fits(&one) {
+                    found.push(one);
+                }
+            }
             to = from - 1;
             if found.len() > limit {
                 break;
@@ -87,7 +93,12 @@ impl Shared {
         }
         // Several processes write them: by their numbers they are one list.
         found.sort_by_key(|one| std::cmp::Reverse(one.number));
-        let next = (found.len() > limit).then(|| found.get(limit.saturating_sub(1)).map(|one| one.number)).flatten();
+        let next = match found.get(limit.saturating_sub(1)) {
+            Some(last) if found.len() > limit => Some(last.number),
+            // There may be more where nobody looked.
+            _ if to > 0 => lowest,
+            _ => None,
+        };
         found.truncate(limit);
         Ok(InvocationPage { invocations: found, next })
     }

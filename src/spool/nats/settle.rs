@@ -12,21 +12,29 @@ use super::append::{Message, Refused, publish};
 use super::names::Place;
 use super::records;
 use super::state::State;
+use crate::event::Event;
 use crate::spool::{Lease, Settlement, ledger};
 
 /// Before a settlement that the server did not take is tried again.
-const AGAIN: Duration = Duration::from_millis(500);
-/// It is not tried for longer than its lease may hold.
-const AGAIN_MAX: u32 = 60;
+const AGAIN: Duration = Duration::from_millis(100);
+/// And at most, after many tries.
+const AGAIN_MAX: Duration = Duration::from_secs(5);
 
-/// Writes a settlement. Where its lease went to another meanwhile that one's counts, and this one is nothing.
-pub(super) async fn settle(shared: Arc<Shared>, lease: Lease, mut settlement: Settlement) {
-    let record = settlement.take_record();
+/// Writes a settlement, however long the server is away. Where its lease went to another meanwhile that one's counts, and this one is
+/// nothing. The lease is held until then.
+pub(super) async fn settle(shared: Arc<Shared>, lease: Lease, settlement: Settlement) {
     let (event, webhook) = (Arc::clone(&lease.event), Arc::clone(&lease.webhook));
     let claim = lease.settled();
-    let Some(leased) = shared.held.take(claim.seq) else { return };
+    let Some(leased) = shared.held.get(claim.seq) else { return };
+    write(&shared, &leased, &event, &webhook, settlement).await;
+    shared.held.take(claim.seq);
+}
+
+async fn write(shared: &Shared, leased: &Leased, event: &Event, webhook: &Arc<str>, mut settlement: Settlement) {
+    let record = settlement.take_record();
     let Some(before) = State::read(leased.headers.as_ref()) else { return };
-    let seq = u64::try_from(claim.seq).unwrap_or_default();
+    let Ok(info) = leased.info() else { return };
+    let seq = info.stream_sequence;
     let message = match settlement {
         Settlement::Delivered => None,
         Settlement::Defer { until, attempts, failing_since, last, .. } => {
@@ -38,7 +46,7 @@ pub(super) async fn settle(shared: Arc<Shared>, lease: Lease, mut settlement: Se
                 of: seq,
                 ..before
             };
-            let due = shared.names.of(Place::Due, &webhook, event.id);
+            let due = shared.names.of(Place::Due, webhook, event.id);
             if until <= Timestamp::now() {
                 // It takes the place of what is leased.
                 Some(Message { subject: due, headers: state.headers(), payload: event.raw.clone() })
@@ -46,7 +54,7 @@ pub(super) async fn settle(shared: Arc<Shared>, lease: Lease, mut settlement: Se
                 let mut headers = state.headers();
                 headers.insert("Nats-Schedule", format!("@at {until}").as_str());
                 headers.insert("Nats-Schedule-Target", due.as_str());
-                let subject = shared.names.of(Place::Deferred, &webhook, event.id);
+                let subject = shared.names.of(Place::Deferred, webhook, event.id);
                 Some(Message { subject, headers, payload: event.raw.clone() })
             }
         }
@@ -54,43 +62,67 @@ pub(super) async fn settle(shared: Arc<Shared>, lease: Lease, mut settlement: Se
             let last = last.as_ref().map(ledger::written).or_else(|| before.last.clone());
             let died = at.as_millisecond();
             let state = State { attempts, last, of: seq, reason: Some(reason.as_str().to_owned()), died, ..before };
-            let subject = shared.names.of(Place::Dead, &webhook, event.id);
+            let subject = shared.names.of(Place::Dead, webhook, event.id);
             let message = Message { subject, headers: state.headers(), payload: event.raw.clone() };
             Some(message.living(shared.dead_letter_retention))
         }
     };
     if let Some(message) = message {
-        let message = message.expecting(&leased.subject, seq);
-        if !publish_until_taken(&shared, message).await {
+        // Wherever else it is by now, it was settled since.
+        let message = message.expecting(&shared.names.anywhere(webhook, event.id), seq);
+        if !publish_until_taken(shared, webhook, message).await {
             return;
         }
     }
     if let Some(record) = record {
         // History that stands in a delivery's way is worth nothing: where it is not taken it is left out.
-        let _ = publish(&shared.client, records::message(&shared.names, event.id, &webhook, &record)).await;
+        let _ = publish(&shared.client, records::message(&shared.names, event.id, webhook, &record)).await;
     }
-    end(&leased).await;
+    end(shared, leased).await;
+}
+
+/// Waits before trying again; `false` when the spool is closed, and who comes next does it.
+async fn again(shared: &Shared, tries: u32) -> bool {
+    let wait = AGAIN_MAX.min(AGAIN.saturating_mul(1 << tries.min(10)));
+    tokio::select! {
+        () = shared.closed.cancelled() => false,
+        () = tokio::time::sleep(wait) => true,
+    }
 }
 
 /// Whether it was taken; `false` also where the lease is another's.
-async fn publish_until_taken(shared: &Shared, message: Message) -> bool {
-    for _ in 0..AGAIN_MAX {
-        match publish(&shared.client, message.clone()).await {
+async fn publish_until_taken(shared: &Shared, webhook: &str, message: Message) -> bool {
+    let (mut tries, mut perhaps) = (0, false);
+    loop {
+        let error = match publish(&shared.client, message.clone()).await {
             Ok(_) => return true,
-            Err(Refused::Unexpected) => return false,
-            Err(Refused::Failed(error)) => {
-                tracing::debug!(%error, "spool.away");
-                tokio::time::sleep(AGAIN).await;
+            // What was taken before, its answer lost, is not taken twice.
+            Err(Refused::Unexpected) => return perhaps,
+            Err(Refused::Unanswered(error)) => {
+                perhaps = true;
+                error
             }
+            Err(Refused::Away(error) | Refused::Failed(error)) => error,
+        };
+        if tries == 0 {
+            tracing::warn!(webhook, %error, "a settlement is not taken by NATS: it is tried again");
         }
+        if !again(shared, tries).await {
+            return false;
+        }
+        tries += 1;
     }
-    false
 }
 
 /// Lets go of a message that was settled. Where the server does not hear of it, it is leased again, found to be settled, and let go of then.
-async fn end(leased: &Leased) {
-    if let Err(error) = leased.double_ack().await {
+async fn end(shared: &Shared, leased: &Leased) {
+    let mut tries = 0;
+    while let Err(error) = leased.double_ack().await {
         tracing::debug!(%error, "spool.away");
+        if !again(shared, tries).await {
+            return;
+        }
+        tries += 1;
     }
 }
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use async_nats::HeaderMap;
-use async_nats::header::HeaderValue;
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -43,6 +42,12 @@ pub(super) struct State {
     pub(super) died: i64,
 }
 
+/// JSON as it stands in a header. It has no line breaks, which are all that a header may not have; and names of headers that the server
+/// goes by are not spelled out in it, since it looks for them in the values of others, too.
+pub(super) fn written(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default().replace("Nats-", "Nats\\u002d")
+}
+
 fn is_none<N: Default + PartialEq>(number: &N) -> bool {
     *number == N::default()
 }
@@ -61,10 +66,7 @@ impl State {
     /// The headers of a message.
     pub(super) fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        // JSON has no line breaks in it, which are all that a header may not have.
-        if let Ok(value) = serde_json::to_string(self).unwrap_or_default().parse::<HeaderValue>() {
-            headers.insert(HEADER, value);
-        }
+        headers.insert(HEADER, written(self).as_str());
         headers
     }
 
@@ -119,7 +121,8 @@ mod tests {
         let id = EventId::new(Uuid::from_u128(7));
         let received_at = Timestamp::from_millisecond(1_800_000_000_123).unwrap();
         let event = Event::new(id, "k".into(), "a\r\n\u{1}ü\"".into(), received_at, Bytes::from_static(b"{}"));
-        let last = LastOutcome { reason: Reason::ServerError, status: Some(503), detail: "a\nb".to_owned() };
+        let last =
+            LastOutcome { reason: Reason::ServerError, status: Some(503), detail: "a\nb Nats-TTL Nats-TTL".to_owned() };
         let state = State {
             attempts: 3,
             due: 5,
@@ -129,6 +132,7 @@ mod tests {
             died: 9,
             ..State::new(&event)
         };
+        assert!(!state.headers().get(HEADER).unwrap().as_str().contains("Nats-"));
         let read = State::read(Some(&state.headers())).unwrap();
         assert_eq!(read, state);
         let again = read.event(id, event.raw.clone());

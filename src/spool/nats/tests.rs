@@ -5,13 +5,17 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
 use super::*;
+use crate::config::Login;
 use crate::delivery::Reason;
+use crate::event::Event;
+use crate::spool::Owed;
 use crate::spool::contract::{
     batch, counters_become, deferred, event, lease, lease_all, name, nothing_is_due, number, outcome,
 };
+use crate::spool::suite::Backend;
 
 /// A server of one node with what it stores.
-struct Server {
+pub(in crate::spool) struct Server {
     process: Child,
     port: u16,
     directory: TempDir,
@@ -33,11 +37,12 @@ impl Server {
     }
 
     fn options(&self) -> Options {
-        Options { ack_wait: Duration::from_secs(3), ..Options::new(vec![format!("nats://127.0.0.1:{}", self.port)]) }
+        let nats = nats(vec![format!("nats://127.0.0.1:{}", self.port)]);
+        Options { ack_wait: Duration::from_secs(3), ..Options::new(nats) }
     }
 
     /// A spool on it, once it answers.
-    async fn open(&self) -> NatsSpool {
+    async fn connect(&self) -> NatsSpool {
         self.open_with(self.options()).await
     }
 
@@ -66,11 +71,28 @@ impl Server {
     }
 }
 
+impl Backend for Server {
+    const ORDERED: bool = false;
+
+    fn fresh() -> Self {
+        Self::start()
+    }
+
+    async fn open(&self) -> Arc<dyn Spool> {
+        Arc::new(self.connect().await)
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+fn nats(servers: Vec<String>) -> Nats {
+    let (stream, login, tls) = ("outrigger".to_owned(), Login::Nobody, Arc::default());
+    Nats { servers, stream, replicas: 1, domain: None, login, tls, tls_required: false }
 }
 
 fn buried(attempts: u32) -> Settlement {
@@ -87,35 +109,9 @@ async fn written(spool: &NatsSpool) {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a nats-server: tests/all"]
-async fn what_was_appended_comes_in_order_and_outlives_server_and_process() {
-    let mut server = Server::start();
-    let spool = server.open().await;
-    spool.append(batch(1..=5, &["a", "b"])).await.unwrap();
-    let held = lease_all(&spool, "a", 2).await;
-    assert_eq!(held.iter().map(number).collect::<Vec<_>>(), [1, 2]);
-    drop(held);
-    spool.close().await;
-    drop(spool);
-    server.kill();
-    server.restart();
-    let spool = server.open().await;
-    counters_become(&spool, "b", (5, 0)).await;
-    for webhook in ["a", "b"] {
-        let leases = lease_all(&spool, webhook, 5).await;
-        let mut numbers: Vec<u64> = leases.iter().map(number).collect();
-        numbers.sort_unstable();
-        assert_eq!(numbers, [1, 2, 3, 4, 5]);
-        let first = leases.iter().find(|lease| number(lease) == 1).unwrap();
-        assert_eq!((first.event.id, &*first.event.kind, first.attempts), (event(1).id, "request", 0));
-        assert_eq!(first.event.received_at, event(1).received_at);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a nats-server: tests/all"]
 async fn a_lease_is_nobody_elses_and_comes_back_when_it_is_dropped_or_its_holder_dies() {
     let server = Server::start();
-    let (one, other) = (server.open().await, server.open().await);
+    let (one, other) = (server.connect().await, server.connect().await);
     one.append(batch(1..=3, &["a"])).await.unwrap();
     let held = lease_all(&one, "a", 3).await;
     nothing_is_due(&other, "a").await;
@@ -134,95 +130,9 @@ async fn a_lease_is_nobody_elses_and_comes_back_when_it_is_dropped_or_its_holder
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a nats-server: tests/all"]
-async fn every_settlement_does_what_it_says() {
-    let server = Server::start();
-    let spool = server.open().await;
-    spool.append(batch(1..=4, &["a"])).await.unwrap();
-    let mut leases = lease_all(&spool, "a", 4).await;
-    leases.sort_by_key(|lease| std::cmp::Reverse(number(lease)));
-    spool.settle(leases.pop().unwrap(), Settlement::Delivered).await;
-    spool.settle(leases.pop().unwrap(), buried(3)).await;
-    let started = std::time::Instant::now();
-    spool.settle(leases.pop().unwrap(), deferred(Duration::from_secs(2), 7)).await;
-    spool.settle(leases.pop().unwrap(), deferred(Duration::ZERO, 1)).await;
-    let now = lease(&spool, "a", 1).await.pop().unwrap();
-    assert_eq!((number(&now), now.attempts), (4, 1));
-    spool.settle(now, Settlement::Delivered).await;
-    counters_become(&spool, "a", (1, 1)).await;
-    let later = lease(&spool, "a", 5).await.pop().unwrap();
-    assert_eq!((number(&later), later.attempts), (3, 7));
-    assert!(started.elapsed() >= Duration::from_secs(1), "{:?}", started.elapsed());
-    spool.settle(later, Settlement::Delivered).await;
-    counters_become(&spool, "a", (0, 1)).await;
-
-    let page = spool.dead_letters(DeadLetterQuery::default()).await.unwrap();
-    let [letter] = &page.letters[..] else { panic!("{page:?}") };
-    assert_eq!((letter.event, letter.attempts, letter.reason), (event(2).id, 3, Reason::ClientError));
-    assert_eq!(letter.last, Some(outcome(Reason::ClientError, 400)));
-    let (shown, payload) = spool.dead_letter(event(2).id, "a").await.unwrap().unwrap();
-    assert_eq!((&shown, payload), (letter, event(2).raw.clone()));
-    let kept = spool.find(Sought::Event(event(2).id)).await.unwrap();
-    assert!(kept.complete && kept.events[0].webhooks[0].dead.as_ref() == Some(letter));
-    assert_eq!(spool.replay(vec![letter.number]).await, Ok(1));
-    assert_eq!(spool.replay(vec![letter.number]).await, Ok(0));
-    let again = lease(&spool, "a", 1).await.pop().unwrap();
-    assert_eq!((number(&again), again.attempts), (2, 0));
-    assert!(again.since > event(2).received_at);
-    spool.settle(again, buried(1)).await;
-    written(&spool).await;
-    let number = spool.dead_letters(DeadLetterQuery::default()).await.unwrap().letters[0].number;
-    assert_eq!(spool.drop_dead_letters(vec![number]).await, Ok(1));
-    counters_become(&spool, "a", (0, 0)).await;
-    assert!(spool.dead_letters(DeadLetterQuery::default()).await.unwrap().letters.is_empty());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a nats-server: tests/all"]
-async fn records_are_kept_with_their_settlements_and_events_are_found_by_what_stands_in_them() {
-    let server = Server::start();
-    let spool = server.open().await;
-    spool.append(batch(1..=5, &["a", "b"])).await.unwrap();
-    let now = u64::try_from(Timestamp::now().as_microsecond()).unwrap();
-    for webhook in ["a", "b"] {
-        for lease in lease_all(&spool, webhook, 5).await {
-            let (number, text) = (now + number(&lease), format!("of {webhook}").into());
-            let record = super::super::Record {
-                number: if webhook == "a" { number } else { number + 10 },
-                reason: Reason::ClientError,
-                request: Some(format!("AR-{webhook}")),
-                text,
-                keep: 100,
-            };
-            spool.settle(lease, buried(1).with_record(record)).await;
-        }
-    }
-    written(&spool).await;
-    let numbers = async |query| {
-        let page = spool.invocations(query).await.unwrap();
-        (page.invocations.iter().map(|one| one.number - now).collect::<Vec<_>>(), page.next.map(|next| next - now))
-    };
-    assert_eq!(numbers(InvocationQuery { limit: 4, ..Default::default() }).await, (vec![15, 14, 13, 12], Some(12)));
-    let behind = InvocationQuery { limit: 4, behind: Some(now + 12), ..Default::default() };
-    assert_eq!(numbers(behind).await, (vec![11, 5, 4, 3], Some(3)));
-    let of = InvocationQuery { webhook: Some(name("a")), after: Some(now + 3), ..Default::default() };
-    assert_eq!(numbers(of).await, (vec![5, 4], None));
-    let of = InvocationQuery { request: Some("AR-b".to_owned()), event: Some(event(2).id), ..Default::default() };
-    assert_eq!(numbers(of).await, (vec![12], None));
-    let one = spool.invocation(now + 13).await.unwrap().unwrap();
-    assert_eq!((&*one.webhook, one.event, &*one.text), ("b", event(3).id, "of b"));
-    assert_eq!(spool.invocation(now + 9).await.unwrap(), None);
-    assert_eq!(server.open().await.last_invocation(), now + 15);
-
-    let found = spool.find(Sought::Text("exact".to_owned())).await.unwrap();
-    assert!(found.complete && found.events.len() == 5 && found.events.iter().all(|kept| kept.webhooks.len() == 2));
-    assert!(spool.find(Sought::Text("exac".to_owned())).await.unwrap().events.is_empty());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a nats-server: tests/all"]
 async fn of_two_who_hold_a_delivery_one_settlement_counts() {
     let server = Server::start();
-    let (one, other) = (server.open().await, server.open().await);
+    let (one, other) = (server.connect().await, server.connect().await);
     one.append(batch([1], &["a"])).await.unwrap();
     let first = lease(&one, "a", 1).await.pop().unwrap();
     // It says nothing any more, and is taken for dead.
@@ -234,7 +144,7 @@ async fn of_two_who_hold_a_delivery_one_settlement_counts() {
     one.shared.held.put(first.claim.seq, message);
     one.settle(first, deferred(Duration::from_secs(1), 1)).await;
     written(&one).await;
-    counts::count(&one.shared).await;
+    counts::count(&one.shared).await.unwrap();
     assert_eq!(one.backlog()[0].pending, 0, "it is delivered, and stays so");
 }
 
@@ -242,7 +152,7 @@ async fn of_two_who_hold_a_delivery_one_settlement_counts() {
 #[ignore = "needs a nats-server: tests/all"]
 async fn a_key_keeps_its_batch_once_and_all_of_it_or_nothing() {
     let server = Server::start();
-    let spool = server.open().await;
+    let spool = server.connect().await;
     let key = |content: u8| Key {
         id: [7; 16],
         content: [content; 16],
@@ -268,7 +178,7 @@ async fn a_key_keeps_its_batch_once_and_all_of_it_or_nothing() {
 #[ignore = "needs a nats-server: tests/all"]
 async fn while_the_server_is_away_nothing_is_taken_and_after_it_all_goes_on() {
     let mut server = Server::start();
-    let spool = server.open().await;
+    let spool = server.connect().await;
     spool.append(batch(1..=3, &["a"])).await.unwrap();
     let held = lease_all(&spool, "a", 2).await;
     server.kill();
@@ -295,38 +205,9 @@ async fn while_the_server_is_away_nothing_is_taken_and_after_it_all_goes_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a nats-server: tests/all"]
-async fn a_removed_webhooks_deliveries_are_buried_and_dead_letters_are_paged_both_ways() {
-    let server = Server::start();
-    let spool = server.open().await;
-    spool.append(batch(1..=30, &["a"])).await.unwrap();
-    let later = lease(&spool, "a", 1).await.pop().unwrap();
-    spool.settle(later, deferred(Duration::from_hours(5), 2)).await;
-    written(&spool).await;
-    assert_eq!(spool.bury(&name("a"), Reason::WebhookRemoved, None).await, Ok(30));
-    counters_become(&spool, "a", (0, 30)).await;
-    nothing_is_due(&spool, "a").await;
-    for oldest_first in [true, false] {
-        let (mut query, mut numbers) =
-            (DeadLetterQuery { limit: 7, oldest_first, ..DeadLetterQuery::default() }, Vec::new());
-        loop {
-            let page = spool.dead_letters(query.clone()).await.unwrap();
-            numbers.extend(page.letters.iter().map(|letter| letter.number));
-            query.behind = page.next;
-            if page.next.is_none() {
-                break;
-            }
-        }
-        assert_eq!(numbers.len(), 30);
-        let sorted = if oldest_first { numbers.is_sorted() } else { numbers.is_sorted_by(|one, next| one > next) };
-        assert!(sorted, "{numbers:?}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a nats-server: tests/all"]
 async fn a_stream_that_would_lose_something_is_refused_with_all_its_faults() {
     let server = Server::start();
-    let spool = server.open().await;
+    let spool = server.connect().await;
     let config = async_nats::jetstream::stream::Config {
         name: "other".to_owned(),
         subjects: vec!["other.>".to_owned()],
@@ -335,14 +216,140 @@ async fn a_stream_that_would_lose_something_is_refused_with_all_its_faults() {
         ..Default::default()
     };
     spool.shared.context.create_stream(config).await.unwrap();
-    let options = Options { stream: "other".to_owned(), ..server.options() };
+    let mut options = server.options();
+    options.nats.stream = "other".to_owned();
     let Err(OpenError::Stream { faults, .. }) = NatsSpool::open(options).await else { panic!("it is taken") };
     let all = faults.join("; ");
     for fault in ["`retention`", "`max_bytes`", "`max_age`", "`allow_atomic`", "`max_msgs_per_subject`"] {
         assert!(all.contains(fault), "{fault}: {all}");
     }
-    let nobody = Options::new(vec!["nats://user:canary@127.0.0.1:1/".to_owned()]);
+    let nobody = Options::new(nats(vec!["nats://user:canary@127.0.0.1:1/".to_owned()]));
     let Err(error @ OpenError::Connect { .. }) = NatsSpool::open(nobody).await else { panic!("nobody listens there") };
-    assert!(error.to_string().contains("127.0.0.1:1 cannot be reached"), "{error}");
+    assert!(error.to_string().contains("127.0.0.1:1 (`spool.servers`) cannot be reached"), "{error}");
     assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a nats-server: tests/all"]
+async fn what_was_appended_outlives_the_server() {
+    let mut server = Server::start();
+    let spool = server.connect().await;
+    spool.append(batch(1..=5, &["a", "b"])).await.unwrap();
+    let later = lease(&spool, "b", 1).await.pop().unwrap();
+    spool.settle(later, deferred(Duration::from_secs(1), 1)).await;
+    written(&spool).await;
+    server.kill();
+    server.restart();
+    drop(spool);
+    let spool = server.connect().await;
+    counters_become(&spool, "a", (5, 0)).await;
+    assert_eq!(lease_all(&spool, "a", 5).await.len(), 5);
+    assert_eq!(lease_all(&spool, "b", 5).await.len(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a nats-server: tests/all"]
+async fn events_are_found_by_what_stands_in_them() {
+    let server = Server::start();
+    let spool = server.connect().await;
+    spool.append(batch(1..=5, &["a", "b"])).await.unwrap();
+    let found = spool.find(Sought::Text("exact".to_owned())).await.unwrap();
+    assert!(found.complete && found.events.len() == 5 && found.events.iter().all(|kept| kept.webhooks.len() == 2));
+    assert!(found.events.iter().all(|kept| kept.event.raw.starts_with(b"{")));
+    assert!(spool.find(Sought::Text("exac".to_owned())).await.unwrap().events.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a nats-server: tests/all"]
+async fn of_two_settlements_of_one_message_the_first_counts() {
+    let server = Server::start();
+    let (one, other) = (server.connect().await, server.connect().await);
+    one.append(batch([1], &["a"])).await.unwrap();
+    let first = lease(&one, "a", 1).await.pop().unwrap();
+    let message = one.shared.held.take(first.claim.seq).unwrap();
+    let second = lease(&other, "a", 1).await.pop().unwrap();
+    // Both settle before either says that it has.
+    one.shared.held.put(first.claim.seq, message);
+    tokio::join!(
+        settle::settle(Arc::clone(&one.shared), first, deferred(Duration::from_secs(2), 1)),
+        settle::settle(Arc::clone(&other.shared), second, buried(1)),
+    );
+    let counted = async |spool: &NatsSpool| {
+        counts::count(&spool.shared).await.unwrap();
+        let backlog = spool.backlog();
+        (backlog[0].pending, backlog[0].dead)
+    };
+    let (pending, dead) = counted(&one).await;
+    assert_eq!(pending + dead, 1);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(counted(&one).await, (pending, dead));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a nats-server: tests/all"]
+async fn what_another_process_holds_is_not_buried_and_what_it_had_is_there_at_once_when_it_closes() {
+    let server = Server::start();
+    let options = Options { ack_wait: Duration::from_secs(30), ..server.options() };
+    let (one, other) = (server.open_with(options.clone()).await, server.open_with(options).await);
+    one.append(batch(1..=5, &["a"])).await.unwrap();
+    let held = lease_all(&other, "a", 2).await;
+    assert_eq!(one.bury(&name("a"), Reason::WebhookRemoved, None).await, Ok(3));
+    counters_become(&one, "a", (2, 3)).await;
+    let started = std::time::Instant::now();
+    other.close().await;
+    assert_eq!(lease_all(&one, "a", 2).await.len(), 2);
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    drop(held);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a nats-server: tests/all"]
+async fn dead_letters_are_listed_however_large_they_are() {
+    let server = Server::start();
+    let spool = server.connect().await;
+    let large = Bytes::from(format!("\"{}\"", "x".repeat(960 * 1024)));
+    for n in 1..=80_u64 {
+        let event = Event::new(event(n).id, "k".into(), "t".into(), Timestamp::now(), large.clone());
+        let owed = vec![Owed { webhook: name("a"), lane: None }];
+        spool.append(Batch { events: vec![(Arc::new(event), owed)], key: None }).await.unwrap();
+    }
+    let mut left = 80;
+    while left > 0 {
+        for lease in lease(&spool, "a", 20).await {
+            spool.settle(lease, buried(1)).await;
+            left -= 1;
+        }
+    }
+    counters_become(&spool, "a", (0, 80)).await;
+    for oldest_first in [true, false] {
+        let query = DeadLetterQuery { oldest_first, ..DeadLetterQuery::default() };
+        let page = spool.dead_letters(query).await.unwrap();
+        assert_eq!((page.letters.len(), page.next), (80, None));
+    }
+    let letters = spool.dead_letters(DeadLetterQuery::default()).await.unwrap().letters;
+    let numbers = letters.iter().map(|letter| letter.number).collect();
+    assert_eq!(spool.replay(numbers).await, Ok(80));
+    counters_become(&spool, "a", (80, 0)).await;
+    let larger = Bytes::from(format!("\"{}\"", "x".repeat(1024 * 1024)));
+    let event = Event::new(event(99).id, "k".into(), "t".into(), Timestamp::now(), larger);
+    let owed = vec![Owed { webhook: name("a"), lane: None }];
+    let refused = spool.append(Batch { events: vec![(Arc::new(event), owed)], key: None }).await;
+    assert!(matches!(&refused, Err(SpoolError::TooLarge(text)) if text.contains("max_payload")), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a nats-server: tests/all"]
+async fn a_webhook_is_claimed_by_the_others_that_have_it() {
+    let server = Server::start();
+    let (one, other) = (server.connect().await, server.connect().await);
+    one.claim([name("a"), name("b")].into());
+    other.claim([name("b")].into());
+    let told = async {
+        while !(other.is_claimed("a").await && one.is_claimed("b").await) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), told).await.expect("they hear of each other");
+    assert!(!one.is_claimed("a").await, "its own claim is nobody else's");
+    assert!(!other.is_claimed("c").await);
 }
