@@ -123,6 +123,24 @@ mod tests {
     }
 
     #[test]
+    fn so_is_how_a_spool_in_nats_is_reached() {
+        let nats = |flag: (&str, &str)| settings(&[("spool.kind", "nats"), ("spool.servers", "[\"nats://a\"]"), flag]);
+        let first = nats(("spool.stream", "outrigger"));
+        let started = Started::with(&first);
+        for (key, value, named) in [
+            ("spool.servers", "[\"nats://b\"]", "spool.servers"),
+            ("spool.stream", "other", "spool.stream"),
+            ("spool.replicas", "1", "spool.replicas"),
+            ("spool.domain", "leaf", "spool.domain"),
+            ("spool.kind", "disk", "spool.kind"),
+        ] {
+            let mut fresh = nats((key, value));
+            assert_eq!(started.keep(&first, &mut fresh)[0], named);
+            assert_eq!(fresh.spool, first.spool, "{key}");
+        }
+    }
+
+    #[test]
     fn all_other_settings_are_live() {
         let first = settings(&[]);
         let started = Started::with(&first);

@@ -32,7 +32,7 @@ const SHOWN: [&str; 15] = [
 const TESTS: &str = "tests";
 
 /// What secrets are called in `outrigger.toml`.
-const SECRETS: [&str; 1] = ["token"];
+const SECRETS: [&str; 2] = ["token", "password"];
 
 /// A key that two files differ in.
 #[derive(Debug, PartialEq)]
