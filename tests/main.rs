@@ -18,6 +18,7 @@ mod house;
 mod injection;
 mod listeners;
 mod metrics;
+mod nats;
 mod oracle;
 mod reload;
 mod security;

@@ -8,6 +8,9 @@ use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::app::{Addresses, Running, Start, start};
 use crate::cli::{BAD_CONFIG, Folder, NO};
@@ -162,14 +165,16 @@ pub(super) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 /// Logs go to standard error, one line an entry. A line that cannot be written is lost: to complain about it there would be a
 /// panic in the middle of a delivery.
 pub(super) fn start_log(log: &Log) {
+    // What the client of NATS tells of its connections is told by the spool.
+    let ours = Targets::new().with_default(log.level).with_target("async_nats", LevelFilter::WARN);
     let builder = tracing_subscriber::fmt()
         .with_max_level(LevelFilter::from_level(log.level))
         .with_writer(std::io::stderr)
         .log_internal_errors(false);
     if log.json {
-        builder.json().flatten_event(true).with_target(false).init();
+        builder.json().flatten_event(true).with_target(false).finish().with(ours).init();
     } else {
-        builder.with_target(false).with_ansi(std::io::stderr().is_terminal()).init();
+        builder.with_target(false).with_ansi(std::io::stderr().is_terminal()).finish().with(ours).init();
     }
 }
 

@@ -12,6 +12,7 @@
 pub(crate) mod certificates;
 pub(crate) mod frames;
 pub(crate) mod http;
+pub(crate) mod nats;
 pub(crate) mod process;
 pub(crate) mod raw;
 pub(crate) mod receiver;

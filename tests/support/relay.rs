@@ -3,7 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -16,6 +17,9 @@ use super::receiver::RUNTIME;
 /// How long it waits before it asks for its port again, which another socket may hold for a moment.
 const REBIND_PAUSE: Duration = Duration::from_millis(10);
 
+/// How much later each part of what is sent comes through a slow network.
+const SLOW_DELAY: Duration = Duration::from_millis(30);
+
 /// What the network does with connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Network {
@@ -27,6 +31,8 @@ pub(crate) enum Network {
     Resetting,
     /// They are made, and nothing ever comes back.
     Silent,
+    /// Everything comes, some time later.
+    Slow,
 }
 
 /// A running relay. Dropping it closes its port and its connections.
@@ -126,6 +132,21 @@ async fn carry(mut stream: TcpStream, target: SocketAddr, network: Network) {
             let _ = (stream.set_nodelay(true), inner.set_nodelay(true));
             // How it ends is told to both sides by the closing.
             let _ = copy_bidirectional(&mut stream, &mut inner).await;
+        }
+        Network::Slow => {
+            let Ok(inner) = TcpStream::connect(target).await else { return };
+            let ((read, write), (inner_read, inner_write)) = (stream.into_split(), inner.into_split());
+            tokio::join!(carry_slowly(read, inner_write), carry_slowly(inner_read, write));
+        }
+    }
+}
+
+async fn carry_slowly(mut from: OwnedReadHalf, mut to: OwnedWriteHalf) {
+    let mut buffer = vec![0; 16 * 1024];
+    while let Ok(count) = from.read(&mut buffer).await {
+        tokio::time::sleep(SLOW_DELAY).await;
+        if count == 0 || to.write_all(&buffer[..count]).await.is_err() {
+            return;
         }
     }
 }

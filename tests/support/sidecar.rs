@@ -52,6 +52,12 @@ impl Builder {
         self
     }
 
+    /// The same without a key.
+    pub(crate) fn without(mut self, key: &str) -> Self {
+        self.settings.remove(key);
+        self
+    }
+
     /// Lets its webhooks name this receiver's port.
     pub(crate) fn reaching(mut self, target: &Target) -> Self {
         self.ports.push(target.port());

@@ -27,7 +27,7 @@ const TRY_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long all of a batch may take.
 const BATCH_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long servers that are away are waited for before a sender is told to come again.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(8);
 /// Between two tries.
 const AGAIN: Duration = Duration::from_millis(50);
 /// `JetStream`'s codes for what was not expected on a subject: of one message, and of one while a batch is being taken.

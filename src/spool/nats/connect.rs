@@ -1,12 +1,13 @@
 //! How a spool is found on the server: the connection, the version, and a stream that loses nothing.
 
 use std::error::Error as _;
+use std::io;
 use std::time::Duration;
 
 use async_nats::jetstream::context::{ContextBuilder, CreateStreamErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::stream::{Config, PersistenceMode, RetentionPolicy, StorageType};
 use async_nats::jetstream::{Context, ErrorCode};
-use async_nats::{Client, ConnectErrorKind, ConnectOptions};
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, rustls};
 use tokio::time::Instant;
 
 use super::Options;
@@ -173,11 +174,13 @@ async fn log_in(options: &Options) -> Result<Client, OpenError> {
     };
     connect.connect(servers).await.map_err(|error| {
         let servers = named();
-        let mut said = error.kind().to_string();
-        if let Some(source) = error.source() {
-            said = format!("{said} ({source})");
-        }
+        let source = error.source();
+        let said = source.map_or_else(|| error.kind().to_string(), |source| format!("{} ({source})", error.kind()));
+        let within = source.and_then(|source| source.downcast_ref::<io::Error>()?.get_ref());
         match error.kind() {
+            _ if within.and_then(|within| within.downcast_ref::<rustls::Error>()).is_some() => {
+                OpenError::Tls { servers, error: said }
+            }
             ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
                 OpenError::Login { servers, error: error.kind().to_string() }
             }

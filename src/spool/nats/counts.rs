@@ -68,7 +68,9 @@ pub(super) async fn keep(shared: Arc<Shared>) {
         *shared.fault() = fault;
         let claims = shared.claims().clone();
         if claims != claimed || claimed_at.elapsed() >= CLAIM_INTERVAL {
-            if claim(&shared, &claims).await {
+            let gone: BTreeSet<Arc<str>> = claimed.difference(&claims).cloned().collect();
+            // What is not here any more is said for no longer than it takes to be heard.
+            if claim(&shared, &claims, CLAIM).await && claim(&shared, &gone, Duration::ZERO).await {
                 claimed = claims;
             }
             claimed_at = Instant::now();
@@ -76,13 +78,13 @@ pub(super) async fn keep(shared: Arc<Shared>) {
     }
 }
 
-/// Says which webhooks are here; whether all of it was heard.
-async fn claim(shared: &Shared, webhooks: &BTreeSet<Arc<str>>) -> bool {
+/// Says for so long, at least a second, which webhooks are here; whether all of it was heard.
+async fn claim(shared: &Shared, webhooks: &BTreeSet<Arc<str>>, time: Duration) -> bool {
     let mut messages = Vec::with_capacity(webhooks.len());
     for webhook in webhooks {
         let subject = shared.names.claim(webhook, Some(&shared.process));
         let (headers, payload) = (async_nats::HeaderMap::new(), bytes::Bytes::new());
-        messages.push(Message { subject, headers, payload }.living(CLAIM));
+        messages.push(Message { subject, headers, payload }.living(time));
     }
     let told = futures_util::stream::iter(messages).map(|message| publish(&shared.client, message));
     told.buffer_unordered(AT_ONCE).all(|told| std::future::ready(told.is_ok())).await
