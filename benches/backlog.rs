@@ -6,12 +6,11 @@
 //! backlog into lanes of four.
 #![allow(clippy::print_stdout, clippy::cast_precision_loss, reason = "a bench prints rounded figures")]
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+#[path = "parts/load.rs"]
+mod load;
+
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -26,16 +25,14 @@ use outrigger::spool::{Batch, DiskSpool, Options, Owed, Spool};
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 
+use load::{Sidecar, payload, rate, send, wait_until};
+
 /// What is drained unless the command line says otherwise.
 const PENDING: u64 = 100_000;
 /// Fresh events that are sent for comparison, at most.
 const FRESH_MAX: u64 = 100_000;
-/// Connections that send them.
-const SENDERS: u64 = 64;
 /// How long the target stays away.
 const AWAY: Duration = Duration::from_secs(10);
-/// How long anything may take.
-const PATIENCE: Duration = Duration::from_mins(15);
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -73,7 +70,7 @@ fn main() {
     let fresh_count = pending.min(FRESH_MAX);
     let before = receiver.count() as u64;
     let began = Instant::now();
-    send(&sidecar.ingest, fresh_count);
+    send(std::slice::from_ref(&sidecar.ingest), fresh_count);
     wait_until(|| receiver.count() as u64 >= before + fresh_count);
     let fresh = rate(fresh_count, began.elapsed());
     println!(
@@ -82,14 +79,6 @@ fn main() {
         sidecar.memory_mib()
     );
     sidecar.end();
-}
-
-fn rate(count: u64, time: Duration) -> f64 {
-    count as f64 / time.as_secs_f64()
-}
-
-fn payload(n: u64, id: u64) -> String {
-    format!(r#"{{"event_type":"RequestGranted","data":{{"id":"r-{id}","n":{n},"text":"{}"}}}}"#, "x".repeat(930))
 }
 
 fn fill(runtime: &Runtime, path: &Path, count: u64, in_order: bool) {
@@ -131,111 +120,4 @@ fn configure(root: &Path, authority: &Authority, port: u16) {
          [retry]\nmax_interval = \"1s\"\n[breaker]\nprobe = \"1s\"\n[limits]\nconcurrency = 64\n"
     );
     std::fs::write(root.join("config/webhooks/target.toml"), webhook).expect("a file");
-}
-
-struct Sidecar {
-    process: Child,
-    ingest: String,
-    metrics: String,
-    ready_after: Duration,
-    most_kib: Arc<AtomicU64>,
-    ended: Arc<AtomicBool>,
-}
-
-impl Sidecar {
-    fn start(root: &Path) -> Self {
-        let began = Instant::now();
-        let mut process = Command::new(env!("CARGO_BIN_EXE_outrigger"))
-            .args(["run", "--config"])
-            .arg(root.join("config"))
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the program");
-        let mut lines = BufReader::new(process.stdout.take().expect("its output")).lines();
-        let (mut ingest, mut metrics) = (String::new(), String::new());
-        while ingest.is_empty() || metrics.is_empty() {
-            let line = lines.next().expect("it listens").expect("it is text");
-            match line.split_once(" listens on http://") {
-                Some(("ingest", address)) => address.clone_into(&mut ingest),
-                Some(("metrics", address)) => address.clone_into(&mut metrics),
-                _ => {}
-            }
-        }
-        assert!(get(&metrics, "/readyz").starts_with("HTTP/1.1 200"), "it is ready");
-        let ready_after = began.elapsed();
-        let (most_kib, ended) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-        let status = format!("/proc/{}/status", process.id());
-        thread::spawn({
-            let (most_kib, ended) = (Arc::clone(&most_kib), Arc::clone(&ended));
-            move || {
-                while !ended.load(Relaxed) {
-                    let status = std::fs::read_to_string(&status).unwrap_or_default();
-                    let kib = status
-                        .lines()
-                        .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
-                    most_kib.fetch_max(kib.unwrap_or(0), Relaxed);
-                    thread::park_timeout(Duration::from_millis(50));
-                }
-            }
-        });
-        thread::park_timeout(Duration::from_millis(200));
-        Self { process, ingest, metrics, ready_after, most_kib, ended }
-    }
-
-    /// The most that was resident so far.
-    fn memory_mib(&self) -> u64 {
-        self.most_kib.load(Relaxed) / 1024
-    }
-
-    fn pending(&self) -> u64 {
-        let page = get(&self.metrics, "/metrics");
-        let line = page.lines().find_map(|line| line.strip_prefix("outrigger_pending_deliveries{webhook=\"target\"} "));
-        line.and_then(|value| value.parse().ok()).unwrap_or(u64::MAX)
-    }
-
-    fn end(&mut self) {
-        self.ended.store(true, Relaxed);
-        self.process.kill().expect("it runs");
-        self.process.wait().expect("it ended");
-    }
-}
-
-fn get(address: &str, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).expect("a connection");
-    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).expect("it is read");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("an answer");
-    answer
-}
-
-/// Posts events over connections that are kept.
-fn send(address: &str, count: u64) {
-    let senders = (0..SENDERS).map(|sender| {
-        let address = address.to_owned();
-        thread::spawn(move || {
-            let mut stream = TcpStream::connect(&address).expect("a connection");
-            stream.set_nodelay(true).expect("a socket");
-            let mut buffer = [0; 4096];
-            for n in (sender..count).step_by(usize::try_from(SENDERS).expect("small")) {
-                let body = payload(n, 1_000_000_000 + n);
-                let head =
-                    format!("POST /v1/events HTTP/1.1\r\nhost: {address}\r\ncontent-length: {}\r\n\r\n", body.len());
-                stream.write_all((head + &body).as_bytes()).expect("it is read");
-                let read = stream.read(&mut buffer).expect("an answer");
-                assert!(buffer[..read].starts_with(b"HTTP/1.1 202"), "{}", String::from_utf8_lossy(&buffer[..read]));
-            }
-        })
-    });
-    for sender in senders.collect::<Vec<_>>() {
-        sender.join().expect("no panic");
-    }
-}
-
-fn wait_until(mut reached: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !reached() {
-        assert!(began.elapsed() < PATIENCE, "it takes too long");
-        thread::park_timeout(Duration::from_millis(20));
-    }
 }

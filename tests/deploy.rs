@@ -215,26 +215,121 @@ fn systemd_takes_the_unit() {
     assert!(!exposure("--threshold=1").status.success(), "the threshold decides");
 }
 
+/// A file of `deploy/`.
+fn shipped(path: &str) -> String {
+    fs::read_to_string(project().join("deploy").join(path)).unwrap()
+}
+
 #[test]
-fn the_container_of_the_manifest_has_no_rights_that_it_does_not_need() {
-    let text = fs::read_to_string(project().join("deploy/kubernetes/sidecar.yaml")).unwrap();
-    let (_, container) = text.split_once("        - name: outrigger\n").unwrap();
-    let (container, _) = container.split_once("      containers:\n").unwrap();
-    for line in [
-        "allowPrivilegeEscalation: false",
-        "readOnlyRootFilesystem: true",
-        "runAsNonRoot: true",
-        "runAsUser: 65532",
-        "seccompProfile: { type: RuntimeDefault }",
-        "capabilities: { drop: [\"ALL\"] }",
-        "mountPath: /run/secrets/outrigger, readOnly: true",
-        "mountPath: /etc/outrigger, readOnly: true",
-    ] {
-        assert!(container.contains(line), "the container has no `{line}`");
+fn the_containers_of_the_manifests_have_no_rights_that_they_do_not_need() {
+    for file in ["kubernetes/sidecar.yaml", "kubernetes/sidecar-nats.yaml"] {
+        let text = shipped(file);
+        let (_, container) = text.split_once("        - name: outrigger\n").unwrap();
+        let (container, _) = container.split_once("      containers:\n").unwrap();
+        for line in [
+            "allowPrivilegeEscalation: false",
+            "readOnlyRootFilesystem: true",
+            "runAsNonRoot: true",
+            "runAsUser: 65532",
+            "seccompProfile: { type: RuntimeDefault }",
+            "capabilities: { drop: [\"ALL\"] }",
+            "mountPath: /run/secrets/outrigger, readOnly: true",
+            "mountPath: /etc/outrigger, readOnly: true",
+        ] {
+            assert!(container.contains(line), "the container of {file} has no `{line}`");
+        }
+        assert!(text.contains("automountServiceAccountToken: false"), "it never speaks to the cluster's API");
+        assert!(text.contains("defaultMode: 0440"), "secrets are for the group of the pod alone");
+        assert!(text.contains("kind: NetworkPolicy"), "nobody but a scraper comes in");
     }
-    assert!(text.contains("automountServiceAccountToken: false"), "it never speaks to the cluster's API");
-    assert!(text.contains("defaultMode: 0440"), "secrets are for the group of the pod alone");
-    assert!(text.contains("kind: NetworkPolicy"), "nobody but a scraper comes in");
+    let nats = shipped("kubernetes/sidecar-nats.yaml");
+    for absent in ["volumeClaimTemplates", "/var/lib/outrigger", "  readinessProbe:"] {
+        assert!(!nats.contains(absent), "with its spool in NATS a pod has no `{absent}`");
+    }
+    let servers = shipped("kubernetes/nats.yaml");
+    let (_, container) = servers.split_once("        - name: nats\n").unwrap();
+    for line in ["readOnlyRootFilesystem: true", "runAsNonRoot: true", "drop: [\"ALL\"]", "ldm=1"] {
+        assert!(container.contains(line), "the server's container has no `{line}`");
+    }
+    for line in ["replicas: 3", "maxUnavailable: 1", "publishNotReadyAddresses: true", "kind: NetworkPolicy"] {
+        assert!(servers.contains(line), "the servers have no `{line}`");
+    }
+}
+
+#[test]
+fn what_is_composed_to_try_it_is_for_this_machine_alone_and_its_configuration_is_good() {
+    let text = shipped("compose/compose.yaml");
+    let count = |line: &str| text.matches(line).count();
+    assert_eq!((count("read_only: true"), count("cap_drop: [ALL]"), count("no-new-privileges:true")), (2, 2, 2));
+    assert_eq!((count("condition: service_healthy"), count("container_name:")), (3, 0));
+    let published = text.lines().map(str::trim).filter(|line| line.contains(":8460") || line.contains(":9460"));
+    assert!(published.filter(|line| line.starts_with('-')).all(|line| line.contains("127.0.0.1:")), "{text}");
+    let mut check = Command::new(env!("CARGO_BIN_EXE_outrigger"));
+    check.args(["check", "--strict", "--config"]).arg(project().join("deploy/compose/config"));
+    check.envs([("INGEST_TOKEN", "x"), ("NATS_PASSWORD", "x"), ("RECEIVER_URL", "https://receiver.example.com/in")]);
+    let checked = check.output().unwrap();
+    assert!(checked.status.success(), "{}", said(&checked));
+}
+
+/// The part of a server's configuration that says who may do what.
+fn authorization(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim).skip_while(|line| *line != "authorization {").collect();
+    let mut depth = 0_i32;
+    let mut block = Vec::new();
+    for line in lines {
+        block.push(line);
+        depth += i32::try_from(line.matches('{').count()).unwrap() - i32::try_from(line.matches('}').count()).unwrap();
+        if depth == 0 {
+            break;
+        }
+    }
+    block.into_iter().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+#[ignore = "needs a nats-server: tests/all"]
+fn the_user_of_the_shipped_servers_may_do_what_a_spool_needs_and_no_more() {
+    use crate::support::nats::{Nats, program};
+    use crate::support::{receiver, sidecar};
+
+    let [composed, deployed] = ["compose/nats.conf", "kubernetes/nats.yaml"].map(|file| authorization(&shipped(file)));
+    assert_eq!(composed, deployed);
+    assert!(!deployed.contains("\">\""), "{deployed}");
+    let mut test = Command::new(program());
+    test.args(["-t", "-c"]).arg(project().join("deploy/compose/nats.conf"));
+    let tested = test.envs([("SERVER_NAME", "nats-0"), ("NATS_PASSWORD", "tryout")]).output().unwrap();
+    assert!(tested.status.success(), "{}", said(&tested));
+
+    let nats = Nats::one(&deployed.replace("$NATS_PASSWORD", "tryout"));
+    let target = receiver().respond(500).then(422).start();
+    let hook = format!("url = {:?}\n[retry]\ninitial = \"20ms\"\n", target.url("/hook"));
+    let sidecar = nats
+        .spool(sidecar())
+        .reaching(&target)
+        .webhook("hook", &hook)
+        .setting("spool.user = 'outrigger'")
+        .setting("spool.password = 'tryout'")
+        .start();
+    // Appended, deferred, buried with its record, listed, replayed and delivered.
+    let event = r#"{"event_type":"RequestCreated","event_time":1,"data":{"id":"AR-1"}}"#;
+    let key = [("content-type", "application/json"), ("idempotency-key", "one")];
+    for _ in 0..2 {
+        assert_eq!(sidecar.post_with("/v1/events", &key, event.as_bytes()).status, 202);
+    }
+    sidecar.wait_metric("outrigger_dead_letters", &[("webhook", "hook")], 1.0);
+    let letters = sidecar.get("admin", "/api/v1/dead-letters").json();
+    assert_eq!(letters["dead_letters"].as_array().map(Vec::len), Some(1), "{letters}");
+    let replayed = sidecar.written().run(&[
+        "dead-letters",
+        "replay",
+        "--all",
+        "--admin",
+        &format!("http://{}", sidecar.address("admin")),
+    ]);
+    assert!(replayed.status.success(), "{replayed:?}");
+    target.wait(3);
+    sidecar.wait_metric("outrigger_pending_deliveries", &[("webhook", "hook")], 0.0);
+    assert!(!nats.log(0).contains("Violation"), "{}", nats.log(0));
 }
 
 #[test]

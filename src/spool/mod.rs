@@ -56,6 +56,21 @@
 //! | while closing | as without closing |
 //!
 //! A commit is one `SQLite` transaction: the counters, the event, its deliveries, its dead letters and its records change together.
+//!
+//! # In NATS
+//!
+//! [`nats`] keeps the same contract over several processes, but for this:
+//!
+//! - A commit is the acknowledgement of a replicated stream, of one message or of one atomic batch. [`SpoolError::TooLarge`] is answered to
+//!   what does not fit into a message or a batch.
+//! - An append waits some seconds for servers that are away. Where its answer was lost for longer than that, it answers
+//!   [`SpoolError::Unavailable`] although it may be kept.
+//! - There are no lanes: the configuration refuses an order. Deliveries come roughly in the order of their appends.
+//! - A lease is one process's for as long as it says so; half a minute after its last word the delivery is another's. Of two settlements of
+//!   one lease the first counts.
+//! - A record is kept after its settlement, and may be missing.
+//! - [`Spool::replay`] and [`Spool::drop_dead_letters`] do all or none of as much as one batch holds.
+//! - Counters are asked of the server twice a second and lag; the age of the oldest is that of the first in the stream.
 
 #[cfg(test)]
 mod bounds;

@@ -61,8 +61,9 @@ pub(super) fn judge(seed: u64, history: &History) -> (Vec<String>, String) {
         let answers = refused.get(letter.id.as_str()).cloned().unwrap_or_default();
         let shown = match letter.reason.as_str() {
             "client_error" => answers.contains_key(&422),
-            // What was sent when its process was killed is no attempt that counts.
-            "server_error" => letter.webhook == "limited" && letter.attempts == 3 && answers.get(&503) >= Some(&3),
+            "attempts_exhausted" => {
+                letter.webhook == "limited" && letter.attempts == 3 && answers.values().sum::<u64>() >= 3
+            }
             _ => false,
         };
         if !shown {
