@@ -24,8 +24,8 @@ pub(super) const ACK_WAIT: Duration = Duration::from_secs(30);
 const RENEW_INTERVAL: Duration = Duration::from_secs(10);
 /// Leases of one webhook, of all replicas together.
 const LEASED_MAX: i64 = 8192;
-/// How long one request waits for something that is due.
-const WAIT: Duration = Duration::from_secs(20);
+/// How long one request waits for something that is due. A server that is killed forgets who waits, and tells nobody.
+const WAIT: Duration = Duration::from_secs(5);
 /// How long to wait for a server that does not answer.
 const AWAY_WAIT: Duration = Duration::from_millis(500);
 /// What was leased for somebody who has gone is given back after this.
@@ -33,6 +33,8 @@ const UNTAKEN_MAX: Duration = Duration::from_secs(1);
 
 /// The longest wait for a part of what was fetched: an answer that was lost with its connection never comes.
 const PART_TIMEOUT: Duration = Duration::from_secs(5);
+/// How much later the end of such a wait may be told.
+const WAIT_GRACE: Duration = Duration::from_secs(2);
 /// Before something in the stream that cannot be read is looked at again.
 const UNREADABLE_WAIT: Duration = Duration::from_mins(5);
 
@@ -181,7 +183,7 @@ async fn try_fetch(shared: &Arc<Shared>, webhook: &Arc<str>, max: usize) -> Resu
         return Ok(leases);
     }
     let due = consumer.batch().max_messages(1).expires(WAIT).messages().await?;
-    collect(shared, webhook, due, WAIT + PART_TIMEOUT).await
+    collect(shared, webhook, due, WAIT + WAIT_GRACE).await
 }
 
 /// Leases what comes. What has come is not lost where the rest fails.
