@@ -128,7 +128,7 @@ families! {
     LAST_SUCCESS = "last_success_timestamp_seconds" ["webhook"] "gauge" "Unix time of the last accepted attempt; 0 before the first.";
     SPOOL_BYTES = "spool_bytes" [] "gauge" "Bytes that the spool holds.";
     SPOOL_UP = "spool_up" [] "gauge" "1 while the spool can take and give, 0 while its NATS servers are away.";
-    SPOOL_COMMIT = "spool_commit_duration_seconds" [] "histogram" "Time of one durable commit of the spool.";
+    SPOOL_COMMIT = "spool_commit_duration_seconds" [] "histogram" "Time of one durable commit of a spool on the disk.";
     RELOAD_OK = "config_last_reload_successful" [] "gauge" "1 when the configuration on disk is the one in force, 0 when the last reload was refused.";
     RELOAD_TIME = "config_last_reload_success_timestamp_seconds" [] "gauge" "Unix time at which the configuration in force was published.";
     RELOADS = "config_reloads_total" ["result"] "counter" "Looks at the configuration: published, unchanged or refused.";

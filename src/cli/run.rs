@@ -166,7 +166,7 @@ pub(super) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 /// panic in the middle of a delivery.
 pub(super) fn start_log(log: &Log) {
     // What the client of NATS tells of its connections is told by the spool.
-    let ours = Targets::new().with_default(log.level).with_target("async_nats", LevelFilter::WARN);
+    let ours = Targets::new().with_default(log.level).with_target("async_nats", LevelFilter::OFF);
     let builder = tracing_subscriber::fmt()
         .with_max_level(LevelFilter::from_level(log.level))
         .with_writer(std::io::stderr)

@@ -177,7 +177,7 @@ pub const SIDECAR: &[Key] = &[
         "servers",
         Texts,
         "",
-        "The NATS servers, 2.12 or later with JetStream: `nats://HOST:4222`, or `tls://HOST:4222`; required with `nats`.",
+        "The NATS servers, 2.12 or later with JetStream: `nats://HOST:4222`, or `tls://HOST:4222`, one of which asks for TLS from all; required with `nats`.",
     ),
     key(
         "spool",
@@ -210,7 +210,7 @@ pub const SIDECAR: &[Key] = &[
         "client_cert_file",
         Text,
         "",
-        "The client certificate for the NATS servers, with its chain behind it (PEM).",
+        "The client certificate for the NATS servers, with its chain behind it (PEM); asks for TLS.",
     ),
     key("spool", "client_key_file", Text, "", "The key of that certificate (PEM)."),
     key("egress", "allow_ports", Wholes(&PORTS), "[443]", "The ports that may be reached; 443 is always among them."),

@@ -1,6 +1,6 @@
 //! The settings that take a restart: a running process obeys those that it started with, whatever the files say since.
 
-use crate::config::{Listen, Log, Settings, Spool, SpoolPlace};
+use crate::config::{Listen, Log, Login, Settings, Spool, SpoolPlace};
 use crate::server::guard::Reach;
 
 /// What cannot change while the process runs, as it started with it.
@@ -61,16 +61,30 @@ fn keep_place(started: &SpoolPlace, fresh: &mut SpoolPlace, waiting: &mut Vec<&'
             keep("spool.stream", &nats.stream, &mut fresh.stream, waiting);
             keep("spool.replicas", &nats.replicas, &mut fresh.replicas, waiting);
             keep("spool.domain", &nats.domain, &mut fresh.domain, waiting);
-            keep("spool's login", &nats.login, &mut fresh.login, waiting);
+            let keys = [login_key(&nats.login), login_key(&fresh.login)];
+            let login = waiting.len();
+            keep(keys[0], &nats.login, &mut fresh.login, waiting);
+            if waiting.len() > login && keys[0] != keys[1] {
+                waiting.push(keys[1]);
+            }
             let tls = (nats.tls.clone(), nats.tls_required);
             let mut fresh_tls = (fresh.tls.clone(), fresh.tls_required);
-            keep("spool's TLS", &tls, &mut fresh_tls, waiting);
+            keep("spool.ca_file or spool.client_cert_file", &tls, &mut fresh_tls, waiting);
             (fresh.tls, fresh.tls_required) = fresh_tls;
         }
         _ => {
             fresh.clone_from(started);
             waiting.push("spool.kind");
         }
+    }
+}
+
+/// The key that says who we are.
+const fn login_key(login: &Login) -> &'static str {
+    match login {
+        Login::Credentials(_) => "spool.credentials_file",
+        Login::Nkey(_) => "spool.nkey_file",
+        Login::Nobody | Login::Password(..) => "spool.user or spool.password",
     }
 }
 
@@ -132,9 +146,18 @@ mod tests {
             ("spool.stream", "other", "spool.stream"),
             ("spool.replicas", "1", "spool.replicas"),
             ("spool.domain", "leaf", "spool.domain"),
+            ("spool.user", "me", "spool.user or spool.password"),
             ("spool.kind", "disk", "spool.kind"),
         ] {
-            let mut fresh = nats((key, value));
+            let mut fresh = match key {
+                "spool.user" => settings(&[
+                    ("spool.kind", "nats"),
+                    ("spool.servers", "[\"nats://a\"]"),
+                    (key, value),
+                    ("spool.password", "x"),
+                ]),
+                _ => nats((key, value)),
+            };
             assert_eq!(started.keep(&first, &mut fresh)[0], named);
             assert_eq!(fresh.spool, first.spool, "{key}");
         }

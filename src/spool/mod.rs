@@ -64,7 +64,7 @@
 //! - A commit is the acknowledgement of a replicated stream, of one message or of one atomic batch. [`SpoolError::TooLarge`] is answered to
 //!   what does not fit into a message or a batch.
 //! - An append waits some seconds for servers that are away. Where its answer was lost for longer than that, it answers
-//!   [`SpoolError::Unavailable`] although it may be kept.
+//!   [`SpoolError::Nats`] although it may be kept.
 //! - There are no lanes: the configuration refuses an order. Deliveries come roughly in the order of their appends.
 //! - A lease is one process's for as long as it says so; half a minute after its last word the delivery is another's. Of two settlements of
 //!   one lease the first counts.
@@ -482,6 +482,9 @@ pub enum SpoolError {
     /// The disk refused, for example because it is full.
     #[error("the spool cannot be written: {0}")]
     Unavailable(String),
+    /// The servers of a spool in NATS are away, or refuse.
+    #[error("the spool in NATS does not answer as it should: {0}")]
+    Nats(String),
     /// The spool can never take this: a part of it is larger than it keeps.
     #[error("{0}")]
     TooLarge(String),
@@ -502,7 +505,7 @@ impl SpoolError {
     pub const fn retry_after(&self) -> Duration {
         match self {
             Self::Full { .. } => RETRY_AFTER_FULL,
-            Self::Unavailable(_) | Self::TooLarge(_) | Self::Closed => RETRY_AFTER_UNAVAILABLE,
+            Self::Unavailable(_) | Self::Nats(_) | Self::TooLarge(_) | Self::Closed => RETRY_AFTER_UNAVAILABLE,
         }
     }
 }

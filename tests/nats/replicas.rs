@@ -52,7 +52,7 @@ fn three_processes_share_the_work_and_each_delivery_goes_once() {
     assert_eq!((counts.len(), recorded.len()), (900, 900), "each once");
     let shares: Vec<f64> = sidecars.iter().map(attempts).collect();
     assert!((shares.iter().sum::<f64>() - 900.0).abs() < f64::EPSILON, "{shares:?}");
-    assert!(shares.iter().all(|share| (200.0..=400.0).contains(share)), "{shares:?}");
+    assert!(shares.iter().all(|share| (100.0..=600.0).contains(share)), "{shares:?}");
 }
 
 #[test]

@@ -145,6 +145,8 @@ fn source(dir: &Path, work: &Path, ca_file: &Path) -> Source {
             set("ingest.listen", "127.0.0.1:0".to_owned()),
             set("admin.listen", "127.0.0.1:0".to_owned()),
             set("metrics.listen", "127.0.0.1:0".to_owned()),
+            // What waits for real receivers is not for those of the demo.
+            set("spool.kind", "disk".to_owned()),
             set("spool.path", work.join("spool").display().to_string()),
             set("egress.ca_file", ca_file.display().to_string()),
         ],

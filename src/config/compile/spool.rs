@@ -13,7 +13,7 @@ use crate::config::lint::is_seed;
 use crate::config::reference::REPLICAS;
 use crate::config::references::Resolver;
 use crate::config::snapshot::{Login, Nats, Spool, SpoolPlace};
-use crate::config::table::Table;
+use crate::config::table::{Entry, Table, as_text};
 use crate::diagnostic::Lint;
 use crate::webhook::tls::Tls;
 
@@ -52,7 +52,11 @@ enum Kind {
 pub(super) fn spool(report: &mut Report, table: &Table<'_>, resolver: &mut Resolver<'_, '_>) -> Spool {
     let kind = table.choice(report, "kind", &[("disk", Kind::Disk), ("nats", Kind::Nats)]).unwrap_or(Kind::Disk);
     let (word, others) = if kind == Kind::Disk { ("disk", OF_NATS) } else { ("nats", OF_DISK) };
-    for entry in others.iter().filter_map(|key| table.get(key)) {
+    // A flag or a variable that says another kind means none of the keys that the file has for its own.
+    let said_in = |entry: &Entry<'_>| entry.key_at.document.name.clone();
+    let said = table.get("kind").map(said_in);
+    let beside = |entry: &&Entry<'_>| said.as_ref().is_none_or(|said| *said == said_in(entry));
+    for entry in others.iter().filter_map(|key| table.get(key)).filter(beside) {
         let problem = format!("`{}` has no effect with spool.kind = \"{word}\"", table.name(entry.name));
         report.warning(Lint::NoEffect, entry.key_at, problem, "remove it, or write the other kind");
     }
@@ -107,6 +111,12 @@ fn nats(report: &mut Report, table: &Table<'_>, resolver: &mut Resolver<'_, '_>)
 }
 
 fn servers(report: &mut Report, table: &Table<'_>, kind_at: At<'_>) -> Vec<String> {
+    if let Some(entry) = table.get("servers").filter(|entry| as_text(entry.node).is_some()) {
+        // A password may stand in it: it is not repeated.
+        let fix = "write servers = [\"nats://HOST:4222\"]";
+        report.error(entry.node.at, "`spool.servers` is a text, and takes a list of them", fix);
+        return Vec::new();
+    }
     let Some(texts) = table.texts(report, "servers") else {
         if table.get("servers").is_none() {
             let fix = "add servers = [\"nats://HOST:4222\"] to [spool]";
@@ -169,17 +179,18 @@ fn login(report: &mut Report, table: &Table<'_>, resolver: &mut Resolver<'_, '_>
             report.error(entry.key_at, problem, format!("add {missing} to [spool]"));
         }
     }
-    let file =
-        |report: &mut Report, resolver: &mut Resolver<'_, '_>, text: Text<'_>| tls::file(report, &text, resolver);
+    let file = |report: &mut Report, resolver: &mut Resolver<'_, '_>, text: Text<'_>| {
+        if is_seed(text.value.trim()) {
+            let fix = "put it into a file, and write the file's path; replace a seed that stood here";
+            report.error(text.at, "this key names a file, and what stands here is a seed", fix);
+            return None;
+        }
+        tls::file(report, &text, resolver)
+    };
     if let Some(text) = table.text(report, "credentials_file") {
         return file(report, resolver, text).map_or(Login::Nobody, Login::Credentials);
     }
     if let Some(text) = table.text(report, "nkey_file") {
-        if is_seed(text.value) {
-            let fix = "put it into a file, and write the file's path; replace a seed that stood here";
-            report.error(text.at, "this key names a file, and what stands here is a seed", fix);
-            return Login::Nobody;
-        }
         return file(report, resolver, text).map_or(Login::Nobody, Login::Nkey);
     }
     let (Some(user), Some(password)) = (table.text(report, "user"), table.text(report, "password")) else {

@@ -179,13 +179,23 @@ impl Secrets<'_> {
         for entry in spool.entries.iter().filter(|entry| nearest(entry.name, ["password"]).is_some()) {
             self.below(entry);
         }
-        // A seed where the path of its file belongs, and a password in a URL.
-        let seed = spool.get("nkey_file").into_iter().map(|entry| entry.node);
-        let servers = spool.list(&mut Report::default(), "servers").unwrap_or_default();
-        let is_secret =
-            |node: &Node<'_>| as_text(*node).is_some_and(|text| is_seed(text.value) || text.value.contains('@'));
-        for node in seed.chain(servers).filter(is_secret) {
-            self.hide(node.at);
+        // A seed where something else belongs, and a password in a URL, whatever their key is called.
+        for entry in &spool.entries {
+            self.credentials(entry.node);
+        }
+    }
+
+    fn credentials(&mut self, node: Node<'_>) {
+        match node.value {
+            DeValue::Array(items) => {
+                for item in items {
+                    self.credentials(Node { value: item.get_ref(), at: At::new(node.at.document, item.span()) });
+                }
+            }
+            DeValue::String(text) if is_seed(text.trim()) || text.contains("://") && text.contains('@') => {
+                self.hide(node.at);
+            }
+            _ => {}
         }
     }
 

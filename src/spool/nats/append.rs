@@ -16,6 +16,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::spool::SpoolError;
+
 /// The most that the server takes in one batch.
 pub(super) const BATCH_MAX: usize = 1000;
 /// What of a message is left for its headers: the event's kind and type, how it was last answered, and when it is due.
@@ -44,16 +46,26 @@ pub(super) struct Message {
 }
 
 /// Why nothing was kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refused {
     /// What the messages expect of the stream is not so.
+    #[error("somebody else was there first")]
     Unexpected,
     /// Nobody was there to take it: it is not kept.
+    #[error("{0}")]
     Away(String),
     /// The answer was lost: it may be kept.
+    #[error("{0}")]
     Unanswered(String),
     /// Anything else: it is not kept.
+    #[error("{0}")]
     Failed(String),
+}
+
+impl From<Refused> for SpoolError {
+    fn from(refused: Refused) -> Self {
+        Self::Nats(refused.to_string())
+    }
 }
 
 /// What the server says to a message or a batch.

@@ -47,7 +47,7 @@ impl Shared {
                 return Err(SpoolError::Closed);
             }
             let leases = lease_matching(self, webhook, ROUND, fits).await;
-            let leases = leases.map_err(|error| SpoolError::Unavailable(format!("NATS: {error}")))?;
+            let leases = leases.map_err(|error| SpoolError::Nats(error.to_string()))?;
             if leases.is_empty() {
                 return Ok(buried);
             }
@@ -105,9 +105,7 @@ impl Shared {
         let refused = |refused: Refused| match refused {
             // It became due, or somebody else gave up on it.
             Refused::Unexpected => Ok(0),
-            Refused::Away(error) | Refused::Unanswered(error) | Refused::Failed(error) => {
-                Err(SpoolError::Unavailable(format!("NATS: {error}")))
-            }
+            refused => Err(SpoolError::from(refused)),
         };
         match publish_all(&self.client, letters.concat()).await {
             Ok(()) => return Ok(letters.len() as u64),

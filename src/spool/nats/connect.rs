@@ -7,11 +7,12 @@ use std::time::Duration;
 use async_nats::jetstream::context::{ContextBuilder, CreateStreamErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::stream::{Config, PersistenceMode, RetentionPolicy, StorageType};
 use async_nats::jetstream::{Context, ErrorCode};
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, rustls};
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, HeaderMap, rustls};
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::Options;
-use super::append::MESSAGE_ROOM;
+use super::append::{MESSAGE_ROOM, Message, publish};
 use super::names::Names;
 use crate::config::{Login, Nats};
 
@@ -22,7 +23,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest wait for an answer.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long servers that are starting are waited for.
-const START_PATIENCE: Duration = Duration::from_secs(15);
+pub(super) const START_PATIENCE: Duration = Duration::from_secs(15);
 /// Between two looks at them.
 const START_INTERVAL: Duration = Duration::from_millis(200);
 /// Records of one webhook.
@@ -55,7 +56,8 @@ pub enum OpenError {
     },
     /// No TLS, or none that is trusted.
     #[error(
-        "TLS with the NATS servers {servers} failed: {error}; `spool.ca_file` says whom to trust, `spool.client_cert_file` who we are"
+        "TLS with the NATS servers {servers} failed: {error}; `spool.ca_file` says whom to trust, `spool.client_cert_file` who we are; the URL of a server \
+         without TLS begins with nats://"
     )]
     Tls {
         /// Their addresses.
@@ -65,7 +67,8 @@ pub enum OpenError {
     },
     /// It lacks what is needed.
     #[error(
-        "the NATS server has version {found}, and 2.12 or later is needed: it has atomic batches, scheduled messages and a time to live of each"
+        "the NATS server has version {found}, and 2.12 or later is needed: it has atomic batches, scheduled messages and a time to live of each; \
+         upgrade it, or use spool.kind = \"disk\""
     )]
     Old {
         /// Its version.
@@ -81,7 +84,7 @@ pub enum OpenError {
     },
     /// Events may be larger than its messages.
     #[error(
-        "`ingest.max_body` is {body} bytes, and a message of the NATS server holds {message} with {MESSAGE_ROOM} for what is said of it: write \
+        "`ingest.max_body` is {body} bytes, and a message of the NATS server holds {message}, {MESSAGE_ROOM} of them for its headers: write \
          ingest.max_body = {} or less, or raise the server's `max_payload`", message.saturating_sub(MESSAGE_ROOM)
     )]
     Small {
@@ -106,8 +109,21 @@ pub enum OpenError {
         /// What the server says.
         error: String,
     },
+    /// It is there, and takes nothing from us.
+    #[error(
+        "the stream {name} takes nothing: {error}; let the user publish to `{name}.>`, `{name}-records.>`, `$JS.API.>` and `$JS.ACK.{name}.>`, \
+         and see whether most of the servers are there"
+    )]
+    Unwritable {
+        /// The stream.
+        name: String,
+        /// What the server says.
+        error: String,
+    },
     /// What is in it cannot be read.
-    #[error("the stream {name} cannot be read: {error}")]
+    #[error(
+        "the stream {name} cannot be read: {error}; let the user publish to `$JS.API.>` and subscribe to `_INBOX.>`"
+    )]
     Unread {
         /// The stream.
         name: String,
@@ -126,7 +142,19 @@ fn made_fix(error: &str) -> &'static str {
 
 /// Connects, and makes or checks the stream. Servers that are just starting are waited for.
 pub(super) async fn connect(options: &Options, names: &Names) -> Result<(Client, Context), OpenError> {
-    let client = log_in(options).await?;
+    let end = Instant::now() + options.start_patience;
+    let mut told = false;
+    let client = loop {
+        match log_in(options).await {
+            Err(error @ OpenError::Connect { .. }) if Instant::now() < end => {
+                if !std::mem::replace(&mut told, true) {
+                    tracing::warn!(%error, patience = ?options.start_patience, "NATS is waited for");
+                }
+                tokio::time::sleep(START_INTERVAL).await;
+            }
+            opened => break opened?,
+        }
+    };
     let info = client.server_info();
     if version(&info.version).is_none_or(|version| version < VERSION_MIN) {
         return Err(OpenError::Old { found: info.version });
@@ -140,13 +168,20 @@ pub(super) async fn connect(options: &Options, names: &Names) -> Result<(Client,
         Some(domain) => context.domain(domain).build(client.clone()),
         None => context.build(client.clone()),
     };
-    let end = Instant::now() + START_PATIENCE;
     loop {
         match streams(&context, options, names).await {
-            Ok(()) => return Ok((client, context)),
+            Ok(()) => break,
             Err((error, passes)) if !passes || Instant::now() > end => return Err(error),
             Err(_) => tokio::time::sleep(START_INTERVAL).await,
         }
+    }
+    // Who may look but not write would take nothing, and say so to each sender alone.
+    let (headers, payload) = (HeaderMap::new(), Bytes::new());
+    let probe = Message { subject: names.claim("-", Some("probe")), headers, payload }.living(Duration::ZERO);
+    let name = names.stream().to_owned();
+    match publish(&client, probe).await {
+        Ok(_) => Ok((client, context)),
+        Err(error) => Err(OpenError::Unwritable { name, error: error.to_string() }),
     }
 }
 
@@ -158,6 +193,11 @@ async fn log_in(options: &Options) -> Result<Client, OpenError> {
         .connection_timeout(CONNECT_TIMEOUT)
         .ping_interval(PING_INTERVAL)
         .request_timeout(Some(ANSWER_TIMEOUT))
+        .event_callback(|event| async move {
+            if let Event::ServerError(error) = event {
+                tracing::warn!(%error, "the NATS server refuses something");
+            }
+        })
         .require_tls(*tls_required);
     let connect = match &options.tls {
         Some(tls) => connect.tls_client_config(tls.clone()),
@@ -294,7 +334,8 @@ fn faults(found: &Config, options: &Options, names: &Names) -> Vec<String> {
         (found.retention != RetentionPolicy::WorkQueue).then(|| "`retention` is not `workqueue`".to_owned()),
         (found.storage != StorageType::File).then(|| "`storage` is not `file`: it is lost with its servers".to_owned()),
         (found.num_replicas < options.nats.replicas).then(|| {
-            format!("`num_replicas` is {}, and `spool.replicas` is {}", found.num_replicas, options.nats.replicas)
+            let (has, wanted, name) = (found.num_replicas, options.nats.replicas, names.stream());
+            format!("`num_replicas` is {has}, and `spool.replicas` is {wanted} (`nats stream edit {name} --replicas {wanted}`)")
         }),
         (found.max_messages_per_subject != 1).then(|| "`max_msgs_per_subject` is not 1".to_owned()),
         (!found.subjects.contains(&names.all())).then(|| format!("`subjects` has no `{}`", names.all())),

@@ -36,7 +36,7 @@ pub(super) async fn keep(shared: Arc<Shared>) {
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let (mut seen, mut looks) = (None, 0);
-    let (mut claimed, mut claimed_at) = (BTreeSet::new(), Instant::now());
+    let (mut claimed, mut claimed_at, mut unclaimed) = (BTreeSet::new(), Instant::now(), None);
     let (mut named, mut named_at) = (1, Instant::now());
     loop {
         tokio::select! {
@@ -57,7 +57,16 @@ pub(super) async fn keep(shared: Arc<Shared>) {
             Ok(())
         };
         let looked: Result<(), SpoolError> = looked.await;
-        let fault = looked.err().map(|error| error.to_string());
+        let claims = shared.claims().clone();
+        if claims != claimed || unclaimed.is_some() || claimed_at.elapsed() >= CLAIM_INTERVAL {
+            let gone: BTreeSet<Arc<str>> = claimed.difference(&claims).cloned().collect();
+            // What is not here any more is said for no longer than it takes to be heard.
+            unclaimed = claim(&shared, &claims, CLAIM).await.and(claim(&shared, &gone, Duration::ZERO).await).err();
+            if unclaimed.is_none() {
+                (claimed, claimed_at) = (claims, Instant::now());
+            }
+        }
+        let fault = looked.err().or_else(|| unclaimed.clone()).map(|error| error.to_string());
         if shared.fault().is_some() != fault.is_some() {
             if let Some(error) = &fault {
                 tracing::warn!(%error, "spool.away");
@@ -66,20 +75,11 @@ pub(super) async fn keep(shared: Arc<Shared>) {
             }
         }
         *shared.fault() = fault;
-        let claims = shared.claims().clone();
-        if claims != claimed || claimed_at.elapsed() >= CLAIM_INTERVAL {
-            let gone: BTreeSet<Arc<str>> = claimed.difference(&claims).cloned().collect();
-            // What is not here any more is said for no longer than it takes to be heard.
-            if claim(&shared, &claims, CLAIM).await && claim(&shared, &gone, Duration::ZERO).await {
-                claimed = claims;
-            }
-            claimed_at = Instant::now();
-        }
     }
 }
 
-/// Says for so long, at least a second, which webhooks are here; whether all of it was heard.
-async fn claim(shared: &Shared, webhooks: &BTreeSet<Arc<str>>, time: Duration) -> bool {
+/// Says for so long, at least a second, which webhooks are here.
+async fn claim(shared: &Shared, webhooks: &BTreeSet<Arc<str>>, time: Duration) -> Result<(), SpoolError> {
     let mut messages = Vec::with_capacity(webhooks.len());
     for webhook in webhooks {
         let subject = shared.names.claim(webhook, Some(&shared.process));
@@ -87,7 +87,8 @@ async fn claim(shared: &Shared, webhooks: &BTreeSet<Arc<str>>, time: Duration) -
         messages.push(Message { subject, headers, payload }.living(time));
     }
     let told = futures_util::stream::iter(messages).map(|message| publish(&shared.client, message));
-    told.buffer_unordered(AT_ONCE).all(|told| std::future::ready(told.is_ok())).await
+    let told = told.buffer_unordered(AT_ONCE);
+    Ok(told.fold(Ok(()), |all, one| std::future::ready(all.and(one.map(drop)))).await?)
 }
 
 /// The webhooks that have something in the stream, or had, named from a message on; and from where on to look next.
@@ -104,7 +105,7 @@ pub(super) async fn find_webhooks(shared: &Shared, from: u64) -> Result<u64, Spo
 /// What differs when anything in the stream does.
 async fn state(shared: &Shared) -> Result<(u64, u64, u64, u64), SpoolError> {
     let stream = shared.context.get_stream(shared.names.stream()).await;
-    let stream = stream.map_err(|error| SpoolError::Unavailable(format!("NATS: {error}")))?;
+    let stream = stream.map_err(|error| SpoolError::Nats(error.to_string()))?;
     let state = &stream.cached_info().state;
     shared.bytes.store(state.bytes, Ordering::Relaxed);
     Ok((state.messages, state.bytes, state.first_sequence, state.last_sequence))
@@ -141,7 +142,7 @@ impl Shared {
     /// The number of the last message.
     pub(super) async fn last_seq(&self) -> Result<u64, SpoolError> {
         let stream = self.context.get_stream(self.names.stream()).await;
-        let stream = stream.map_err(|error| SpoolError::Unavailable(format!("NATS: {error}")))?;
+        let stream = stream.map_err(|error| SpoolError::Nats(error.to_string()))?;
         Ok(stream.cached_info().state.last_sequence)
     }
 }

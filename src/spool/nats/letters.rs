@@ -112,9 +112,7 @@ impl Shared {
             Ok(()) => Ok(count),
             // Somebody else took one of them meanwhile: whoever asked looks again.
             Err(Refused::Unexpected) => Ok(0),
-            Err(Refused::Away(error) | Refused::Unanswered(error) | Refused::Failed(error)) => {
-                Err(SpoolError::Unavailable(format!("NATS: {error}")))
-            }
+            Err(refused) => Err(refused.into()),
         }
     }
 }

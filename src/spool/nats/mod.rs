@@ -83,6 +83,8 @@ pub struct Options {
     pub event_bytes_max: usize,
     /// After so long without a word from its holder a lease is another's.
     pub ack_wait: Duration,
+    /// How long servers that are not there yet are waited for.
+    pub start_patience: Duration,
 }
 
 impl Options {
@@ -96,6 +98,7 @@ impl Options {
             dead_letter_retention: Duration::from_hours(30 * 24),
             event_bytes_max: 0,
             ack_wait: lease::ACK_WAIT,
+            start_patience: connect::START_PATIENCE,
         }
     }
 }
@@ -300,12 +303,9 @@ impl NatsSpool {
             }
             (Err(Refused::Unexpected), Some(key)) => {
                 let known = self.known(key).await?;
-                known.ok_or_else(|| SpoolError::Unavailable("NATS: the key went while it was looked up".to_owned()))
+                known.ok_or_else(|| SpoolError::Nats("the key went while it was looked up".to_owned()))
             }
-            (Err(Refused::Unexpected), None) => Err(SpoolError::Unavailable("NATS: refused".to_owned())),
-            (Err(Refused::Away(error) | Refused::Unanswered(error) | Refused::Failed(error)), _) => {
-                Err(SpoolError::Unavailable(format!("NATS: {error}")))
-            }
+            (Err(refused), _) => Err(refused.into()),
         }
     }
 }

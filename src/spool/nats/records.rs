@@ -114,7 +114,7 @@ impl Shared {
     /// The number of the last message of their stream.
     async fn last_record(&self) -> Result<u64, SpoolError> {
         let stream = self.context.get_stream(self.names.records()).await;
-        let stream = stream.map_err(|error| SpoolError::Unavailable(format!("NATS: {error}")))?;
+        let stream = stream.map_err(|error| SpoolError::Nats(error.to_string()))?;
         Ok(stream.cached_info().state.last_sequence)
     }
 }

@@ -94,7 +94,7 @@ impl Shared {
     }
 
     async fn read(&self, of: Of, payloads: Payloads, asked: &Value) -> Result<Vec<Stored>, SpoolError> {
-        let away = |error: String| SpoolError::Unavailable(format!("NATS: {error}"));
+        let away = SpoolError::Nats;
         if self.client.connection_state() != Connection::Connected {
             return Err(away("not connected".to_owned()));
         }

@@ -24,7 +24,7 @@ pub(in crate::spool) struct Server {
 impl Server {
     fn start() -> Self {
         let directory = TempDir::new().unwrap();
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let process = Self::spawn(&directory, port);
         Self { process, port, directory }
     }
@@ -88,6 +88,12 @@ impl Drop for Server {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// A port that nobody has at the moment, below those that the system gives out by itself: a server comes back on its own.
+fn free_port() -> u16 {
+    let bind = || std::net::TcpListener::bind(("127.0.0.1", fastrand::u16(10_000..32_000))).ok();
+    std::iter::repeat_with(bind).flatten().next().unwrap().local_addr().unwrap().port()
 }
 
 fn nats(servers: Vec<String>) -> Nats {
@@ -182,7 +188,7 @@ async fn while_the_server_is_away_nothing_is_taken_and_after_it_all_goes_on() {
     spool.append(batch(1..=3, &["a"])).await.unwrap();
     let held = lease_all(&spool, "a", 2).await;
     server.kill();
-    assert!(matches!(spool.append(batch([4], &["a"])).await, Err(SpoolError::Unavailable(_))));
+    assert!(matches!(spool.append(batch([4], &["a"])).await, Err(SpoolError::Nats(_))));
     for lease in held {
         spool.settle(lease, Settlement::Delivered).await;
     }
@@ -223,7 +229,10 @@ async fn a_stream_that_would_lose_something_is_refused_with_all_its_faults() {
     for fault in ["`retention`", "`max_bytes`", "`max_age`", "`allow_atomic`", "`max_msgs_per_subject`"] {
         assert!(all.contains(fault), "{fault}: {all}");
     }
-    let nobody = Options::new(nats(vec!["nats://user:canary@127.0.0.1:1/".to_owned()]));
+    let nobody = Options {
+        start_patience: Duration::ZERO,
+        ..Options::new(nats(vec!["nats://user:canary@127.0.0.1:1/".to_owned()]))
+    };
     let Err(error @ OpenError::Connect { .. }) = NatsSpool::open(nobody).await else { panic!("nobody listens there") };
     assert!(error.to_string().contains("127.0.0.1:1 (`spool.servers`) cannot be reached"), "{error}");
     assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}");
