@@ -91,3 +91,45 @@ fn one_of_three_servers_killed_under_load_costs_no_event_and_no_answer_beyond_th
     });
     assert!(all.is_some(), "{} of {posted} came", target.count());
 }
+
+#[test]
+#[ignore = "needs a nats-server: tests/all"]
+fn what_no_quorum_has_kept_is_answered_by_no_202() {
+    let mut nats = Nats::three();
+    let target = receiver().start();
+    let sidecar = builder(&nats, &target).start();
+    take(&sidecar, "AR-first");
+    let (mut taken, mut others) = (1, 0);
+    for survivor in 0..3 {
+        let [one, other] = [(survivor + 1) % 3, (survivor + 2) % 3];
+        nats.signal(one, "STOP");
+        nats.signal(other, "STOP");
+        // One who leads alone proposes it, and nobody else ever hears of it.
+        let answer = sidecar.post("/v1/events", &event(&format!("AR-{survivor}")));
+        let was_taken = answer.status == 202;
+        assert!(was_taken || answer.status == 503, "{answer:?}");
+        for node in 0..3 {
+            nats.kill(node);
+        }
+        nats.restart(one);
+        nats.restart(other);
+        let back = eventually(PATIENCE * 2, || (sidecar.get("metrics", "/readyz").status == 200).then_some(()));
+        assert!(back.is_some(), "{}", sidecar.log());
+        take(&sidecar, &format!("AR-after-{survivor}"));
+        nats.restart(survivor);
+        taken += 1 + usize::from(was_taken);
+        others += usize::from(!was_taken);
+        let id = format!("\"AR-{survivor}\"");
+        let came = || target.recorded().iter().any(|one| String::from_utf8_lossy(&one.body).contains(&id));
+        if was_taken {
+            assert!(
+                eventually(PATIENCE, || came().then_some(())).is_some(),
+                "{id} was answered 202\n{}",
+                sidecar.log()
+            );
+        }
+    }
+    sidecar.wait_metric("outrigger_pending_deliveries", &[("webhook", "hook")], 0.0);
+    assert!((taken..=taken + others).contains(&target.count()), "{} of {taken}", target.count());
+    assert!(others > 0, "two of three servers were stopped");
+}

@@ -116,6 +116,13 @@ impl Nats {
         self.await_port(node);
     }
 
+    /// Stops a node or lets it go on, by SIGSTOP and SIGCONT.
+    pub(crate) fn signal(&self, node: usize, name: &str) {
+        if let Some(process) = &self.nodes[node].process {
+            process.signal(name);
+        }
+    }
+
     pub(crate) fn is_up(&self, node: usize) -> bool {
         self.nodes[node].process.is_some()
     }

@@ -22,6 +22,8 @@ use crate::spool::SpoolError;
 pub(super) const BATCH_MAX: usize = 1000;
 /// What of a message is left for its headers: the event's kind and type, how it was last answered, and when it is due.
 pub(super) const MESSAGE_ROOM: usize = 16 * 1024;
+/// What those who wait put into one batch together, in bytes of payloads.
+const GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Appends that wait for their batch.
 const WAITING_MAX: usize = 1024;
 /// How long one answer is waited for.
@@ -32,10 +34,13 @@ const BATCH_TIMEOUT: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(8);
 /// Between two tries.
 const AGAIN: Duration = Duration::from_millis(50);
-/// `JetStream`'s codes for what was not expected on a subject: of one message, and of one while a batch is being taken.
-const WRONG_LAST_SEQUENCE: [u64; 2] = [10_071, 10_164];
-/// And for what passes by itself: a cluster that is choosing its leader.
-const UNAVAILABLE: [u64; 2] = [10_008, 10_009];
+/// `JetStream`'s code for what was not expected on a subject.
+const WRONG_LAST_SEQUENCE: u64 = 10_071;
+/// And where that cannot be said yet: something is on its way to that subject that may be kept or not.
+const IN_FLIGHT: u64 = 10_164;
+/// And for what passes by itself: a cluster that is choosing its leader, a batch whose beginning went elsewhere, too many batches that have
+/// only begun.
+const UNAVAILABLE: [u64; 6] = [10_008, 10_009, 10_163, 10_176, 10_210, 10_211];
 
 /// A message to be kept.
 #[derive(Clone, Debug)]
@@ -51,6 +56,9 @@ pub(super) enum Refused {
     /// What the messages expect of the stream is not so.
     #[error("somebody else was there first")]
     Unexpected,
+    /// Whether it is so is not known yet: it is not kept.
+    #[error("something is on its way there")]
+    Busy,
     /// Nobody was there to take it: it is not kept.
     #[error("{0}")]
     Away(String),
@@ -129,6 +137,9 @@ pub(super) async fn publish_all(client: &Client, messages: Vec<Message>) -> Resu
 async fn publish_batch(client: &Client, messages: Vec<Message>) -> Result<(), Refused> {
     let (id, last) = (Uuid::now_v7().simple().to_string(), messages.len());
     for (at, mut message) in (1..).zip(messages) {
+        if client.connection_state() != Connection::Connected {
+            return Err(Refused::Away("not connected".to_owned()));
+        }
         message.headers.insert("Nats-Batch-Id", id.as_str());
         message.headers.insert("Nats-Batch-Sequence", at.to_string().as_str());
         if at == last {
@@ -146,7 +157,8 @@ fn read(answer: &[u8]) -> Result<u64, Refused> {
     let said: Said = serde_json::from_slice(answer).map_err(|error| Refused::Failed(error.to_string()))?;
     match said.error {
         None => Ok(said.seq),
-        Some(fault) if WRONG_LAST_SEQUENCE.contains(&fault.err_code) => Err(Refused::Unexpected),
+        Some(fault) if fault.err_code == WRONG_LAST_SEQUENCE => Err(Refused::Unexpected),
+        Some(fault) if fault.err_code == IN_FLIGHT => Err(Refused::Busy),
         Some(fault) if UNAVAILABLE.contains(&fault.err_code) => Err(Refused::Away(fault.description)),
         Some(fault) => Err(Refused::Failed(fault.description)),
     }
@@ -156,6 +168,12 @@ fn read(answer: &[u8]) -> Result<u64, Refused> {
 struct Waiting {
     messages: Vec<Message>,
     reply: oneshot::Sender<Result<(), Refused>>,
+}
+
+impl Waiting {
+    fn bytes(&self) -> usize {
+        self.messages.iter().map(|message| message.payload.len()).sum()
+    }
 }
 
 /// Takes what is appended together into batches.
@@ -175,14 +193,15 @@ impl Batches {
                         None => break,
                     },
                 };
+                let (mut count, mut bytes) = (first.messages.len(), first.bytes());
                 let mut group = vec![first];
-                let mut count = group[0].messages.len();
                 while let Ok(next) = waiting.try_recv() {
-                    if count + next.messages.len() > BATCH_MAX {
+                    if count + next.messages.len() > BATCH_MAX || bytes + next.bytes() > GROUP_BYTES_MAX {
                         left = Some(next);
                         break;
                     }
                     count += next.messages.len();
+                    bytes += next.bytes();
                     group.push(next);
                 }
                 commit(&client, group).await;
@@ -192,10 +211,11 @@ impl Batches {
     }
 
     /// Keeps all of them or none.
-    async fn commit(&self, messages: Vec<Message>) -> Result<(), Refused> {
+    async fn commit(&self, messages: Vec<Message>, end: Instant) -> Result<(), Refused> {
         let (reply, answer) = oneshot::channel();
         let gone = || Refused::Failed("the spool is closing".to_owned());
-        self.0.send(Waiting { messages, reply }).await.map_err(|_| gone())?;
+        let sent = tokio::time::timeout_at(end, self.0.send(Waiting { messages, reply })).await;
+        sent.map_err(|_| Refused::Away("too much waits to be kept".to_owned()))?.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
 
@@ -210,22 +230,23 @@ impl Batches {
                 && !expects
                 && let Some(first) = messages.first_mut()
             {
-                let subject = first.subject.clone();
-                *first = first.clone().expecting(&subject, 0);
+                // Wherever it has come to meanwhile.
+                let anywhere = first.subject.replacen(".d.", ".*.", 1);
+                *first = first.clone().expecting(&anywhere, 0);
             }
             let alone = messages.len() == 1 && !expects;
             let said = match messages.pop() {
                 Some(message) if alone => publish(client, message).await.map(drop),
                 Some(message) => {
                     messages.push(message);
-                    self.commit(messages).await
+                    self.commit(messages, end).await
                 }
                 None => return Ok(()),
             };
             match said {
                 Err(Refused::Unexpected) if perhaps && !expects => return Ok(()),
                 Err(Refused::Unanswered(_)) if Instant::now() < end => perhaps = true,
-                Err(Refused::Away(_)) if Instant::now() < end => {}
+                Err(Refused::Away(_) | Refused::Busy) if Instant::now() < end => {}
                 said => return said,
             }
             tokio::time::sleep(AGAIN).await;
@@ -238,9 +259,18 @@ async fn commit(client: &Client, group: Vec<Waiting>) {
     let all: Vec<Message> = group.iter().flat_map(|waiting| waiting.messages.iter().cloned()).collect();
     let alone = group.len() == 1;
     let said = publish_all(client, all).await;
-    if matches!(said, Err(Refused::Unexpected | Refused::Failed(_))) && !alone {
+    if matches!(said, Err(Refused::Unexpected | Refused::Busy | Refused::Failed(_))) && !alone {
+        let mut away = None;
         for Waiting { messages, reply } in group {
-            let _ = reply.send(publish_all(client, messages).await);
+            let said = match &away {
+                None => publish_all(client, messages).await,
+                // Those who wait behind them would wait for each of them.
+                Some(error) => Err(Refused::Away(String::clone(error))),
+            };
+            if let Err(Refused::Away(error) | Refused::Unanswered(error)) = &said {
+                away.get_or_insert_with(|| error.clone());
+            }
+            let _ = reply.send(said);
         }
         return;
     }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::Shared;
 use super::append::{Message, Refused, publish_all};
-use super::lease::lease_matching;
+use super::lease::lease_now;
 use super::names::Place;
 use super::settle::{gone, settle};
 use super::state::State;
@@ -15,6 +15,8 @@ use crate::spool::{Lease, Settlement, SpoolError, ledger};
 
 /// Deliveries of one round.
 const ROUND: usize = 64;
+/// Deliveries that are not sought and are held meanwhile, at most.
+const OTHERS_MAX: usize = 1024;
 
 impl Shared {
     /// Gives up on what a webhook has pending and nobody holds, here or elsewhere: of all that was there when it began, or of those alone
@@ -30,8 +32,8 @@ impl Shared {
         Ok(due + self.bury_deferred(webhook, reason, older_than, end).await?)
     }
 
-    /// What is due is leased first, so that nobody attempts it meanwhile. The oldest come first: where a round has none of those that
-    /// are sought there are no more of them.
+    /// What is due is leased first, so that nobody attempts it meanwhile. What is not sought is held until the end, so that each round sees
+    /// others.
     async fn bury_due(
         self: &Arc<Self>,
         webhook: &Arc<str>,
@@ -41,16 +43,21 @@ impl Shared {
     ) -> Result<u64, SpoolError> {
         let end = i64::try_from(end).unwrap_or(i64::MAX);
         let fits = |lease: &Lease| lease.claim.seq <= end && older_than.is_none_or(|time| lease.since < time);
-        let mut buried = 0;
+        let (mut buried, mut others) = (0, Vec::new());
         loop {
             if self.closed.is_cancelled() {
                 return Err(SpoolError::Closed);
             }
-            let leases = lease_matching(self, webhook, ROUND, fits).await;
-            let leases = leases.map_err(|error| SpoolError::Nats(error.to_string()))?;
-            if leases.is_empty() {
+            let leases = lease_now(self, webhook, ROUND).await;
+            let leases = leases.map_err(|error| {
+                self.forget_consumer(webhook);
+                SpoolError::Nats(error.to_string())
+            })?;
+            if leases.is_empty() || others.len() >= OTHERS_MAX {
                 return Ok(buried);
             }
+            let (leases, not): (Vec<Lease>, Vec<Lease>) = leases.into_iter().partition(fits);
+            others.extend(not);
             buried += leases.len() as u64;
             let settled = leases.into_iter().map(|lease| {
                 let (attempts, at) = (lease.attempts, Timestamp::now());
@@ -109,7 +116,7 @@ impl Shared {
         };
         match publish_all(&self.client, letters.concat()).await {
             Ok(()) => return Ok(letters.len() as u64),
-            Err(Refused::Unexpected) if letters.len() > 1 => {}
+            Err(Refused::Unexpected | Refused::Busy) if letters.len() > 1 => {}
             Err(error) => return refused(error),
         }
         let mut buried = 0;

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::Options;
 use super::append::{MESSAGE_ROOM, Message, publish};
+use super::lease::LEASED_MAX;
 use super::names::Names;
 use crate::config::{Login, Nats};
 
@@ -25,7 +26,7 @@ pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long servers that are starting are waited for.
 pub(super) const START_PATIENCE: Duration = Duration::from_secs(15);
 /// Between two looks at them.
-const START_INTERVAL: Duration = Duration::from_millis(200);
+pub(super) const START_INTERVAL: Duration = Duration::from_millis(200);
 /// Records of one webhook.
 const RECORDS_MAX: i64 = 100;
 /// The part of the spool's limit that records may take.
@@ -349,6 +350,15 @@ fn faults(found: &Config, options: &Options, names: &Names) -> Vec<String> {
         (found.mirror.is_some() || found.sources.as_ref().is_some_and(|sources| !sources.is_empty()))
             .then(|| "`mirror` or `sources` is set".to_owned()),
         found.subject_transform.is_some().then(|| "`subject_transform` is set".to_owned()),
+        found
+            .subject_delete_marker_ttl
+            .is_some_and(|time| !time.is_zero())
+            .then(|| "`subject_delete_marker_ttl` is set: its markers stand in the way of deliveries".to_owned()),
+        found
+            .consumer_limits
+            .as_ref()
+            .is_some_and(|limits| limits.max_ack_pending > 0 && limits.max_ack_pending < LEASED_MAX)
+            .then(|| format!("`consumer_limits.max_ack_pending` is less than {LEASED_MAX}")),
         (found.persist_mode == Some(PersistenceMode::Async))
             .then(|| "`persist_mode` is `async`: the server says that it is kept before it is".to_owned()),
         found.sealed.then(|| "it is sealed".to_owned()),

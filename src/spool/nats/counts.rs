@@ -43,6 +43,15 @@ pub(super) async fn keep(shared: Arc<Shared>) {
             () = shared.closed.cancelled() => return,
             _ = ticks.tick() => {}
         }
+        let claims = shared.claims().clone();
+        if claims != claimed || unclaimed.is_some() || claimed_at.elapsed() >= CLAIM_INTERVAL {
+            let gone: BTreeSet<Arc<str>> = claimed.difference(&claims).cloned().collect();
+            // What is not here any more is said for no longer than it takes to be heard.
+            unclaimed = claim(&shared, &claims, CLAIM).await.and(claim(&shared, &gone, Duration::ZERO).await).err();
+            if unclaimed.is_none() {
+                (claimed, claimed_at) = (claims, Instant::now());
+            }
+        }
         let looked = async {
             let now = state(&shared).await?;
             looks = if Some(now) == seen { looks + 1 } else { 0 };
@@ -57,15 +66,6 @@ pub(super) async fn keep(shared: Arc<Shared>) {
             Ok(())
         };
         let looked: Result<(), SpoolError> = looked.await;
-        let claims = shared.claims().clone();
-        if claims != claimed || unclaimed.is_some() || claimed_at.elapsed() >= CLAIM_INTERVAL {
-            let gone: BTreeSet<Arc<str>> = claimed.difference(&claims).cloned().collect();
-            // What is not here any more is said for no longer than it takes to be heard.
-            unclaimed = claim(&shared, &claims, CLAIM).await.and(claim(&shared, &gone, Duration::ZERO).await).err();
-            if unclaimed.is_none() {
-                (claimed, claimed_at) = (claims, Instant::now());
-            }
-        }
         let fault = looked.err().or_else(|| unclaimed.clone()).map(|error| error.to_string());
         if shared.fault().is_some() != fault.is_some() {
             if let Some(error) = &fault {
@@ -74,8 +74,17 @@ pub(super) async fn keep(shared: Arc<Shared>) {
                 tracing::info!("spool.back");
             }
         }
+        if fault.is_some() {
+            shared.faulted.store(shared.opened.elapsed().as_secs() + 1, Ordering::Relaxed);
+        }
         *shared.fault() = fault;
     }
+}
+
+/// Whether others may have been unable to say what they have.
+pub(super) fn may_be_unheard(shared: &Shared) -> bool {
+    let faulted = shared.faulted.load(Ordering::Relaxed);
+    faulted > 0 && shared.opened.elapsed().as_secs() < faulted + (CLAIM + CLAIM_INTERVAL).as_secs()
 }
 
 /// Says for so long, at least a second, which webhooks are here.

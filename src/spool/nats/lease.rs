@@ -13,9 +13,9 @@ use tokio::task::JoinHandle;
 
 use super::Shared;
 use super::names::Place;
-use super::settle::is_gone;
+use super::settle::{is_gone, is_settled};
 use super::state::State;
-use crate::event::{Event, EventId};
+use crate::event::Event;
 use crate::spool::{Claim, Home, Lease};
 
 /// After so long without a word from its holder a lease is another's.
@@ -23,7 +23,7 @@ pub(super) const ACK_WAIT: Duration = Duration::from_secs(30);
 /// How often the holder says that it still holds.
 const RENEW_INTERVAL: Duration = Duration::from_secs(10);
 /// Leases of one webhook, of all replicas together.
-const LEASED_MAX: i64 = 8192;
+pub(super) const LEASED_MAX: i64 = 8192;
 /// How long one request waits for something that is due. A server that is killed forgets who waits, and tells nobody.
 const WAIT: Duration = Duration::from_secs(5);
 /// How long to wait for a server that does not answer.
@@ -96,6 +96,9 @@ impl Feed {
     /// The next that are due.
     pub(super) async fn next(&mut self, shared: &Arc<Shared>, webhook: &Arc<str>, max: usize) -> Vec<Lease> {
         loop {
+            if shared.closed.is_cancelled() {
+                return Vec::new();
+            }
             if !self.ready.is_empty() {
                 let count = self.ready.len().min(max);
                 return self.ready.drain(..count).collect();
@@ -248,7 +251,8 @@ async fn lease(shared: &Arc<Shared>, webhook: &Arc<str>, message: Message) -> Op
         failing_ms: state.failing,
         ..Claim::default()
     };
-    if again && is_superseded(shared, webhook, id, seq).await {
+    // Where that is not known it is attempted once more rather than never.
+    if again && is_settled(shared, webhook, id, seq).await.unwrap_or(false) {
         // It was settled, and its holder went before it could say so.
         let _ = message.ack().await;
         return None;
@@ -260,28 +264,15 @@ async fn lease(shared: &Arc<Shared>, webhook: &Arc<str>, message: Message) -> Op
     Some(Lease::new(Arc::new(event), Arc::clone(webhook), claim, Arc::clone(shared) as Arc<dyn Home>))
 }
 
-/// Whether a delivery has been deferred or given up on since a message of it was published.
-async fn is_superseded(shared: &Shared, webhook: &str, event: EventId, seq: u64) -> bool {
-    let places = [Place::Deferred, Place::Dead].map(|place| shared.names.of(place, webhook, event));
-    match shared.stored_at(&places).await {
-        Ok(stored) => stored.iter().filter_map(|one| State::read(Some(&one.headers))).any(|state| state.of == seq),
-        // It is attempted once more rather than never.
-        Err(_) => false,
-    }
-}
-
-/// What is due at present and matches, of those that come first: the others, and what comes behind a round without any, stay pending.
-pub(super) async fn lease_matching(
+/// What is due at present, as much as comes at once.
+pub(super) async fn lease_now(
     shared: &Arc<Shared>,
     webhook: &Arc<str>,
     max: usize,
-    fits: impl Fn(&Lease) -> bool,
 ) -> Result<Vec<Lease>, async_nats::Error> {
     let consumer = consumer(shared, webhook).await?;
     let due = consumer.fetch().max_messages(max).messages().await?;
-    let mut leases = collect(shared, webhook, due, PART_TIMEOUT).await?;
-    leases.retain(fits);
-    Ok(leases)
+    collect(shared, webhook, due, PART_TIMEOUT).await
 }
 
 impl Shared {

@@ -80,6 +80,11 @@ impl Shared {
             bytes += stored.payload.len();
             // The mark comes first: what is last of a delivery is what it is.
             messages.push(gone(stored.subject.clone()).expecting(&stored.subject, seq));
+            let due = self.names.of(Place::Due, webhook, event);
+            if !replay && self.stored_at(std::slice::from_ref(&due)).await?.iter().any(|one| one.seq == state.of) {
+                // Who gave up on it went before it could let go of it: without its letter it would be attempted again.
+                messages.push(gone(due.clone()));
+            }
             if replay {
                 let state = State {
                     attempts: 0,
@@ -92,8 +97,7 @@ impl Shared {
                     died: 0,
                     ..state
                 };
-                let subject = self.names.of(Place::Due, webhook, event);
-                messages.push(Message { subject, headers: state.headers(), payload: stored.payload });
+                messages.push(Message { subject: due, headers: state.headers(), payload: stored.payload });
             }
             if messages.len() + 2 > BATCH_MAX || bytes > BYTES_MAX {
                 done += self.repair_some(std::mem::take(&mut messages)).await?;

@@ -35,7 +35,7 @@ pub(super) mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::Client;
 use async_nats::jetstream::Context;
@@ -135,6 +135,9 @@ struct Shared {
     process: String,
     /// The webhooks that it has.
     claims: Mutex<BTreeSet<Arc<str>>>,
+    opened: Instant,
+    /// When a look at the stream failed last, in seconds since it was opened; 0 is never.
+    faulted: AtomicU64,
     /// Why the last look at the stream failed.
     fault: Mutex<Option<String>>,
     bytes: AtomicU64,
@@ -199,7 +202,7 @@ impl NatsSpool {
     pub async fn open(options: Options) -> Result<Self, OpenError> {
         let names = Names::new(&options.nats.stream, options.nats.domain.as_deref());
         let (client, context) = connect::connect(&options, &names).await?;
-        let Options { bytes_max, dead_letter_retention, ack_wait, .. } = options;
+        let Options { bytes_max, dead_letter_retention, ack_wait, start_patience, .. } = options;
         let shared = Arc::new(Shared {
             client: client.clone(),
             context: context.clone(),
@@ -208,6 +211,8 @@ impl NatsSpool {
             webhooks: Mutex::default(),
             process: Uuid::now_v7().simple().to_string(),
             claims: Mutex::default(),
+            opened: Instant::now(),
+            faulted: AtomicU64::new(0),
             fault: Mutex::default(),
             bytes: AtomicU64::new(0),
             bytes_max,
@@ -217,9 +222,19 @@ impl NatsSpool {
         });
         let unread =
             |error: SpoolError| OpenError::Unread { name: options.nats.stream.clone(), error: error.to_string() };
-        counts::find_webhooks(&shared, 1).await.map_err(unread)?;
-        counts::count(&shared).await.map_err(unread)?;
-        let last = shared.records(&InvocationQuery { limit: 1, ..InvocationQuery::default() }).await.map_err(unread)?;
+        let newest = InvocationQuery { limit: 1, ..InvocationQuery::default() };
+        let last = loop {
+            let read = async {
+                counts::find_webhooks(&shared, 1).await?;
+                counts::count(&shared).await?;
+                shared.records(&newest).await
+            };
+            match read.await {
+                // A stream that was just made is not read everywhere at once.
+                Err(_) if shared.opened.elapsed() < start_patience => tokio::time::sleep(connect::START_INTERVAL).await,
+                read => break read.map_err(unread)?,
+            }
+        };
         let last_invocation = last.invocations.first().map_or(0, |last| last.number);
         tokio::spawn(counts::keep(Arc::clone(&shared)));
         tokio::spawn(lease::renew(Arc::clone(&shared)));
@@ -413,7 +428,8 @@ impl Spool for NatsSpool {
             let own = self.shared.names.claim(webhook, Some(&self.shared.process));
             let claims = self.shared.stored_at(&[self.shared.names.claim(webhook, None)]).await;
             // Where that is not known nothing is given up.
-            claims.map_or(true, |claims| claims.iter().any(|claim| claim.subject != own))
+            counts::may_be_unheard(&self.shared)
+                || claims.map_or(true, |claims| claims.iter().any(|claim| claim.subject != own))
         })
     }
 

@@ -19,10 +19,12 @@ use crate::spool::{
 
 /// The header.
 const HEADER: &str = "Outrigger-Record";
-/// Messages of the stream that one step backwards goes over.
+/// Messages of the stream that one step backwards goes over at first.
 const STEP: u64 = 200;
+/// Records that come in one answer.
+const PART: usize = 200;
 /// Records that are looked at for one page.
-const LOOKED_AT_MAX: usize = 4_000;
+const LOOKED_AT_MAX: usize = 40_000;
 /// How long after its attempt a record may have been published, and how far two clocks may be apart.
 const LATE_MAX: SignedDuration = SignedDuration::from_mins(5);
 
@@ -75,20 +77,38 @@ impl Shared {
                 && one.number >= since
         };
         let (mut found, mut looked_at, mut lowest) = (Vec::new(), 0, None);
-        let mut to = self.last_record().await?;
-        while to > 0 && looked_at < LOOKED_AT_MAX {
-            let from = to.saturating_sub(STEP - 1).max(1);
-            let step = self.records_from(&filter, from, usize::try_from(STEP).unwrap_or(usize::MAX)).await?;
-            looked_at += step.len();
-            for one in step.iter().filter(|one| one.seq <= to).filter_map(recorded) {
-                lowest = Some(lowest.map_or(one.number, |lowest: u64| lowest.min(one.number)));
-                if fits(&one) {
-                    found.push(one);
+        let (first, last) = self.record_bounds().await?;
+        let mut to = match query.behind {
+            Some(behind) => self.record_after(behind).await?.unwrap_or(last),
+            None => last,
+        };
+        let mut size = STEP;
+        while to >= first && to > 0 {
+            let from = to.saturating_sub(size - 1).max(first);
+            let (mut at, mut seen) = (from, 0);
+            while at <= to {
+                let part = self.records_from(&filter, at, PART).await?;
+                let Some((end, behind)) = part.last().map(|one| (one.seq, one.behind)) else { break };
+                for one in part.iter().filter(|one| one.seq <= to).filter_map(recorded) {
+                    seen += 1;
+                    lowest = Some(lowest.map_or(one.number, |lowest: u64| lowest.min(one.number)));
+                    if fits(&one) {
+                        found.push(one);
+                    }
+                }
+                at = end + 1;
+                if behind == 0 {
+                    break;
                 }
             }
+            looked_at += seen;
             to = from - 1;
-            if found.len() > limit {
+            if found.len() > limit || looked_at >= LOOKED_AT_MAX {
                 break;
+            }
+            // Where there are few of them a step goes further.
+            if seen < PART / 2 {
+                size = size.saturating_mul(2);
             }
         }
         // Several processes write them: by their numbers they are one list.
@@ -96,7 +116,7 @@ impl Shared {
         let next = match found.get(limit.saturating_sub(1)) {
             Some(last) if found.len() > limit => Some(last.number),
             // There may be more where nobody looked.
-            _ if to > 0 => lowest,
+            _ if to >= first => lowest.filter(|lowest| query.behind.is_none_or(|behind| *lowest < behind)),
             _ => None,
         };
         found.truncate(limit);
@@ -111,10 +131,21 @@ impl Shared {
         Ok(stored.iter().filter_map(recorded).find(|one| one.number == number))
     }
 
-    /// The number of the last message of their stream.
-    async fn last_record(&self) -> Result<u64, SpoolError> {
+    /// The numbers of the first and the last message of their stream.
+    async fn record_bounds(&self) -> Result<(u64, u64), SpoolError> {
         let stream = self.context.get_stream(self.names.records()).await;
         let stream = stream.map_err(|error| SpoolError::Nats(error.to_string()))?;
-        Ok(stream.cached_info().state.last_sequence)
+        let state = &stream.cached_info().state;
+        Ok((state.first_sequence, state.last_sequence))
+    }
+
+    /// A message of their stream before which all records are that have a smaller number.
+    async fn record_after(&self, number: u64) -> Result<Option<u64>, SpoolError> {
+        let time = i64::try_from(number).ok().and_then(|number| Timestamp::from_microsecond(number).ok());
+        let Some(time) = time.and_then(|time| time.checked_add(LATE_MAX).ok()) else { return Ok(None) };
+        if time >= Timestamp::now() {
+            return Ok(None);
+        }
+        Ok(self.records_since(time, 1).await?.first().map(|one| one.seq))
     }
 }
