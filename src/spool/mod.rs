@@ -64,7 +64,8 @@
 //! - A commit is the acknowledgement of a replicated stream, of one message or of one atomic batch. [`SpoolError::TooLarge`] is answered to
 //!   what does not fit into a message or a batch.
 //! - An append waits some seconds for servers that are away. Where its answer was lost for longer than that, it answers
-//!   [`SpoolError::Nats`] although it may be kept.
+//!   [`SpoolError::Nats`] although it may be kept; and where it was kept, delivered and gone before it was tried again, it is there twice under
+//!   the same ids.
 //! - There are no lanes: the configuration refuses an order. Deliveries come roughly in the order of their appends.
 //! - A lease is one process's for as long as it says so; half a minute after its last word the delivery is another's. Of two settlements of
 //!   one lease the first counts.

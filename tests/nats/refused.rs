@@ -75,6 +75,17 @@ fn a_server_without_jetstream_and_one_that_is_too_old_are_refused() {
 
 #[test]
 #[ignore = "needs a nats-server: tests/all"]
+fn a_user_who_may_look_and_not_write_is_told_so_at_the_start() {
+    let nats = Nats::one(
+        "authorization { users: [ { user: me, password: hushed, permissions: { publish: ['$JS.API.>'], subscribe: ['_INBOX.>'] } } ] }",
+    );
+    let target = receiver().start();
+    let builder = builder(&nats, &target).setting("spool.user = 'me'").setting("spool.password = 'hushed'");
+    refused(builder, &["the stream outrigger takes nothing", "let the user publish to `outrigger.>`", "Publish"]);
+}
+
+#[test]
+#[ignore = "needs a nats-server: tests/all"]
 fn fewer_servers_than_replicas_are_refused() {
     let nats = Nats::one("");
     let target = receiver().start();
@@ -165,4 +176,25 @@ fn what_is_for_the_disk_alone_says_so() {
     assert!(ended.status.code() == Some(1) && ended.stderr.contains("spool on the disk"), "{ended:?}");
     let ended = written.run(&["dead-letters"]);
     assert!(ended.status.code() == Some(1) && ended.stderr.contains("--admin"), "{ended:?}");
+}
+
+#[test]
+fn the_demo_leaves_what_waits_in_nats_alone() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let shipped = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let copied = Command::new("cp").arg("-r").arg(&shipped).arg(dir.path().join("config")).status();
+    assert!(copied.is_ok_and(|status| status.success()));
+    let file = dir.path().join("config/outrigger.toml");
+    let text = fs::read_to_string(&file).expect("it is shipped");
+    let nats = text.replacen("kind = \"disk\"", "kind = \"nats\"\nservers = [\"nats://127.0.0.1:1\"]", 1);
+    assert_ne!(nats, text);
+    fs::write(&file, nats).expect("a file in a temporary directory");
+    let ended = Command::new(env!("CARGO_BIN_EXE_outrigger"))
+        .args(["demo", "--config"])
+        .arg(dir.path().join("config"))
+        .output()
+        .expect("it runs");
+    let said = format!("{}{}", String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+    assert!(ended.status.success() && said.contains("All went as it should"), "{said}");
+    assert!(!said.contains("has no effect"), "{said}");
 }

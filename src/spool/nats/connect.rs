@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::Options;
-use super::append::{MESSAGE_ROOM, Message, publish};
+use super::append::{MESSAGE_ROOM, Message, Refused, publish};
 use super::lease::LEASED_MAX;
 use super::names::Names;
 use crate::config::{Login, Nats};
@@ -25,6 +25,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long servers that are starting are waited for.
 pub(super) const START_PATIENCE: Duration = Duration::from_secs(15);
+/// How often an answer may be missing before it is taken for a refusal.
+const UNANSWERED_MAX: u32 = 2;
 /// Between two looks at them.
 pub(super) const START_INTERVAL: Duration = Duration::from_millis(200);
 /// Records of one webhook.
@@ -180,9 +182,16 @@ pub(super) async fn connect(options: &Options, names: &Names) -> Result<(Client,
     let (headers, payload) = (HeaderMap::new(), Bytes::new());
     let probe = Message { subject: names.claim("-", Some("probe")), headers, payload }.living(Duration::ZERO);
     let name = names.stream().to_owned();
-    match publish(&client, probe).await {
-        Ok(_) => Ok((client, context)),
-        Err(error) => Err(OpenError::Unwritable { name, error: error.to_string() }),
+    let mut unanswered = 0;
+    loop {
+        match publish(&client, probe.clone()).await {
+            Ok(_) => return Ok((client, context)),
+            // Nobody leads yet.
+            Err(Refused::Away(_) | Refused::Busy) if Instant::now() < end => tokio::time::sleep(START_INTERVAL).await,
+            // What a user may not do is passed over, and said beside it.
+            Err(Refused::Unanswered(_)) if Instant::now() < end && unanswered < UNANSWERED_MAX => unanswered += 1,
+            Err(error) => return Err(OpenError::Unwritable { name, error: error.to_string() }),
+        }
     }
 }
 

@@ -362,3 +362,41 @@ async fn a_webhook_is_claimed_by_the_others_that_have_it() {
     assert!(!one.is_claimed("a").await, "its own claim is nobody else's");
     assert!(!other.is_claimed("c").await);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a nats-server: tests/all"]
+async fn a_list_of_records_ends_and_passes_over_none_however_many_there_were() {
+    let server = Server::start();
+    let spool = server.connect().await;
+    let now = u64::try_from(Timestamp::now().as_microsecond()).unwrap();
+    let keep = async |webhook: &str, numbers: std::ops::Range<u64>| {
+        for n in numbers {
+            let record = crate::spool::Record {
+                number: now + n,
+                reason: Reason::Timeout,
+                request: None,
+                text: "{}".into(),
+                keep: 100,
+            };
+            append::publish(&spool.shared.client, records::message(&spool.shared.names, event(n).id, webhook, &record))
+                .await
+                .unwrap();
+        }
+    };
+    keep("b", 0..5).await;
+    keep("a", 5..1500).await;
+    for (webhook, reason, count) in
+        [(Some("b"), None, 5), (Some("a"), None, 100), (None, None, 105), (None, Some(Reason::Gone), 0)]
+    {
+        let mut query = InvocationQuery { limit: 7, webhook: webhook.map(name), reason, ..InvocationQuery::default() };
+        let (mut found, mut pages) = (0, 0);
+        loop {
+            let page = spool.invocations(query.clone()).await.unwrap();
+            (found, pages) = (found + page.invocations.len(), pages + 1);
+            assert!(pages < 40, "it does not end");
+            let Some(next) = page.next else { break };
+            query.behind = Some(next);
+        }
+        assert_eq!(found, count, "{webhook:?} {reason:?}");
+    }
+}
