@@ -52,6 +52,8 @@ pub struct Source {
     pub files_unread: bool,
     /// Whether nothing runs yet: only then, at the first load, `config.on_invalid_webhook = "quarantine"` is obeyed.
     pub cold_start: bool,
+    /// Whether the spool that is in force keeps deliveries in order, which no file changes before a restart; else its kind says so.
+    pub ordered: Option<bool>,
 }
 
 impl Source {
@@ -64,7 +66,16 @@ impl Source {
             .collect();
         let env = Arc::new(move |name: &str| variables.get(name).cloned());
         let (placeholders, masked, files_unread, cold_start) = (false, false, false, false);
-        Self { dir: dir.into(), env, overrides: Vec::new(), placeholders, masked, files_unread, cold_start }
+        Self {
+            dir: dir.into(),
+            env,
+            overrides: Vec::new(),
+            placeholders,
+            masked,
+            files_unread,
+            cold_start,
+            ordered: None,
+        }
     }
 
     /// A folder as it is written, the same on every machine: no reference is looked up and no variable stands above a key.

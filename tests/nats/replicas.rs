@@ -67,9 +67,9 @@ fn what_a_dead_process_held_comes_to_another_within_its_time() {
     target.otherwise(Answer::json("{}"));
     let heir = builder(&nats, &target).start();
     let begun = std::time::Instant::now();
-    let came = eventually(Duration::from_secs(40), || (target.count() == 2).then_some(()));
+    let came = eventually(Duration::from_secs(45), || (target.count() == 2).then_some(()));
     assert!(came.is_some(), "{}", heir.log());
-    assert!(begun.elapsed() < Duration::from_secs(35), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() > Duration::from_secs(15), "it was held: {:?}", begun.elapsed());
     heir.wait_metric("outrigger_pending_deliveries", &[("webhook", "hook")], 0.0);
 }
 
@@ -78,7 +78,7 @@ fn what_a_dead_process_held_comes_to_another_within_its_time() {
 fn a_process_that_ends_gives_back_what_it_has_not_begun() {
     let nats = Nats::one("");
     let target = receiver().otherwise(Answer::status(503)).start();
-    let waits = format!("{}[limits]\nconcurrency = 1\nrate = \"1/s\"\n", hook(&target));
+    let waits = format!("{}[limits]\nconcurrency = 1\nrate = \"5/s\"\n", hook(&target));
     let mut one = builder(&nats, &target).webhook("hook", &waits).start();
     for id in 0..20 {
         take(&one, &format!("AR-{id}"));
@@ -86,7 +86,10 @@ fn a_process_that_ends_gives_back_what_it_has_not_begun() {
     target.wait(1);
     target.otherwise(Answer::json("{}"));
     assert!(one.terminate().success());
+    let begun = std::time::Instant::now();
     let other = builder(&nats, &target).start();
+    let all = eventually(PATIENCE, || (counts(&target.recorded()).len() == 20).then_some(()));
+    assert!(all.is_some() && begun.elapsed() < Duration::from_secs(20), "{}", other.log());
     other.wait_metric("outrigger_pending_deliveries", &[("webhook", "hook")], 0.0);
 }
 

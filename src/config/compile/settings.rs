@@ -39,6 +39,7 @@ const HISTORY_BYTES_DEFAULT: usize = 8 * 1024 * 1024;
 
 /// Compiles the sidecar's file with the overrides above it.
 pub(in crate::config) fn sidecar(file: &SidecarFile<'_>, inputs: &mut Inputs<'_>, report: &mut Report) -> Compiled {
+    let in_force = inputs.source.ordered;
     let parsed = parse(file.document, report);
     let complete = parsed.is_some();
     let parsed = parsed.unwrap_or_default();
@@ -53,7 +54,7 @@ pub(in crate::config) fn sidecar(file: &SidecarFile<'_>, inputs: &mut Inputs<'_>
     let defaults = sections.defaults(report);
     let ca_named = sections.is_ca_named();
     let settings = sections.settings(report, egress.clone());
-    let ordered = matches!(settings.spool.place, SpoolPlace::Disk(_));
+    let ordered = in_force.unwrap_or(matches!(settings.spool.place, SpoolPlace::Disk(_)));
     let egress = Some(Egress { allow_networks: Vec::new(), ..egress }).filter(|_| egress_known);
     let before = report.found;
     let kinds = kinds::kinds(report, &root, inputs);

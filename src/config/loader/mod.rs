@@ -13,7 +13,7 @@ use super::document::{Document, Report};
 use super::folder::{WEBHOOKS, refuse_name, webhook_files};
 use super::inputs::{Digest, Input, Inputs};
 use super::load::{Loaded, Source, TOML_BYTES_MAX, sidecar, sort};
-use super::snapshot::{OnInvalidWebhook, Snapshot};
+use super::snapshot::{OnInvalidWebhook, Snapshot, SpoolPlace};
 use super::tests::TestCase;
 use crate::diagnostic::{Diagnostic, Level};
 use crate::kind::Kind;
@@ -112,6 +112,10 @@ impl Loader {
         let kept = Kept { shared: Some(shared), kinds, webhooks };
         let settings = settings.filter(|_| !report.refuses());
         let snapshot = settings.map(|settings| Snapshot::new(settings, kept.kinds.clone(), kept.webhooks(), hash));
+        if let Some(snapshot) = snapshot.as_ref().filter(|_| cold_start) {
+            // It runs from here on with this spool.
+            self.source.ordered = Some(matches!(snapshot.settings.spool.place, SpoolPlace::Disk(_)));
+        }
         if snapshot.is_some() {
             self.good = kept;
             self.refused = Kept::default();

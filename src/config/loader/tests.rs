@@ -313,3 +313,34 @@ fn a_file_is_watched_by_its_own_path() {
         assert!(first.contains(Path::new(&folder.path(name))), "{name}");
     }
 }
+
+#[test]
+fn another_kind_of_spool_changes_no_order_before_the_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("webhooks")).unwrap();
+    let write = |sidecar: &str, ordering: &str| {
+        std::fs::write(dir.path().join("outrigger.toml"), sidecar).unwrap();
+        let hook = format!("url = \"https://hooks.example.com/in\"\n{ordering}");
+        std::fs::write(dir.path().join("webhooks/hook.toml"), hook).unwrap();
+    };
+    let nats = "[spool]\nkind = \"nats\"\nservers = [\"nats://a\"]\n";
+    let loader = || {
+        let env: crate::config::Environment = Arc::new(|_| None);
+        Loader::new(Source { env, cold_start: true, ..Source::new(dir.path()) })
+    };
+    let is_ordered = |loader: &mut Loader| {
+        let snapshot = loader.load().snapshot?;
+        Some(!matches!(snapshot.webhooks["hook"].ordering, crate::webhook::ordering::Ordering::None))
+    };
+    write("", "");
+    let mut on_disk = loader();
+    assert_eq!(is_ordered(&mut on_disk), Some(true));
+    write(nats, "");
+    assert_eq!(is_ordered(&mut on_disk), Some(true), "the disk is in force");
+    let mut in_nats = loader();
+    assert_eq!(is_ordered(&mut in_nats), Some(false));
+    write("", "");
+    assert_eq!(is_ordered(&mut in_nats), Some(false), "NATS is in force");
+    write("", "ordering = \"strict\"\n");
+    assert_eq!(is_ordered(&mut in_nats), None, "it keeps none");
+}
