@@ -143,7 +143,7 @@ fn tls_is_spoken_with_those_who_are_trusted_and_a_client_certificate_lets_in() {
     ));
     refused(builder(&nats, &target), &["TLS", "`spool.ca_file`"]);
     let trusting = || builder(&nats, &target).setting(&format!("spool.ca_file = '{}'", made("ca.pem")));
-    refused(trusting(), &["127.0.0.1", "certificate"]);
+    refused(trusting(), &["127.0.0.1", "`spool.client_cert_file`"]);
     let sidecar = trusting()
         .setting(&format!("spool.client_cert_file = '{}'", made("client.pem")))
         .setting(&format!("spool.client_key_file = '{}'", made("client.key")))
