@@ -61,8 +61,19 @@ pub(super) fn spool(report: &mut Report, table: &Table<'_>, resolver: &mut Resol
         report.warning(Lint::NoEffect, entry.key_at, problem, "remove it, or write the other kind");
     }
     let place = match kind {
-        Kind::Disk => SpoolPlace::Disk(path(report, table)),
-        Kind::Nats => SpoolPlace::Nats(Box::new(nats(report, table, resolver))),
+        Kind::Disk => {
+            // What has no effect has a shape all the same.
+            table.texts(report, "servers");
+            table.integer(report, "replicas", REPLICAS);
+            for key in OF_NATS.iter().filter(|key| !matches!(**key, "servers" | "replicas")) {
+                table.text(report, key);
+            }
+            SpoolPlace::Disk(path(report, table))
+        }
+        Kind::Nats => {
+            table.text(report, "path");
+            SpoolPlace::Nats(Box::new(nats(report, table, resolver)))
+        }
     };
     Spool {
         place,
