@@ -10,6 +10,7 @@ use super::lease::lease_now;
 use super::names::Place;
 use super::settle::{gone, settle};
 use super::state::State;
+use super::stored::BYTES_MAX;
 use crate::delivery::Reason;
 use crate::spool::{Lease, Settlement, SpoolError, ledger};
 
@@ -53,7 +54,8 @@ impl Shared {
                 self.forget_consumer(webhook);
                 SpoolError::Nats(error.to_string())
             })?;
-            if leases.is_empty() || others.len() >= OTHERS_MAX {
+            let held: usize = others.iter().map(|lease: &Lease| lease.event.raw.len()).sum();
+            if leases.is_empty() || others.len() >= OTHERS_MAX || held >= BYTES_MAX {
                 return Ok(buried);
             }
             let (leases, not): (Vec<Lease>, Vec<Lease>) = leases.into_iter().partition(fits);

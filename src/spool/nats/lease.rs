@@ -179,12 +179,11 @@ async fn fetch(shared: &Arc<Shared>, webhook: &Arc<str>, max: usize) -> Vec<Leas
 }
 
 async fn try_fetch(shared: &Arc<Shared>, webhook: &Arc<str>, max: usize) -> Result<Vec<Lease>, async_nats::Error> {
-    let consumer = consumer(shared, webhook).await?;
-    let due = consumer.fetch().max_messages(max).messages().await?;
-    let leases = collect(shared, webhook, due, PART_TIMEOUT).await?;
+    let leases = lease_now(shared, webhook, max).await?;
     if !leases.is_empty() {
         return Ok(leases);
     }
+    let consumer = consumer(shared, webhook).await?;
     let due = consumer.batch().max_messages(1).expires(WAIT).messages().await?;
     collect(shared, webhook, due, WAIT + WAIT_GRACE).await
 }

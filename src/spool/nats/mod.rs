@@ -13,7 +13,7 @@
 //! | `PREFIX.k.KEY` | an idempotency key with its receipt, which goes by itself after its window |
 //!
 //! What an append or a replay consists of is one atomic batch. A settlement is published on the condition that the message that was leased is
-//! still the last of its subject: of two holders, one who was thought dead among them, one settlement counts. When it is published and not
+//! still the last of all places of its delivery: of two holders, one who was thought dead among them, one settlement counts. When it is published and not
 //! yet acknowledged the delivery comes again, and is found to be settled.
 
 mod append;
