@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::header::AUTHORIZATION;
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
 use http_body_util::Full;
 use jiff::Timestamp;
 
@@ -18,6 +19,7 @@ use crate::delivery::{Failure, Outcome, Reason};
 use crate::event::Event;
 use crate::history::{Answered, Invocation, InvocationId, Then, Timings};
 use crate::webhook::Webhook;
+use crate::webhook::envelope::{a_minute, asking, consent};
 use crate::webhook::judge::{ResponseParts, judge};
 use crate::webhook::request::{Request, WEBHOOK_ID};
 use crate::webhook::validator::Verdict;
@@ -194,6 +196,10 @@ async fn exchange(
     token: &mut Option<Arc<Issued>>,
     met: &mut Met,
 ) -> Result<Response, Failure> {
+    if let Some(origin) = webhook.envelope.as_ref().and_then(|envelope| envelope.origin.as_ref()) {
+        // Few webhooks ask, and the others' attempts are not to be larger for it.
+        Box::pin(way.consent(ask(way, webhook, origin, &request.uri))).await?;
+    }
     *token = self::token(way, None, met).await?;
     let response = match token {
         Some(issued) => send_once(way, webhook, request.clone(), Some(issued), met).await?,
@@ -208,6 +214,23 @@ async fn exchange(
         }
     }
     Ok(response)
+}
+
+/// Asks the target for its consent (HTTP 1.1 Web Hooks for Event Delivery 1.0.2, section 4). No secret goes with it but the URL.
+async fn ask(way: &Way, webhook: &Webhook, origin: &HeaderValue, uri: &Uri) -> Result<(), Failure> {
+    let mut request = http::Request::new(Full::new(Bytes::new()));
+    *request.method_mut() = Method::OPTIONS;
+    *request.uri_mut() = uri.clone();
+    *request.headers_mut() = asking(origin, webhook.rate);
+    let limits = Limits { timeout: webhook.timeout, response_bytes_max: webhook.response_bytes_max };
+    let Response { status, headers, body, truncated, .. } = way.client().send(request, limits).await?;
+    let parts = ResponseParts { status, headers: &headers, body: &body, truncated };
+    let expected = consent(origin, parts, Timestamp::now())?;
+    if let Some(expected) = expected.filter(|expected| webhook.rate.is_none_or(|rate| a_minute(rate) > *expected)) {
+        // More is not forbidden: the target answers 429, which is obeyed.
+        tracing::warn!(webhook = %webhook.name, per_minute = expected, "consent.rate: the target expects fewer requests than limits.rate allows");
+    }
+    Ok(())
 }
 
 /// A token for the webhook's target, if it needs one.

@@ -6,6 +6,7 @@ pub mod event;
 pub mod metrics;
 pub mod secret;
 
+pub mod cloudevents;
 pub mod kind;
 pub mod template;
 pub mod webhook;

@@ -10,12 +10,12 @@ const FLOORS: [&[&str]; 6] = [
     &["app", "admin"],
     &["ingest", "dispatch", "attempt", "reload", "trial"],
     &["client", "server", "spool", "live", "settled", "gates", "history", "shown", "stall"],
-    &["plan", "config", "webhook", "template", "kind"],
+    &["plan", "config", "webhook", "cloudevents", "template", "kind"],
     &["event", "delivery", "diagnostic", "metrics", "secret"],
 ];
 
 /// The arrows between modules of one floor: from, to.
-const ARROWS: [(&str, &str); 20] = [
+const ARROWS: [(&str, &str); 23] = [
     ("app", "admin"),
     ("dispatch", "attempt"),
     ("trial", "attempt"),
@@ -32,6 +32,9 @@ const ARROWS: [(&str, &str); 20] = [
     ("config", "kind"),
     ("webhook", "template"),
     ("webhook", "kind"),
+    ("webhook", "cloudevents"),
+    ("config", "cloudevents"),
+    ("cloudevents", "kind"),
     ("template", "kind"),
     ("metrics", "delivery"),
     ("delivery", "event"),

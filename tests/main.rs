@@ -6,6 +6,7 @@ mod admin;
 mod bad_input;
 mod browser;
 mod cli;
+mod cloudevents;
 mod crash;
 mod delivery;
 mod deploy;

@@ -4,7 +4,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tokio::sync::OnceCell;
+
 use crate::config::Egress;
+use crate::delivery::Failure;
 use crate::webhook::grant::Grant;
 use crate::webhook::tls::{Identity, Tls};
 use crate::webhook::{Auth, Webhook};
@@ -25,6 +28,8 @@ pub struct Clients {
 pub struct Way {
     line: Line,
     tokens: Option<(Arc<Grant>, Line, Arc<Tokens>)>,
+    /// Where the target's consent is asked for: of which definition, and that it was given.
+    consent: Option<(u64, OnceCell<()>)>,
 }
 
 /// A client with the settings that it speaks TLS by.
@@ -78,10 +83,13 @@ impl Clients {
     /// The way of a webhook that went none before, or another. Tokens outlive a change of `[egress]`, connections do not.
     fn lead(&mut self, all: &Self, before: Option<&Self>, webhook: &Webhook) -> Result<Way, ClientError> {
         let line = self.line(before, &webhook.tls)?;
-        let Some(grant) = webhook.auth.as_ref().and_then(Auth::grant) else { return Ok(Way { line, tokens: None }) };
+        let consent = asks(webhook).map(|definition| (definition, OnceCell::new()));
+        let Some(grant) = webhook.auth.as_ref().and_then(Auth::grant) else {
+            return Ok(Way { line, tokens: None, consent });
+        };
         let known = self.tokens.get(&grant.identity).or_else(|| all.tokens.get(&grant.identity));
         let tokens = known.cloned().unwrap_or_default();
-        Ok(Way { line, tokens: Some((Arc::clone(grant), self.line(before, &grant.tls)?, tokens)) })
+        Ok(Way { line, tokens: Some((Arc::clone(grant), self.line(before, &grant.tls)?, tokens)), consent })
     }
 
     fn line(&self, before: Option<&Self>, tls: &Arc<Tls>) -> Result<Line, ClientError> {
@@ -120,6 +128,14 @@ impl Way {
         Some(tokens.get(&line.client, grant, refused).await)
     }
 
+    /// Sees to it that the target has consented, by `ask` where it has not been asked yet. One asks for all that wait.
+    pub async fn consent(&self, ask: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+        match &self.consent {
+            Some((_, given)) => given.get_or_try_init(|| ask).await.copied(),
+            None => Ok(()),
+        }
+    }
+
     /// Whether a webhook goes this way.
     fn is_of(&self, webhook: &Webhook) -> bool {
         let grant = webhook.auth.as_ref().and_then(Auth::grant);
@@ -129,6 +145,12 @@ impl Way {
         };
         // What was compiled again may mean the same.
         let same_tls = Arc::ptr_eq(&self.line.tls, &webhook.tls) || self.line.identity == webhook.tls.identity();
-        same_tls && same_grant
+        let same_consent = self.consent.as_ref().map(|(definition, _)| *definition) == asks(webhook);
+        same_tls && same_grant && same_consent
     }
+}
+
+/// What a webhook's definition is known by, where its target is asked for consent: another definition asks again.
+fn asks(webhook: &Webhook) -> Option<u64> {
+    webhook.envelope.as_ref().and_then(|envelope| envelope.origin.as_ref()).map(|_| webhook.fingerprint)
 }

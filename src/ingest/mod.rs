@@ -2,11 +2,12 @@
 //!
 //! | route | takes |
 //! |---|---|
-//! | `POST /v1/events` | events of kind `request` |
+//! | `POST /v1/events` | events of kind `request`; `CloudEvents` |
 //! | `POST /v1/events/{kind}` | events of a kind |
 //! | `POST /v1/webhooks/{name}/invoke` | one event for this webhook alone: the Manual trigger |
 //!
-//! A body is one JSON object, or one a line as `application/x-ndjson`: all of them are taken or none.
+//! A body is one JSON object, or one a line as `application/x-ndjson`: all of them are taken or none. Or it is a `CloudEvent`, or a
+//! batch of them: where the route names no kind or `cloudevents` they are the events, elsewhere their data is.
 //!
 //! The [`Guard`] keeps web pages out. Unlike admin, ingest asks for no header that pages cannot send: services post plain JSON,
 //! and it is not needed. All that ingest does is done by `POST`, with which browsers always say of which origin they ask, and no
@@ -14,21 +15,19 @@
 //! `Host`.
 
 mod answer;
+mod events;
 mod request;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use hyper::Request;
-use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
-use crate::event::{Event, EventId, Tree};
+use crate::cloudevents;
+use crate::event::{Event, Tree};
 use crate::history::{History, Taken};
 use crate::kind::Kind;
-use crate::kind::decode::{DecodeError, decode, decode_manual};
 use crate::live::{Live, Reader};
 use crate::metrics::{Metrics, Received};
 use crate::plan::plan;
@@ -40,10 +39,11 @@ use crate::spool::{Appended, Batch, Key, Owed, Spool, SpoolError};
 use crate::webhook::{Status, Webhook};
 
 use answer::{accepted, collect_reports, receipt};
-use request::{Format, Route, body_format, content_of, key_of, wait_of};
+use events::Taking;
+use request::{Format, Route, body_format, key_of, wait_of};
 
-/// Events in one request.
-const EVENTS_MAX: usize = 10_000;
+/// The kind of events that no route names.
+const KIND_DEFAULT: &str = "request";
 /// Seconds after which a sender comes again while the sidecar closes.
 const RETRY_AFTER_CLOSING: u32 = 5;
 
@@ -96,8 +96,14 @@ impl Ingest {
         if request.method() != Method::POST {
             return Err(Problem::method_not_allowed("POST"));
         }
-        let (kind, invoked) = target(&live, &route)?;
-        let result = self.take_events(&live, kind, invoked, request).await;
+        let (mut kind, invoked) = target(&live, &route)?;
+        let format = body_format(request.headers(), *kind.name == *cloudevents::KIND);
+        if let (Route::Events(None), Ok(format)) = (&route, &format)
+            && format.is_cloudevents()
+        {
+            kind = live.snapshot.kinds.get(cloudevents::KIND).unwrap_or(kind);
+        }
+        let result = self.take_events(&live, kind, invoked, format, request).await;
         if let Err(problem) = &result {
             let unavailable = problem.status() == StatusCode::SERVICE_UNAVAILABLE;
             let received = if unavailable { Received::Unavailable } else { Received::Invalid };
@@ -111,24 +117,28 @@ impl Ingest {
         live: &Live,
         kind: &Arc<Kind>,
         invoked: Option<&Arc<Webhook>>,
+        format: Result<Format, Problem>,
         request: Request<Body>,
     ) -> Result<Answer, Problem> {
         if self.closing.is_cancelled() {
             return Err(Problem::later(StatusCode::SERVICE_UNAVAILABLE, "the sidecar is closing", RETRY_AFTER_CLOSING));
         }
         let wait = wait_of(request.uri().query())?;
-        let format = body_format(request.headers())?;
+        let format = format?;
         let bytes_max = live.snapshot.settings.ingest.body_bytes_max;
         let window = live.snapshot.settings.ingest.idempotency_window;
-        // No window knows no keys.
-        let key = if window.is_zero() { None } else { key_of(request.headers())? };
         let path = request.uri().path().to_owned();
-        let body = read_body(request.into_body(), bytes_max).await.map_err(|error| body_problem(error, bytes_max))?;
-        let content = if key.is_some() { content_of(&path, format, &body) } else { [0; 16] };
-        let planned: Vec<Planned> = decode_all(kind, invoked.is_some(), format, &body)?
-            .into_iter()
-            .map(|event| self.plan(live, invoked, event))
-            .collect();
+        // No window knows no keys.
+        let named = if window.is_zero() { None } else { key_of(request.headers())? };
+        let (head, body) = request.into_parts();
+        // Only what binary mode says in it is needed of a head that would wait for its body.
+        let headers = if format == Format::Binary { head.headers } else { HeaderMap::new() };
+        let body = read_body(body, bytes_max).await.map_err(|error| body_problem(error, bytes_max))?;
+        let taking = Taking { kind, manual: invoked.is_some(), headers: &headers, body: &body };
+        let events = taking.events(format)?;
+        let key = named.or_else(|| events.key(&path)).filter(|_| !window.is_zero());
+        let content = if key.is_some() { events.content(&path, format, &body) } else { [0; 16] };
+        let planned: Vec<Planned> = events.events.into_iter().map(|event| self.plan(live, invoked, event)).collect();
 
         let waiting = match wait {
             None => None,
@@ -159,7 +169,11 @@ impl Ingest {
                 Appended::Conflict => {
                     return Err(Problem::new(
                         StatusCode::UNPROCESSABLE_ENTITY,
-                        "this Idempotency-Key came before with another body; give every request that differs a key of its own",
+                        if named.is_some() {
+                            "this Idempotency-Key came before with another body; give every request that differs a key of its own"
+                        } else {
+                            "a CloudEvent of this source and id came before with other content; give every event an id of its own"
+                        },
                     ));
                 }
             }
@@ -233,10 +247,12 @@ fn shadow(live: &Live, planned: &Planned) {
 /// The kind of a route's events, and the webhook that is invoked.
 fn target<'l>(live: &'l Live, route: &Route<'_>) -> Result<(&'l Arc<Kind>, Option<&'l Arc<Webhook>>), Problem> {
     match route {
-        Route::Events(kind) => live.snapshot.kinds.get(*kind).map(|kind| (kind, None)).ok_or_else(|| {
-            let known: Vec<&str> = live.snapshot.kinds.keys().map(AsRef::as_ref).collect();
-            Problem::new(StatusCode::NOT_FOUND, format!("there is no such kind; there are {}", known.join(", ")))
-        }),
+        Route::Events(kind) => {
+            live.snapshot.kinds.get(kind.unwrap_or(KIND_DEFAULT)).map(|kind| (kind, None)).ok_or_else(|| {
+                let known: Vec<&str> = live.snapshot.kinds.keys().map(AsRef::as_ref).collect();
+                Problem::new(StatusCode::NOT_FOUND, format!("there is no such kind; there are {}", known.join(", ")))
+            })
+        }
         Route::Invoke(name) => {
             let webhook = live.snapshot.webhooks.get(*name).ok_or_else(|| {
                 if live.names(name) {
@@ -256,48 +272,6 @@ fn target<'l>(live: &'l Live, route: &Route<'_>) -> Result<(&'l Arc<Kind>, Optio
             };
             Err(Problem::new(StatusCode::CONFLICT, refusal))
         }
-    }
-}
-
-/// All events of a body, or the first fault with its line.
-fn decode_all(kind: &Kind, manual: bool, format: Format, body: &[u8]) -> Result<Vec<Event>, Problem> {
-    let now = Timestamp::now();
-    let one = |raw: &[u8]| {
-        let id = EventId::new(Uuid::now_v7());
-        // An event may wait for long: it holds its own bytes, never the whole body or the connection's buffer around them.
-        let raw = Bytes::copy_from_slice(raw);
-        if manual { decode_manual(kind, raw, id, now) } else { decode(kind, raw, id, now) }
-    };
-    if format == Format::Object {
-        return Ok(vec![one(body).map_err(|error| decode_problem(error, None))?]);
-    }
-    let mut events = Vec::new();
-    for (number, line) in body.split(|byte| *byte == b'\n').enumerate() {
-        if line.trim_ascii().is_empty() {
-            continue;
-        }
-        if events.len() == EVENTS_MAX {
-            let detail = format!("more than {EVENTS_MAX} events in one request; send the rest in another");
-            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
-        }
-        events.push(one(line).map_err(|error| decode_problem(error, Some(number)))?);
-    }
-    if events.is_empty() {
-        return Err(Problem::new(StatusCode::BAD_REQUEST, "the body holds no event: send one JSON object a line"));
-    }
-    Ok(events)
-}
-
-/// A fault in an event; `lines_before` it in a body of lines.
-fn decode_problem(mut error: DecodeError, lines_before: Option<usize>) -> Problem {
-    if let (Some((line, _)), Some(before)) = (&mut error.place, lines_before) {
-        *line += before;
-    }
-    let problem = Problem::new(StatusCode::BAD_REQUEST, error.to_string());
-    match (error.place, lines_before) {
-        (Some((line, column)), _) => problem.with("line", line).with("column", column),
-        (None, Some(before)) => problem.with("line", before + 1),
-        (None, None) => problem,
     }
 }
 
@@ -325,33 +299,4 @@ fn spool_problem(error: &SpoolError) -> Problem {
     }
     let seconds = u32::try_from(error.retry_after().as_secs()).unwrap_or(u32::MAX).max(1);
     Problem::later(StatusCode::SERVICE_UNAVAILABLE, error.to_string(), seconds)
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "unwrap is for tests")]
-mod tests {
-    use super::*;
-
-    fn decoded(format: Format, body: &Bytes) -> Result<Vec<Event>, Problem> {
-        let kinds = Kind::builtin();
-        decode_all(kinds.iter().find(|kind| &*kind.name == "request").unwrap(), false, format, body)
-    }
-
-    #[test]
-    fn an_event_holds_no_more_than_its_own_bytes() {
-        let lines = "{\"event_type\":\"Created\"}\n{\"event_type\":\"Granted\"}\n";
-        for (format, body) in [(Format::Lines, lines), (Format::Object, "{\"event_type\":\"Created\"}")] {
-            let body = Bytes::from(body.as_bytes().to_vec());
-            let events = decoded(format, &body).unwrap();
-            assert!(!events.is_empty() && events.iter().all(|event| event.raw.is_unique()), "{format:?}");
-            assert!(body.is_unique(), "{format:?}");
-        }
-    }
-
-    #[test]
-    fn a_fault_in_a_body_of_lines_is_told_with_its_line_there() {
-        let body = Bytes::from_static(b"{\"event_type\":\"Created\"}\n\n{\"event_type\": x}\n");
-        let place = Problem::new(StatusCode::BAD_REQUEST, "not JSON: expected value at line 3 column 16");
-        assert_eq!(decoded(Format::Lines, &body).unwrap_err(), place.with("line", 3).with("column", 16));
-    }
 }

@@ -73,7 +73,8 @@ fn parse(raw: &[u8]) -> Result<Value, DecodeError> {
     serde_json::from_slice(raw).map_err(|error| no_json(&error))
 }
 
-fn no_json(error: &serde_json::Error) -> DecodeError {
+/// What is told of bytes that are no JSON, or not of the shape that is asked for.
+pub(crate) fn no_json(error: &serde_json::Error) -> DecodeError {
     let (line, column, said) = (error.line(), error.column(), error.to_string());
     // The place stands once, where it can be corrected for what comes before the text.
     let said = said.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&said);

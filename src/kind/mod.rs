@@ -60,7 +60,7 @@ pub struct Sample {
 }
 
 impl Kind {
-    /// The kinds that need no definition: request, integration, anomaly, audit, oort.
+    /// The kinds that need no definition: request, integration, anomaly, audit, oort, cloudevents.
     #[must_use]
     pub fn builtin() -> Vec<Arc<Self>> {
         static KINDS: LazyLock<Vec<Arc<Kind>>> = LazyLock::new(|| builtin::kinds().into_iter().map(Arc::new).collect());

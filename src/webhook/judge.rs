@@ -60,6 +60,19 @@ fn weigh(validators: &[Validator], templated_url: bool, response: ResponseParts<
     judgement
 }
 
+/// What a response without a word of consent comes to, when it says that another time may be better; `None` for all others.
+pub(super) fn moment(response: ResponseParts<'_>, now: Timestamp) -> Option<Failure> {
+    if response.status.is_success() {
+        return None;
+    }
+    match weigh(&[], false, response, now).outcome {
+        Outcome::Failed(failure) if matches!(failure.reason, Reason::RateLimited | Reason::ServerError) => {
+            Some(failure)
+        }
+        _ => None,
+    }
+}
+
 impl Judgement {
     fn unasked(outcome: Outcome) -> Self {
         Self { outcome, failed_validators: Vec::new(), verdicts: Vec::new() }

@@ -1,6 +1,7 @@
 //! A webhook: one compiled definition, immutable and shared.
 
 pub mod definition;
+pub mod envelope;
 pub mod filter;
 pub mod gate;
 pub mod grant;
@@ -26,6 +27,7 @@ use crate::secret::{Mask, Secret};
 use crate::template::Template;
 
 use definition::Definition;
+use envelope::Envelope;
 use filter::Filter;
 use gate::{Breaker, Rate, Terms};
 use grant::Grant;
@@ -66,6 +68,8 @@ pub struct Webhook {
     pub body: Body,
     /// `content_type`, sent as it is written.
     pub content_type: http::HeaderValue,
+    /// What is put around the body.
+    pub envelope: Option<Envelope>,
     /// A missing field is a `template_error`.
     pub strict: bool,
     /// The largest rendered body, in bytes.

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::delivery::{Failure, Reason, delivery_id};
 use crate::event::Event;
 use crate::template::{Budget, RenderError, Rendered, Template};
+use crate::webhook::envelope::REQUEST_ORIGIN;
 use crate::webhook::{Auth, Body, Webhook, path};
 
 /// The header that carries the delivery's id on every attempt (Standard Webhooks 1.0.0).
@@ -46,8 +47,11 @@ impl Webhook {
         let (budget, missing) = (Budget::new(self.body_bytes_max), Vec::new());
         let mut rendering = Rendering { payload: &payload, strict: self.strict, budget, missing };
         let uri = self.render_uri(&mut rendering)?;
-        let headers = self.render_headers(event, &mut rendering)?;
-        let body = self.render_body(event, &mut rendering)?;
+        let mut headers = self.render_headers(event, &mut rendering)?;
+        let mut body = self.render_body(event, &mut rendering)?;
+        if self.envelope.is_some() {
+            body = self.enclose(event, &mut rendering, body, &mut headers)?;
+        }
         Ok(Request { method: self.method.clone(), uri, headers, body, missing: rendering.missing })
     }
 
@@ -106,6 +110,36 @@ impl Webhook {
             return Err(fault("body", &format_args!("the rendered text is not JSON: {error}")));
         }
         Ok(Bytes::from(text))
+    }
+}
+
+impl Webhook {
+    /// Puts the envelope around a body, into body and headers.
+    fn enclose(
+        &self,
+        event: &Event,
+        rendering: &mut Rendering<'_>,
+        body: Bytes,
+        headers: &mut HeaderMap,
+    ) -> Result<Bytes, Failure> {
+        let Some(envelope) = &self.envelope else { return Ok(body) };
+        let mut rendered = Vec::with_capacity(envelope.set.len());
+        for (name, template) in &envelope.set {
+            let place = || format!("cloudevents.{name}");
+            rendered.push((*name, rendering.part(template, HEADER_BYTES_MAX).map_err(|e| fault(&place(), &e))?.text));
+        }
+        if let Some(origin) = &envelope.origin {
+            headers.insert(REQUEST_ORIGIN, origin.clone());
+        }
+        let from = (event, rendering.payload, &*self.kind);
+        let body = envelope
+            .wrap(from, rendered, (&self.body, &self.content_type), body, headers)
+            .map_err(|problem| fault("cloudevents", &problem))?;
+        if body.len() > self.body_bytes_max {
+            let problem = format!("the event around the body makes it larger than {} bytes", self.body_bytes_max);
+            return Err(fault("cloudevents", &problem));
+        }
+        Ok(body)
     }
 }
 

@@ -112,7 +112,7 @@ fn a_request_that_asks_for_something_else_is_told_what_there_is() {
     let typed = |value: &'static str| [("content-type", value)];
     let (gzip, none) = ([("content-encoding", "gzip")], []);
     let (text, form, cloudevents) =
-        (typed("text/plain"), typed("application/x-www-form-urlencoded"), typed("application/cloudevents+json"));
+        (typed("text/plain"), typed("application/x-www-form-urlencoded"), typed("application/cloudevents+avro"));
     let cases: [Asked<'_>; 22] = [
         ("ingest", "GET", "/v1/events", &none, 405, &["POST"]),
         ("ingest", "PUT", "/v1/events", JSON, 405, &["POST"]),
@@ -127,7 +127,7 @@ fn a_request_that_asks_for_something_else_is_told_what_there_is() {
         ("ingest", "POST", "/v1/webhooks/hook/invoke", JSON, 409, &["Manual"]),
         ("ingest", "POST", "/v1/events", &text, 415, &["application/json"]),
         ("ingest", "POST", "/v1/events", &form, 415, &["application/json"]),
-        ("ingest", "POST", "/v1/events", &cloudevents, 415, &["application/json"]),
+        ("ingest", "POST", "/v1/events", &cloudevents, 415, &["application/cloudevents+json"]),
         ("ingest", "POST", "/v1/events", &gzip, 415, &["content-encoding"]),
         ("ingest", "POST", "/v1/events?wiat=1s", JSON, 400, &["wait"]),
         ("ingest", "POST", "/v1/events?wait=", JSON, 400, &["duration"]),

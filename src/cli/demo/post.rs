@@ -12,7 +12,11 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
+use crate::cloudevents;
 use crate::config::Snapshot;
+
+/// What events are sent as, but for `CloudEvents`.
+const JSON: &str = "application/json";
 
 /// How long ingest is asked to wait for an event's deliveries.
 const WAIT: &str = "60s";
@@ -65,7 +69,8 @@ pub(super) async fn all(ingest: &str, posts: Vec<Post>) -> anyhow::Result<Vec<Ro
         let ingest = ingest.to_owned();
         answers.spawn(async move {
             let path = format!("/v1/events/{}?wait={WAIT}", post.kind);
-            let (status, body) = ask(&ingest, Method::POST, &path, post.body).await?;
+            let content_type = if &*post.kind == cloudevents::KIND { cloudevents::STRUCTURED } else { JSON };
+            let (status, body) = ask(&ingest, Method::POST, &path, (content_type, post.body)).await?;
             if !status.is_success() {
                 bail!("ingest answered {status} to {}: {body}", post.name);
             }
@@ -102,20 +107,25 @@ fn rows(event: &str, body: &str) -> anyhow::Result<Vec<Row>> {
 
 /// The metrics page.
 pub(super) async fn scrape(metrics: &str) -> anyhow::Result<String> {
-    let (status, page) = ask(metrics, Method::GET, "/metrics", Bytes::new()).await?;
+    let (status, page) = ask(metrics, Method::GET, "/metrics", (JSON, Bytes::new())).await?;
     if status != StatusCode::OK {
         bail!("the metrics listener answered {status}");
     }
     Ok(page)
 }
 
-async fn ask(base: &str, method: Method, path: &str, body: Bytes) -> anyhow::Result<(StatusCode, String)> {
+async fn ask(
+    base: &str,
+    method: Method,
+    path: &str,
+    (content_type, body): (&str, Bytes),
+) -> anyhow::Result<(StatusCode, String)> {
     let address = base.strip_prefix("http://").context("a TCP listener")?;
     let stream = TcpStream::connect(address).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
     let request =
-        Request::builder().method(method).uri(path).header("host", address).header("content-type", "application/json");
+        Request::builder().method(method).uri(path).header("host", address).header("content-type", content_type);
     let request = request.body(Full::new(body))?;
     let answer =
         tokio::time::timeout(ANSWER_TIMEOUT, sender.send_request(request)).await.context("no answer in time")??;

@@ -10,10 +10,11 @@ use crate::config::{PASTED_KEY, is_secret_header};
 use crate::secret::MASK;
 
 /// The tables and keys of a webhook whose values are shown. All others may hold a secret: a URL, a header, a credential, a body.
-const SHOWN: [&str; 15] = [
+const SHOWN: [&str; 16] = [
     "breaker",
     "content_type",
     "filters",
+    "format",
     "kind",
     "limits",
     "method",

@@ -3,6 +3,7 @@
 mod auth;
 mod body;
 mod conditions;
+mod envelope;
 mod headers;
 mod kinds;
 mod listener;

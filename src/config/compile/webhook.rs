@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use http::Method;
+use http::{HeaderName, Method};
 
 use super::body::Judged;
 use super::oauth2::Beside;
-use super::{Around, auth, body, conditions, headers, ordering, parse, policy, signing, testcases, tls, url};
+use super::{Around, auth, body, conditions, envelope, headers, ordering, parse, policy, signing, testcases, tls, url};
 use crate::config::definition;
 use crate::config::document::{At, Document, Report};
 use crate::config::inputs::Inputs;
@@ -76,6 +76,9 @@ pub(in crate::config) fn webhook(
     let format = content_type.as_ref().map_or(Format::Text, |(_, format)| *format);
     let mut from = body::From::default();
     let body = body::body(report, &root, (format, &method), judged.as_ref(), &mut resolver, &mut from);
+    let names: Vec<&HeaderName> = headers.iter().map(|(name, _)| name).collect();
+    let templated = url.as_ref().is_some_and(|url| url.templated);
+    let envelope = envelope::envelope(report, &root, (&method, templated), &names, &mut resolver);
     let filters = conditions::filters(report, &root, kind.as_deref());
     let validators = conditions::validators(report, &root);
     let timeout = root.duration(report, "timeout", policy::TIMEOUT).unwrap_or(defaults.timeout);
@@ -113,6 +116,7 @@ pub(in crate::config) fn webhook(
         mask,
         body: body?,
         content_type: content_type?.0,
+        envelope,
         strict,
         body_bytes_max,
         timeout,

@@ -24,6 +24,13 @@ pub(super) fn lint(report: &mut Report, subject: &Subject<'_>) {
         }
     }
     body(report, subject);
+    if let Some(table) = root.table(&mut quiet, "cloudevents") {
+        for name in ["source", "type", "subject"] {
+            if let Some(text) = table.text(&mut quiet, name) {
+                template(report, subject, &text, Format::Text);
+            }
+        }
+    }
     for table in root.tables(&mut quiet, "filters") {
         if let Some(path) = table.text(&mut quiet, "path") {
             json_path(report, subject, &path);
