@@ -21,6 +21,7 @@ mod listeners;
 mod metrics;
 mod nats;
 mod oracle;
+mod recipes;
 mod reload;
 mod security;
 mod support;

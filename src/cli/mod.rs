@@ -1,12 +1,14 @@
 //! The command line: each command is a function from its arguments to an [`Answer`].
 
 mod check;
+mod completions;
 pub mod demo;
 mod healthcheck;
 mod operate;
 mod paint;
 mod plan;
 mod preview;
+pub mod recipes;
 mod render;
 mod run;
 mod schema;
@@ -50,9 +52,11 @@ enum Command {
     Invocations(operate::Invocations),
     DeadLetters(operate::DeadLetters),
     Resume(operate::Resume),
+    Recipes(recipes::Recipes),
     Schema(schema::Schema),
     Demo(demo::Demo),
     Healthcheck(healthcheck::Healthcheck),
+    Completions(completions::Completions),
 }
 
 /// Where the configuration is.
@@ -118,7 +122,9 @@ pub fn main() -> ExitCode {
         Command::Invocations(invocations) => invocations.run(),
         Command::DeadLetters(dead_letters) => dead_letters.run(),
         Command::Resume(resume) => resume.run(),
+        Command::Recipes(recipes) => recipes.run(),
         Command::Schema(schema) => schema.run(),
+        Command::Completions(completions) => completions.run(),
         Command::Run(run) => return run.run(),
         Command::Test(test) => return test.run(),
         Command::Demo(demo) => return demo.run(),

@@ -64,11 +64,16 @@ fn listed(names: std::io::Result<Vec<OsString>>, report: &mut Report) -> Vec<Pat
     files
 }
 
+/// Whether a webhook may have this name.
+#[must_use]
+pub fn is_webhook_name(stem: &str) -> bool {
+    let plain = stem.chars().all(|character| character.is_ascii_alphanumeric() || matches!(character, '_' | '-'));
+    plain && stem.starts_with(|first: char| first.is_ascii_alphanumeric()) && stem.len() <= NAME_CHARS_MAX
+}
+
 /// A name is a metric's label, a part of delivery ids and of paths: it is plain, and one name is one webhook everywhere.
 pub(super) fn refuse_name(stem: &str, file: &str, names: &mut BTreeMap<String, String>, report: &mut Report) {
-    let plain = stem.chars().all(|character| character.is_ascii_alphanumeric() || matches!(character, '_' | '-'));
-    let begins = stem.starts_with(|first: char| first.is_ascii_alphanumeric());
-    if !plain || !begins || stem.len() > NAME_CHARS_MAX {
+    if !is_webhook_name(stem) {
         let problem = format!("`{}` cannot be a webhook's name", excerpt(stem));
         let fix = format!(
             "rename the file: letters, digits, `_` and `-`, a letter or digit first, {NAME_CHARS_MAX} characters at most"

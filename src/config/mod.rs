@@ -20,6 +20,7 @@ mod table;
 mod tests;
 
 pub use definition::{ShownDefinition, hide_lines, shown_definition};
+pub use folder::is_webhook_name;
 pub use index::Index;
 pub use lint::{PASTED_KEY, hide_typed, is_secret_header, lint, may_be_secret, says_more_than_scheme};
 pub use load::{

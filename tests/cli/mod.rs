@@ -2,6 +2,7 @@
 
 mod cases;
 mod check;
+mod completions;
 mod faults;
 mod healthcheck;
 mod hostile;
