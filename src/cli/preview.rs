@@ -17,6 +17,8 @@ use crate::webhook::request::WEBHOOK_ID;
 pub(super) struct Preview {
     /// The whole URL with masked references. What is literal in it may still be a secret.
     pub(super) url: String,
+    /// Whether its host came by a reference, so that it is another one elsewhere. It is no secret.
+    pub(super) host_referenced: bool,
     /// In the order in which they are set. What is typed in clear may still be a secret: see [`shown::is_typed_secret`].
     pub(super) headers: Vec<(String, String)>,
     /// The body.
@@ -41,6 +43,7 @@ pub(super) fn preview(webhook: &Webhook, event: &Event) -> Result<Preview, Strin
     let headers = shown::unauthenticated(webhook, &request).into_iter();
     Ok(Preview {
         url: unmask(&request.uri.to_string()),
+        host_referenced: webhook.url.referenced,
         headers: headers.filter(|(name, _)| *name != WEBHOOK_ID.as_str()).collect(),
         body: String::from_utf8_lossy(&request.body).into_owned(),
         missing: request.missing,

@@ -363,7 +363,7 @@ pub const WEBHOOK: &[Key] = &[
         "\"POST\"",
         "`POST`, `PUT`, `DELETE`, `PATCH` or `GET`.",
     ),
-    key("", "url", Text, "", "The target: https, with templates only behind the host.").required(),
+    key("", "url", Text, "", "The target: https, with templates only behind the host; references may stand anywhere, or be all of it.").required(),
     key("", "timeout", Duration, "`defaults.timeout`", "From a connection's start to the response's end."),
     key(
         "",
@@ -529,7 +529,7 @@ pub const WEBHOOK: &[Key] = &[
         "",
         "The body; of a table, or of JSON in a text, objects may have more members.",
     ),
-    key("tests.expect", "url", Text, "", "The URL; a referenced value is written `***`."),
+    key("tests.expect", "url", Text, "", "The URL; a referenced value is written `***`, and a host that is referenced as it is or so."),
     key("tests.expect", "headers", TextTable, "", "Headers that must be there; a referenced value is written `***`."),
     key(
         "tests.expect",

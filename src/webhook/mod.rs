@@ -195,6 +195,8 @@ pub struct Url {
     pub host: String,
     /// The port, 443 unless the URL says so and `egress.allow_ports` has it.
     pub port: u16,
+    /// Whether a reference is part of host or port, or gives the whole URL.
+    pub referenced: bool,
     /// Path and query, beginning with `/`; format [`crate::template::Format::Url`].
     pub path: Arc<Template>,
     /// Whether an event's values are part of it.

@@ -204,3 +204,32 @@ fn the_json_document_of_a_faulty_configuration_has_its_faults() {
     });
     assert_eq!(found, expected, "{}", run.out);
 }
+
+#[test]
+fn a_host_that_a_reference_gives_is_expected_as_it_is_or_masked() {
+    let run = |url: &str, expected: &str, host: &str, more: &[&str]| {
+        let hook = format!(
+            "url = '{url}'\n[[tests]]\nname = 'a'\nevent = {{ sample = 'RequestGranted' }}\nexpect = {{ url = '{expected}' }}\n"
+        );
+        let folder = folder(&[("webhooks/hook.toml", &hook)]);
+        let dir = folder.path().to_str().unwrap().to_owned();
+        let env = [("T_HOST", host), ("T_KEY", "k")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let args: Vec<&str> = ["check"].into_iter().chain(more.iter().copied()).chain([dir.as_str()]).collect();
+        outrigger(&args, if more.is_empty() { &env } else { &[] }, "")
+    };
+    let url = "https://${env:T_HOST}/a/${env:T_KEY}";
+    for expected in ["https://***/a/***", "https://one.example.com/a/***"] {
+        run(url, expected, "one.example.com", &[]).expect_code(0);
+    }
+    run(url, "https://***/a/***", "two.example.com", &[]).expect_code(0);
+    run(url, "https://***/a/***", "", &["--placeholders"]).expect_code(0);
+    run("${env:T_HOST}", "https://***/***", "https://one.example.com/x?y=z", &[]).expect_code(0);
+    for (url, expected) in [
+        (url, "https://***/b/***"),
+        (url, "https://***.example.com/a/***"),
+        ("https://one.example.com/a/${env:T_KEY}", "https://***/a/***"),
+    ] {
+        let refused = run(url, expected, "one.example.com", &[]).expect_code(1);
+        assert!(refused.out.contains(&format!("url: it differs from {expected} from character ")), "{}", refused.out);
+    }
+}
