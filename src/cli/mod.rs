@@ -133,6 +133,13 @@ pub fn main() -> ExitCode {
     print(&answer).into()
 }
 
+/// Why this command line would be refused, if it would be: what the documentation says to type is held against it.
+#[must_use]
+pub fn refusal(arguments: &[&str]) -> Option<String> {
+    let error = Cli::try_parse_from(["outrigger"].iter().chain(arguments)).err()?;
+    error.use_stderr().then(|| error.to_string())
+}
+
 /// Prints an answer and gives the exit code: what could not be written is no success.
 fn print(answer: &Answer) -> u8 {
     let _ = std::io::stderr().write_all(answer.err.as_bytes());
