@@ -7,6 +7,7 @@ use outrigger::config::reference;
 use crate::cli::{folder, outrigger};
 
 use super::fences::{Fence, fences_of};
+use super::generated::hold_generated;
 use super::root;
 
 /// A webhook's file, as far as it must have one.
@@ -108,4 +109,13 @@ fn every_file_of_a_guide_is_good_beside_the_others() {
         is_good(files, &format!("{guide}: {dir}"));
     }
     assert!(folders.len() >= 2, "{folders:?}");
+}
+
+#[test]
+fn what_is_asked_of_a_list_is_told_as_the_guide_to_migration_shows() {
+    let hook = "kind = \"integration\"\nurl  = \"https://status.example.com/in\"\nbody = '{ \"status\": \"{{data.issues.status}}\" }'\n";
+    let folder = folder(&[("webhooks/integration-health.toml", hook)]);
+    let ended = outrigger(&["check", folder.path().to_str().unwrap()], &[], "").expect_code(0);
+    let (warning, _) = ended.out.split_once("\n\n").unwrap();
+    hold_generated("docs/migration.md", "list", &format!("```text\n{warning}\n```\n"));
 }
