@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::support::http::exchange;
 use crate::support::{receiver, sidecar};
 
-use super::fences::{Fence, fences, fences_of};
+use super::fences::{Fence, fences, fences_of, guides};
 use super::root;
 use super::shell::commands_of;
 
@@ -109,6 +109,24 @@ fn every_command_is_one_that_there_is() {
         assert!(known, "{}: `{program}` is not in the list of programs that need not be run", fence.place());
     }
     assert!(ours > 25, "only {ours} commands were found");
+}
+
+#[test]
+fn every_command_in_a_sentence_is_one_that_there_is() {
+    let mut seen = BTreeSet::new();
+    for guide in guides() {
+        let text = std::fs::read_to_string(root().join(&guide)).unwrap();
+        for span in text.split('`').filter_map(|span| span.strip_prefix("outrigger ")) {
+            let command = span.split_whitespace().next().unwrap_or_default();
+            // A word that is no command, as in `outrigger …`.
+            if command.starts_with(|one: char| one.is_ascii_lowercase()) {
+                let refused = outrigger::cli::refusal(&[command, "--help"]);
+                assert!(refused.is_none(), "{guide}: `outrigger {span}`");
+                seen.insert(command.to_owned());
+            }
+        }
+    }
+    assert!(seen.len() > 9, "{seen:?}");
 }
 
 /// A request that a guide makes with curl of a sidecar on this machine.

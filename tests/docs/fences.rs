@@ -36,7 +36,7 @@ impl Fence {
 }
 
 /// The documents: README.md and all of docs/.
-fn guides() -> Vec<String> {
+pub(super) fn guides() -> Vec<String> {
     let mut guides: Vec<String> = std::fs::read_dir(root().join("docs"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -76,6 +76,7 @@ pub(super) fn fences() -> Vec<Fence> {
                         generated,
                     });
                 }
+                None if line.trim_start().starts_with("~~~") => panic!("{guide}:{}: fence it with ```", at + 1),
                 None if line.starts_with("<!-- generated: ") => generated = true,
                 None if line == "<!-- end -->" => generated = false,
                 None => {}

@@ -1,5 +1,6 @@
 //! Tables and links that are held against the code.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use outrigger::config::reference;
@@ -8,6 +9,9 @@ use outrigger::template::{Format, Template};
 use outrigger::webhook::retry::{Fate, fate_of};
 
 use crate::cli::outrigger;
+use crate::support::http::exchange;
+use crate::support::sidecar::Sidecar;
+use crate::support::{receiver, sidecar};
 
 use super::{CONFIGURATION, DELIVERY, LIMITS, PLAN, TEMPLATES, blocks, code, json, root, rows};
 
@@ -109,6 +113,91 @@ fn every_example_of_the_templates_guide_prints_what_it_says() {
         }
     }
     assert!(count > 40, "only {count} examples were found");
+}
+
+#[test]
+fn every_place_of_a_value_is_escaped_as_the_table_says() {
+    let event = json(blocks(TEMPLATES, "```json").first().unwrap());
+    let mut lacking = event.clone();
+    lacking["data"]["note"].take();
+    let mut places = Vec::new();
+    for row in rows(TEMPLATES, "| place | template | becomes | missing or null is |") {
+        let [place, source, becomes, missing] = row.as_slice() else { panic!("{row:?}") };
+        let format = match place.split(',').next().unwrap() {
+            "JSON" => Format::Json,
+            "URL" => Format::Url,
+            "header" => Format::Header,
+            "form" => Format::Form,
+            "text" => Format::Text,
+            other => panic!("no format is `{other}`"),
+        };
+        let template = Template::compile(code(source), format, &mut |_| Err((String::new(), String::new()))).unwrap();
+        assert_eq!(template.render(&event, false, 1 << 20).unwrap().text, code(becomes), "{place}");
+        let without = template.render(&lacking, false, 1 << 20).map(|rendered| rendered.text);
+        let expected = match *missing {
+            "nothing" => code(source).replace("{{data.note}}", ""),
+            "`null`" => code(source).replace("{{data.note}}", "null"),
+            // A path is judged as a whole, behind rendering.
+            _ => "/notes/".to_owned(),
+        };
+        assert_eq!(without.unwrap(), expected, "{place}, null");
+        places.push(*place);
+    }
+    assert_eq!(places.len(), 9, "{places:?}");
+}
+
+#[test]
+fn what_the_guide_to_delivery_says_is_refused_is_refused_with_its_status() {
+    type Asked<'a> = (u16, &'a Sidecar, &'a str, &'a str, &'a [(&'a str, &'a str)], &'a str);
+    const EVENT: &str = "{\"event_type\":\"RequestGranted\"}";
+    let target = receiver().start();
+    let hook = format!("triggers = [\"RequestGranted\"]\nurl = {:?}\n", target.url("/"));
+    let open = sidecar().reaching(&target).webhook("hook", &hook).setting("ingest.max_body = \"1KiB\"").start();
+    let guarded = sidecar().reaching(&target).webhook("hook", &hook).setting("ingest.token = \"secret\"").start();
+    let large = format!("{{\"event_type\":\"RequestGranted\",\"data\":{:?}}}", "x".repeat(2000));
+    let json = ("content-type", "application/json");
+    let keyed = [json, ("idempotency-key", "one")];
+    assert_eq!(open.post_with("/v1/events", &keyed, EVENT.as_bytes()).status, 202);
+    let asked: [Asked<'_>; 12] = [
+        (400, &open, "POST", "/v1/events", &[json], "{"),
+        (400, &open, "POST", "/v1/events", &[json], "{}"),
+        (400, &open, "POST", "/v1/events?wait=long", &[json], EVENT),
+        (401, &guarded, "POST", "/v1/events", &[json], EVENT),
+        (403, &open, "POST", "/v1/events", &[json, ("origin", "https://elsewhere.example")], EVENT),
+        (404, &open, "POST", "/v1/events/nothing", &[json], EVENT),
+        (405, &open, "GET", "/v1/events", &[], ""),
+        (409, &open, "POST", "/v1/webhooks/hook/invoke", &[json], EVENT),
+        (413, &open, "POST", "/v1/events", &[json], &large),
+        (415, &open, "POST", "/v1/events", &[("content-type", "text/plain")], EVENT),
+        (421, &open, "POST", "/v1/events", &[json, ("host", "elsewhere.example")], EVENT),
+        (422, &open, "POST", "/v1/events", &keyed, "{\"event_type\":\"RequestFailed\"}"),
+    ];
+    let mut seen = BTreeSet::new();
+    for (status, sidecar, method, path, headers, body) in asked {
+        let answer = exchange(sidecar.address("ingest"), method, path, headers, body.as_bytes()).unwrap();
+        assert_eq!(answer.status, status, "{method} {path} {headers:?}: {answer:?}");
+        seen.insert(status.to_string());
+    }
+    // What takes time or a full disk has tests of its own: `tests/bad_input`, `tests/delivery`.
+    seen.extend(["408", "429", "503"].map(str::to_owned));
+    let listed =
+        rows(DELIVERY, "| status | when |").iter().flat_map(|row| row[0].split(", ")).map(str::to_owned).collect();
+    assert_eq!(seen, listed);
+}
+
+#[test]
+fn every_claim_about_others_has_a_source_and_every_source_a_claim() {
+    let text = std::fs::read_to_string(root().join("docs/comparison.md")).unwrap();
+    let (claims, sources) = text.split_once("\n## Sources\n").unwrap();
+    let is_mark = |word: &&str| {
+        word.len() == 2
+            && word.starts_with(|one: char| one.is_ascii_uppercase())
+            && word.ends_with(|one: char| one.is_ascii_digit())
+    };
+    let claimed: BTreeSet<&str> = claims.split(['[', ']']).filter(is_mark).collect();
+    let given: BTreeSet<&str> = sources.split("**").filter(is_mark).collect();
+    assert_eq!(claimed, given);
+    assert!(given.len() > 25, "{given:?}");
 }
 
 #[test]
