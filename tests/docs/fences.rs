@@ -131,6 +131,24 @@ fn every_piece_of_yaml_is_indented_with_blanks() {
     }
 }
 
+/// A chart's template as the YAML that it is around its actions. Lines that are an action go; others get a value in its place.
+fn without_actions(text: &str) -> String {
+    let mut plain = String::new();
+    for line in text.lines().filter(|line| !line.trim_start().starts_with("{{")) {
+        let mut rest = line;
+        while let Some((before, (_, behind))) =
+            rest.split_once("{{").and_then(|(before, rest)| Some((before, rest.split_once("}}")?)))
+        {
+            plain.push_str(before);
+            plain.push('0');
+            rest = behind;
+        }
+        plain.push_str(rest);
+        plain.push('\n');
+    }
+    plain
+}
+
 #[test]
 #[ignore = "needs a Python with a parser of YAML; tests/all installs one and names it"]
 fn every_piece_of_yaml_parses() {
@@ -138,7 +156,7 @@ fn every_piece_of_yaml_parses() {
     let program = "import sys, yaml; documents = list(yaml.safe_load_all(sys.stdin)); assert any(documents)";
     for (at, fence) in fences_of(&["yaml"]).iter().enumerate() {
         let mut child = Command::new(&python).args(["-c", program]).stdin(Stdio::piped()).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(fence.body.as_bytes()).unwrap();
+        child.stdin.take().unwrap().write_all(without_actions(&fence.body).as_bytes()).unwrap();
         assert!(child.wait().unwrap().success(), "{} (piece {at})", fence.place());
     }
 }
