@@ -30,7 +30,7 @@ use crate::history::History;
 use crate::ingest::Ingest;
 use crate::live::{Live, Reader};
 use crate::metrics::{Metrics, Reloaded};
-use crate::reload::{Hinted, Hints, Reload};
+use crate::reload::{self, Hinted, Hints, Reload};
 use crate::server::guard::Guard;
 use crate::server::peer::{Peers, is_allowed};
 use crate::server::problem::Problem;
@@ -39,6 +39,7 @@ use crate::settled::Settled;
 #[cfg(feature = "nats")]
 use crate::spool::nats;
 use crate::spool::{DiskSpool, Found, OpenError, Options, Spool};
+use crate::supervisor::Supervisor;
 
 /// How often the gauges of the spool are brought up to date.
 const GAUGE_INTERVAL: Duration = Duration::from_secs(1);
@@ -55,6 +56,8 @@ pub struct Start {
     pub routes: Routes,
     /// What asks for looks at the configuration; SIGHUP does.
     pub hints: (Hints, Hinted),
+    /// Who is told how it goes.
+    pub supervisor: Supervisor,
     /// Cancelled by the first SIGTERM or SIGINT, or by `POST /-/quit`: drain.
     pub stop: CancellationToken,
     /// Cancelled by the second: end at once.
@@ -133,7 +136,7 @@ impl Running {
 
 /// Starts everything. When it returns, every listener is bound and the sidecar is ready.
 pub async fn start(start: Start) -> Result<Running, StartError> {
-    let Start { loader, loaded, routes, hints, stop, abort } = start;
+    let Start { loader, loaded, routes, hints, supervisor, stop, abort } = start;
     let Loaded { snapshot: Some(snapshot), watched, quarantined, .. } = loaded else { return Err(StartError::Config) };
     let metrics = Arc::new(Metrics::new(snapshot.kinds.keys().map(AsRef::as_ref))?);
     let clients = Clients::new(&snapshot.settings.egress, routes, snapshot.webhooks.values())?;
@@ -163,7 +166,8 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
 
     let tasks = TaskTracker::new();
     let (asked, folder) = (hints.0.clone(), loader.source().dir.clone());
-    let reload = Reload { loader, publisher, metrics: Arc::clone(&metrics), watched, hints };
+    let told = supervisor.clone();
+    let reload = Reload { loader, publisher, metrics: Arc::clone(&metrics), watched, hints, supervisor: told };
     // What is published once no attempt begins any more would be obeyed by nobody.
     tasks.spawn(reload.start().map_err(StartError::Reload)?.run(closing.clone()));
     let dispatch = Arc::new(Dispatch {
@@ -207,8 +211,20 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
     tasks.spawn(metrics_listener.serve(move |request| std::future::ready(page.answer(&request)), stop_serving.clone()));
     tasks.spawn(keep_gauges(Arc::clone(&metrics), Arc::clone(&spool), stop_serving.clone()));
 
-    let ending =
-        Ending { live: in_force, ready, closing, stop_dispatch, stop_serving, dispatch, settled, tasks, spool, abort };
+    supervisor.ready(&reload::status(&in_force, None));
+    let ending = Ending {
+        live: in_force,
+        ready,
+        supervisor,
+        closing,
+        stop_dispatch,
+        stop_serving,
+        dispatch,
+        settled,
+        tasks,
+        spool,
+        abort,
+    };
     let serve = tokio::spawn(async move {
         stop.cancelled().await;
         ending.end().await;
@@ -220,6 +236,7 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
 struct Ending {
     live: Reader,
     ready: Arc<AtomicBool>,
+    supervisor: Supervisor,
     closing: CancellationToken,
     stop_dispatch: CancellationToken,
     stop_serving: CancellationToken,
@@ -234,6 +251,7 @@ impl Ending {
     /// Teardown, in reverse: take no new events, begin no new attempts, end those in flight, write down, close.
     async fn end(mut self) {
         self.ready.store(false, Ordering::Release);
+        self.supervisor.stopping("draining");
         let shutdown = self.live.borrow().snapshot.settings.shutdown;
         tracing::info!(delay = ?shutdown.delay, grace = ?shutdown.grace, "shutdown.begun");
         let end = tokio::time::Instant::now() + shutdown.delay + shutdown.grace;

@@ -23,6 +23,7 @@ pub mod settled;
 pub mod shown;
 pub mod spool;
 pub mod stall;
+pub mod supervisor;
 
 pub mod attempt;
 pub mod dispatch;

@@ -198,6 +198,13 @@ fn systemd_takes_the_unit() {
     // A start with `config.on_invalid_webhook = "quarantine"` runs the others, and one with a failed test runs all.
     let before: Vec<&str> = unit.lines().filter_map(|line| line.strip_prefix("ExecStartPre=")).collect();
     assert_eq!(before, ["-/usr/local/bin/outrigger check"], "it tells; what a start refuses is for `run` to say");
+    // 252 knows no other type that waits for a start, and a reload says no before anything is reloaded.
+    let types: Vec<&str> = unit.lines().filter(|line| line.starts_with("Type=")).collect();
+    let reload: Vec<&str> = unit.lines().filter_map(|line| line.strip_prefix("ExecReload=")).collect();
+    assert_eq!(
+        (types, reload),
+        (vec!["Type=notify"], vec!["/usr/local/bin/outrigger check", "/bin/kill -HUP $MAINPID"])
+    );
     // The program is where the test has it.
     let unit = unit.replace("/usr/local/bin/outrigger", env!("CARGO_BIN_EXE_outrigger"));
     let path = folder.path().join("outrigger.service");

@@ -24,4 +24,5 @@ mod oracle;
 mod recipes;
 mod reload;
 mod security;
+mod supervisor;
 mod support;

@@ -18,6 +18,7 @@ use crate::client::Routes;
 use crate::config::{Loaded, Loader, Log, Source, SpoolPlace, hide_typed};
 use crate::reload::Hints;
 use crate::spool::{self, OpenError, Recovered};
+use crate::supervisor::{self, Supervisor};
 
 /// Run the sidecar until SIGTERM, or POST /-/quit on the admin listener
 #[derive(Debug, Args)]
@@ -124,7 +125,11 @@ async fn serve(loader: Loader, loaded: Loaded) -> anyhow::Result<()> {
     tokio::spawn(signals.watch(hints.0.clone(), stop.clone(), abort.clone()));
     let webhooks = loaded.snapshot.as_ref().map_or(0, |snapshot| snapshot.webhooks.len());
     let routes = Routes::default();
-    let running = start(Start { loader, loaded, routes, hints, stop, abort }).await?;
+    let supervisor = Supervisor::at(std::env::var_os(supervisor::VARIABLE)).unwrap_or_else(|error| {
+        tracing::warn!(%error, "{} names no socket: who started this process does not hear how it goes", supervisor::VARIABLE);
+        Supervisor::default()
+    });
+    let running = start(Start { loader, loaded, routes, hints, supervisor, stop, abort }).await?;
     announce(&running, webhooks);
     running.ended().await;
     Ok(())

@@ -27,8 +27,10 @@ use tokio::sync::watch as tokio_watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Loader, hide_lines};
+use crate::diagnostic::Level;
 use crate::live::{Live, Reader};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Reloaded};
+use crate::supervisor::Supervisor;
 
 pub use hints::{Hinted, Hints, Refusal, WAITING_MAX};
 pub use told::{DIAGNOSTICS_MAX, Differences, LastLook, Told};
@@ -54,6 +56,8 @@ pub struct Reload {
     pub watched: BTreeSet<PathBuf>,
     /// What asks for looks.
     pub hints: (Hints, Hinted),
+    /// Who is told what looks come to.
+    pub supervisor: Supervisor,
 }
 
 /// A reload whose thread runs.
@@ -61,12 +65,13 @@ pub struct Reloading {
     looks: Looks,
     live: Reader,
     hinted: Hinted,
+    supervisor: Supervisor,
 }
 
 impl Reload {
     /// Starts the thread that looks. The error is the system's: it has no thread left.
     pub fn start(self) -> io::Result<Reloading> {
-        let Self { mut loader, publisher, metrics, watched, hints: (hints, hinted) } = self;
+        let Self { mut loader, publisher, metrics, watched, hints: (hints, hinted), supervisor } = self;
         let load = move || {
             // One that panics is not used again.
             let anew = Loader::new(loader.source().clone());
@@ -78,14 +83,14 @@ impl Reload {
             loaded
         };
         let (publisher, watch) = (Publisher::new(publisher, metrics), Watch::new(hints));
-        Reloading::start(Looker { load: Box::new(load), publisher, watch, watched, read: None }, hinted)
+        Reloading::start(Looker { load: Box::new(load), publisher, watch, watched, read: None }, hinted, supervisor)
     }
 }
 
 impl Reloading {
-    fn start(looker: Looker, hinted: Hinted) -> io::Result<Self> {
+    fn start(looker: Looker, hinted: Hinted, supervisor: Supervisor) -> io::Result<Self> {
         let live = looker.publisher.live();
-        Ok(Self { looks: Looks::start(looker)?, live, hinted })
+        Ok(Self { looks: Looks::start(looker)?, live, hinted, supervisor })
     }
 
     /// Looks on every hint until `stop`.
@@ -97,7 +102,11 @@ impl Reloading {
             if self.hinted.drain(&mut waiting) {
                 order = Order::Read;
             }
+            if order == Order::Read {
+                self.supervisor.reloading();
+            }
             let Some(told) = self.look(order, &stop).await else { return };
+            self.tell(order, told.as_deref());
             if let Some(told) = &told {
                 self.hinted.keep(LastLook::of(told, Timestamp::now()));
             }
@@ -114,6 +123,16 @@ impl Reloading {
                 },
                 () = tokio::time::sleep(poll.max(POLL_MIN)), if !poll.is_zero() => order = Order::Check,
             }
+        }
+    }
+
+    /// Tells who started the process what a look came to.
+    fn tell(&self, order: Order, told: Option<&Told>) {
+        match (order, told) {
+            // Whatever came of it, a reload that was told of has an end.
+            (Order::Read, told) => self.supervisor.ready(&status(&self.live, told)),
+            (Order::Check, Some(told)) => self.supervisor.status(&status(&self.live, Some(told))),
+            (Order::Check, None) => {}
         }
     }
 
@@ -141,6 +160,20 @@ impl Reloading {
     }
 }
 
+/// How many webhooks are in force, and what the last look at the files came to: one line without any name.
+pub fn status(live: &Reader, told: Option<&Told>) -> String {
+    let webhooks = match live.borrow().snapshot.webhooks.len() {
+        1 => "1 webhook".to_owned(),
+        count => format!("{count} webhooks"),
+    };
+    let Some(told) = told else { return webhooks };
+    let faults = told.diagnostics.iter().filter(|diagnostic| diagnostic.level == Level::Error).count();
+    match told.result {
+        Reloaded::Refused => format!("{webhooks}; the last reload was refused: faults: {faults}"),
+        Reloaded::Published | Reloaded::Unchanged => format!("{webhooks}; the last reload: {}", told.result.as_str()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -150,7 +183,6 @@ mod tests {
     use super::*;
     use crate::client::{Clients, Routes};
     use crate::config::Source;
-    use crate::metrics::Reloaded;
 
     /// Far more than anything here takes.
     const LIMIT: Duration = Duration::from_secs(20);
@@ -191,7 +223,7 @@ mod tests {
     fn held(folder: &Path) -> (Reloading, Hints, mpsc::Sender<()>, Arc<AtomicUsize>) {
         let (permit, permits) = mpsc::channel();
         let (looker, (hints, hinted), readings) = looker(folder, move |_| permits.recv().unwrap());
-        (Reloading::start(looker, hinted).unwrap(), hints, permit, readings)
+        (Reloading::start(looker, hinted, Supervisor::default()).unwrap(), hints, permit, readings)
     }
 
     #[test]

@@ -28,6 +28,7 @@ use crate::cli::{BAD_CONFIG, Folder, NO};
 use crate::client::Routes;
 use crate::config::{Loader, Snapshot, Source, hide_typed};
 use crate::reload::Hints;
+use crate::supervisor::Supervisor;
 
 use authority::Authority;
 use targets::Targets;
@@ -98,7 +99,8 @@ async fn show(dir: &Path, work: &Path, keep: bool) -> anyhow::Result<ExitCode> {
     let targets = Targets::start(&authority, snapshot).await?;
     let routes = Routes { hosts: targets.routes(), ..Routes::default() };
     let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
-    let running = start(Start { loader, loaded, routes, hints: Hints::new(), stop: stop.clone(), abort }).await?;
+    let (hints, supervisor) = (Hints::new(), Supervisor::default());
+    let running = start(Start { loader, loaded, routes, hints, supervisor, stop: stop.clone(), abort }).await?;
     let addresses = running.addresses.clone();
     println!(
         "\ningest listens on {}, metrics on {}, the page on {}/",

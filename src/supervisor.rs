@@ -1,0 +1,65 @@
+//! The program that started this one and wants to hear how it goes: systemd, or whoever else gave `NOTIFY_SOCKET` (sd_notify(3)).
+//!
+//! One datagram a message, and nobody waits for an answer. Where there is no such socket nothing is said.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// The variable that names the socket.
+pub const VARIABLE: &str = "NOTIFY_SOCKET";
+/// How long a message may wait for room in the socket. A supervisor that reads nothing for so long misses it.
+const SEND_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// Where the supervisor listens, if there is one.
+#[derive(Clone, Debug, Default)]
+pub struct Supervisor(Option<Arc<(UnixDatagram, SocketAddr)>>);
+
+impl Supervisor {
+    /// The one behind this value of `NOTIFY_SOCKET`: a path, or `@` and an abstract name.
+    pub fn at(socket: Option<OsString>) -> io::Result<Self> {
+        let Some(socket) = socket else { return Ok(Self::default()) };
+        let address = match socket.as_bytes().strip_prefix(b"@") {
+            Some(name) => SocketAddr::from_abstract_name(name)?,
+            None => SocketAddr::from_pathname(socket)?,
+        };
+        let from = UnixDatagram::unbound()?;
+        from.set_write_timeout(Some(SEND_TIMEOUT))?;
+        Ok(Self(Some(Arc::new((from, address)))))
+    }
+
+    /// Started, or done with a reload.
+    pub fn ready(&self, status: &str) {
+        self.tell(&format!("READY=1\nSTATUS={status}\n"));
+    }
+
+    /// A reload that was asked for begins. Its time lets systemd tell whether the reload came before its signal or after.
+    pub fn reloading(&self) {
+        let now = clock_gettime(ClockId::Monotonic);
+        let usec = i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec) / 1_000;
+        self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={usec}\n"));
+    }
+
+    /// What people read beside the state.
+    pub fn status(&self, status: &str) {
+        self.tell(&format!("STATUS={status}\n"));
+    }
+
+    /// The end has begun.
+    pub fn stopping(&self, status: &str) {
+        self.tell(&format!("STOPPING=1\nSTATUS={status}\n"));
+    }
+
+    fn tell(&self, message: &str) {
+        let Some((from, to)) = self.0.as_deref() else { return };
+        if let Err(error) = from.send_to_addr(message.as_bytes(), to) {
+            tracing::warn!(%error, "{VARIABLE} does not take a message: who started this process does not hear how it goes");
+        }
+    }
+}
