@@ -1,4 +1,4 @@
-//! The program that started this one and wants to hear how it goes: systemd, or whoever else gave `NOTIFY_SOCKET` (sd_notify(3)).
+//! The program that started this one and wants to hear how it goes: systemd, or whoever else gave `NOTIFY_SOCKET` (`sd_notify(3)`).
 //!
 //! One datagram a message, and nobody waits for an answer. Where there is no such socket nothing is said.
 

@@ -19,7 +19,7 @@
 mod commands;
 mod configuration;
 mod fences;
-mod generated;
+pub(crate) mod generated;
 mod lints;
 mod shell;
 mod tables;

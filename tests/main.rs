@@ -17,6 +17,7 @@ mod faulty;
 mod fuzz;
 mod house;
 mod injection;
+mod kubernetes;
 mod listeners;
 mod metrics;
 mod nats;

@@ -9,7 +9,7 @@ use outrigger::metrics::FAMILIES;
 use super::root;
 
 /// Holds the generated part of a document against what it is made from.
-pub(super) fn hold_generated(file: &str, part: &str, made: &str) {
+pub(crate) fn hold_generated(file: &str, part: &str, made: &str) {
     let path = root().join(file);
     let text = std::fs::read_to_string(&path).unwrap();
     let (before, rest) = text.split_once(&format!("<!-- generated: {part} -->\n")).unwrap();

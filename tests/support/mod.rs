@@ -19,6 +19,7 @@ pub(crate) mod receiver;
 pub(crate) mod relay;
 pub(crate) mod sidecar;
 pub(crate) mod spool;
+pub(crate) mod volume;
 
 use std::time::{Duration, Instant};
 

@@ -1,0 +1,291 @@
+//! The chart, the kustomization and the manifests: rendered by the real programs, valid for Kubernetes, and run as they say.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+mod pod;
+mod render;
+mod values;
+
+use std::fs;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::support::PATIENCE;
+use pod::{Pod, kind, list, named};
+use render::{chart, helm, kustomization, objects, project, shipped, validate};
+
+const NATS: &str = r#"
+settings: |
+  [spool]
+  kind = "nats"
+  servers = ["nats://nats-0.nats:4222"]
+  replicas = 1
+  user = "outrigger"
+  password = "${file:/run/secrets/outrigger-nats/password}"
+spool: { kind: nats }
+workload: { kind: Deployment, replicas: 3 }
+"#;
+const MEMORY: &str = r#"
+settings: |
+  [spool]
+  max_bytes = "48MiB"
+spool: { kind: memory, size: 64Mi }
+resources: { limits: { memory: 160Mi } }
+workload: { kind: Deployment }
+"#;
+const CHANGED: &str = r#"
+image: { repository: registry.example.com/outrigger, tag: "9.9" }
+metricsPort: 9999
+shutdown: { delaySeconds: 5, graceSeconds: 100, reserveSeconds: 20 }
+secretName: other
+spool: { kind: emptyDir }
+podMonitor: { enabled: true, interval: 15s, labels: { release: prometheus } }
+webhooks:
+  siem.toml: |
+    url = "https://siem.example.com/in"
+    body_file = "siem.json.hbs"
+    [auth]
+    bearer = { token = "${file:/run/secrets/outrigger/siem-token}" }
+  siem.json.hbs: "   {\"id\":\n \n \"{{data.id}}\"}"
+workload: { kind: Deployment, name: grants, port: 0 }
+"#;
+const JOB: &str = "spool: { kind: emptyDir }\nworkload: { kind: Job, name: access-review, port: 0 }\n";
+
+fn folder() -> std::path::PathBuf {
+    project().join("deploy/helm/outrigger")
+}
+
+/// The one workload among objects.
+fn workload(objects: &[Value]) -> &Value {
+    let found: Vec<_> = objects.iter().filter(|object| object["spec"]["template"].is_object()).collect();
+    assert_eq!(found.len(), 1, "{objects:?}");
+    found[0]
+}
+
+#[test]
+#[ignore = "needs helm and kubernetes-validate, which tests/all installs"]
+fn the_chart_passes_its_linter_and_every_choice_is_valid_agrees_with_itself_and_is_ready() {
+    let linted = helm(&["lint", "--strict", folder().to_str().unwrap()]);
+    assert!(linted.status.success(), "{}", String::from_utf8_lossy(&linted.stdout));
+    for (values, runs_as) in
+        [("", "StatefulSet"), (CHANGED, "Deployment"), (MEMORY, "Deployment"), (NATS, "Deployment"), (JOB, "Job")]
+    {
+        let objects = chart(&folder(), values);
+        let workload = workload(&objects);
+        assert_eq!(workload["kind"], runs_as);
+        let pod = Pod::of(workload, &objects);
+        pod.hold();
+        pod.hold_native();
+        // A spool in NATS has tests of its own, with servers.
+        if values != NATS {
+            let mounted = pod.mount();
+            let (mut process, _) = mounted.run();
+            process.signal("TERM");
+            assert!(process.wait(PATIENCE).success());
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs helm and kubernetes-validate, which tests/all installs"]
+fn what_values_say_is_in_what_is_rendered() {
+    let objects = chart(&folder(), CHANGED);
+    let pod = Pod::of(workload(&objects), &objects);
+    assert_eq!(pod.container["image"], "registry.example.com/outrigger:9.9");
+    assert_eq!(pod.spec["terminationGracePeriodSeconds"], 125);
+    assert_eq!(named(&pod.spec["volumes"], "outrigger-secrets")["secret"]["secretName"], "other");
+    let text = "   {\"id\":\n \n \"{{data.id}}\"}\n";
+    assert!(kind(&objects, "ConfigMap").iter().any(|map| map["data"]["siem.json.hbs"] == text), "{objects:?}");
+    let [monitor] = kind(&objects, "PodMonitor")[..] else { panic!("one monitor was expected") };
+    assert_eq!(monitor["apiVersion"], "monitoring.coreos.com/v1");
+    assert_eq!(monitor["metadata"], json!({"name": "release-outrigger", "labels": {"release": "prometheus"}}));
+    let scraped = json!({
+        "selector": {"matchLabels": {"app": "grants"}},
+        "podMetricsEndpoints": [{"port": "metrics", "path": "/metrics", "interval": "15s"}],
+    });
+    assert_eq!(monitor["spec"], scraped);
+    assert_eq!(workload(&objects)["spec"]["template"]["metadata"]["labels"]["app"], "grants", "it selects the pod");
+
+    let plain = chart(&folder(), "");
+    assert_eq!((kind(&plain, "PodMonitor").len(), kind(&plain, "NetworkPolicy").len()), (0, 1));
+    assert!(!format!("{:?}", workload(&plain)).contains("checksum"), "an edit takes no rollout");
+    assert_eq!(kind(&chart(&folder(), "networkPolicy: { enabled: false }"), "NetworkPolicy").len(), 0);
+    let memory = chart(&folder(), MEMORY);
+    let spool = json!({"name": "outrigger-spool", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}});
+    assert_eq!(named(&Pod::of(workload(&memory), &memory).spec["volumes"], "outrigger-spool"), &spool);
+    let nats = chart(&folder(), NATS);
+    assert!(!workload(&nats).to_string().contains("/var/lib/outrigger"), "nothing is written in the container");
+}
+
+#[test]
+#[ignore = "needs helm, which tests/all installs"]
+fn values_that_cannot_be_right_are_refused_with_what_to_do() {
+    for (values, told) in [
+        ("spool: { kind: disk }", "spool/kind"),
+        ("spol: {}", "spol"),
+        ("shutdown: { graceSeconds: 25s }", "shutdown/graceSeconds"),
+        ("shutdown: { reserveSeconds: 0 }", "shutdown/reserveSeconds"),
+        ("metricsPort: 80", "metricsPort"),
+        ("webhooks: { a/b.toml: x }", "'a/b.toml' does not match"),
+        ("workload: { kind: DaemonSet }", "workload/kind"),
+        ("settings: { log: {} }", "settings"),
+        ("workload: { kind: Deployment }", "set workload.kind to StatefulSet"),
+        ("settings: \"[shutdown]\\ngrace = '60s'\\n\"", "set shutdown.graceSeconds"),
+        ("settings: \"metrics.listen = '127.0.0.1:1'\\n\"", "set metricsPort"),
+        ("settings: \"[spool]\\nkind = 'nats'\\n\"", "set spool.kind to nats"),
+        ("{ spool: { kind: nats }, workload: { kind: Deployment } }", "settings does not say so"),
+    ] {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), values).unwrap();
+        let values_file = file.path().to_str().unwrap();
+        let refused = helm(&["template", "release", folder().to_str().unwrap(), "--values", values_file]);
+        let said = String::from_utf8_lossy(&refused.stderr).replace("'/", "'");
+        assert!(!refused.status.success() && said.contains(told), "{values}: {said}");
+    }
+}
+
+#[test]
+#[ignore = "needs helm and kubernetes-validate, which tests/all installs"]
+fn a_chart_of_ones_own_takes_the_sidecar_into_its_pod() {
+    let own = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: &str| {
+        let path = own.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    // The files are those that docs/kubernetes.md shows.
+    let guide = include_str!("../docs/kubernetes.md");
+    let shown = |file: &str| {
+        let (_, rest) = guide.split_once(&format!("```yaml\n# {file}\n")).unwrap_or_else(|| panic!("no {file}"));
+        rest.split_once("```").unwrap().0.to_owned()
+    };
+    let repository = format!("file://{}", folder().display());
+    write("Chart.yaml", &shown("Chart.yaml").replace("file://../outrigger/deploy/helm/outrigger", &repository));
+    write("values.yaml", &shown("values.yaml"));
+    write("templates/deployment.yaml", &shown("templates/deployment.yaml"));
+    let built = helm(&["dependency", "build", own.path().to_str().unwrap()]);
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+
+    let objects = chart(own.path(), "");
+    let workload = workload(&objects);
+    assert_eq!(workload["metadata"]["name"], "grants");
+    let pod = Pod::of(workload, &objects);
+    pod.hold();
+    pod.hold_native();
+    assert_eq!(pod.spec["containers"][0]["name"], "grants");
+    let (mut process, _) = pod.mount().run();
+    process.signal("TERM");
+    assert!(process.wait(PATIENCE).success());
+}
+
+#[test]
+#[ignore = "needs kubectl and kubernetes-validate, which tests/all installs"]
+fn the_kustomization_puts_the_sidecar_into_a_service_before_all_else() {
+    let folder = project().join("deploy/kustomize");
+    let base = kustomization(&folder.join("base"));
+    assert_eq!(workload(&base)["spec"]["template"]["spec"]["initContainers"], Value::Null);
+    let objects = kustomization(&folder.join("overlay"));
+    let pod = Pod::of(workload(&objects), &objects);
+    pod.hold();
+    pod.hold_native();
+    assert_eq!(pod.container["image"], "registry.example.com/outrigger:0.1.0");
+    let maps = kind(&objects, "ConfigMap");
+    assert!(
+        maps.iter()
+            .any(|map| map["metadata"]["name"] == "outrigger-webhooks" && map["data"]["tickets.toml"].is_string())
+    );
+    let (mut process, _) = pod.mount().run();
+    process.signal("TERM");
+    assert!(process.wait(PATIENCE).success());
+
+    // Of a Deployment with init containers of its own the sidecar is the first, and one without the label is let be.
+    let own = tempfile::Builder::new().tempdir_in(project().join("target")).unwrap();
+    let service = shipped("kustomize/base/access-service.yaml")
+        .replace("kind: StatefulSet", "kind: Deployment")
+        .replace("  serviceName: access-service\n", "")
+        .replace(
+            "      containers:\n",
+            "      initContainers:\n        - { name: migrate, image: migrate }\n      containers:\n",
+        );
+    let other = service.replace("access-service", "other").replace("outrigger: sidecar", "team: other");
+    fs::write(own.path().join("service.yaml"), format!("{service}---\n{other}")).unwrap();
+    let text = "resources: [service.yaml]\ncomponents: [../../deploy/kustomize/sidecar]\n";
+    fs::write(own.path().join("kustomization.yaml"), text).unwrap();
+    let objects = kustomization(own.path());
+    let names = |object: &Value| {
+        let containers = list(&object["spec"]["template"]["spec"]["initContainers"]);
+        containers.iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let of = |name: &str| objects.iter().find(|object| object["metadata"]["name"] == name).unwrap();
+    assert_eq!(names(of("access-service")), ["outrigger", "migrate"]);
+    assert_eq!(names(of("other")), ["migrate"]);
+}
+
+#[test]
+#[ignore = "needs kubernetes-validate, which tests/all installs"]
+fn the_manifests_are_valid_and_say_what_the_chart_says() {
+    let from_chart = chart(&folder(), "");
+    let from_chart = Pod::of(workload(&from_chart), &from_chart);
+    let sidecar = objects(&shipped("kubernetes/sidecar.yaml"));
+    let nats = objects(&shipped("kubernetes/sidecar-nats.yaml"));
+    assert!(!objects(&shipped("kubernetes/nats.yaml")).is_empty());
+    // The jobs take the configuration of sidecar.yaml.
+    let mut jobs = objects(&shipped("kubernetes/job.yaml"));
+    assert_eq!(kind(&jobs, "Job").len(), 2);
+    jobs.extend(sidecar.iter().filter(|object| object["kind"] == "ConfigMap").cloned());
+    let pods = [&sidecar, &nats, &jobs].into_iter().flat_map(|objects| {
+        objects.iter().filter(|one| one["spec"]["template"].is_object()).map(move |one| Pod::of(one, objects))
+    });
+    let mut seen = 0;
+    for pod in pods {
+        pod.hold();
+        if pod.spec["initContainers"].is_array() {
+            pod.hold_native();
+        }
+        for same in ["args", "ports", "livenessProbe", "resources", "securityContext"] {
+            assert_eq!(pod.container[same], from_chart.container[same], "{same}");
+        }
+        seen += 1;
+    }
+    assert_eq!(seen, 4);
+
+    let wrong = shipped("kubernetes/sidecar.yaml").replace("runAsNonRoot: true", "runAsNonroot: true");
+    let refused = validate(&wrong);
+    assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("runAsNonroot"));
+}
+
+#[test]
+#[ignore = "needs kubernetes-validate, which tests/all installs"]
+fn the_container_of_a_job_waits_for_its_sidecar_and_ends_it_whether_it_succeeds_or_not() {
+    let mut jobs = objects(&shipped("kubernetes/job.yaml"));
+    jobs.extend(objects(&shipped("kubernetes/sidecar.yaml")).into_iter().filter(|one| one["kind"] == "ConfigMap"));
+    let ordinary = jobs.iter().find(|one| one["metadata"]["name"] == "access-review-1-28").unwrap();
+    let pod = Pod::of(ordinary, &jobs);
+    assert_eq!(pod.spec["restartPolicy"], "Never");
+    let main = named(&pod.spec["containers"], "access-review");
+    assert_eq!(main["command"], json!(["/bin/sh", "-c"]));
+    // The third time the sidecar never becomes ready.
+    for (status, ready) in [(0, true), (3, true), (7, false)] {
+        let mounted = pod.mount();
+        let (mut sidecar, bound) = mounted.run();
+        let programs = mounted.path("bin");
+        fs::create_dir(&programs).unwrap();
+        let program = programs.join("access-review");
+        fs::write(&program, format!("#!/bin/sh\necho reviewed\nexit {status}\n")).unwrap();
+        fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let script = main["args"][0].as_str().unwrap();
+        for part in ["127.0.0.1:8461", "127.0.0.1:9460", "--retry 60"] {
+            assert_eq!(script.matches(part).count(), 1, "{part}");
+        }
+        let metrics = if ready { &bound["metrics"] } else { "127.0.0.1:1" };
+        let script = script.replace("127.0.0.1:8461", &bound["admin"]).replace("127.0.0.1:9460", metrics);
+        let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+        let mut shell = Command::new("/bin/sh");
+        let done = shell.args(["-c", &script.replace("--retry 60", "--retry 1")]).env("PATH", path).output().unwrap();
+        let reviewed = if ready { "reviewed\n" } else { "" };
+        assert_eq!(String::from_utf8_lossy(&done.stdout), format!("{reviewed}{{\"closing\":true}}\n"), "{done:?}");
+        assert_eq!(done.status.code(), Some(status), "{done:?}");
+        assert!(sidecar.wait(PATIENCE).success(), "a Job whose sidecar failed has failed");
+    }
+}
