@@ -7,6 +7,7 @@ mod bad_input;
 mod browser;
 mod cli;
 mod cloudevents;
+mod container;
 mod crash;
 mod delivery;
 mod deploy;
