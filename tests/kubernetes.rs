@@ -15,6 +15,8 @@ use crate::support::PATIENCE;
 use pod::{Pod, kind, list, named};
 use render::{chart, helm, kustomization, objects, project, shipped, validate};
 
+/// A webhook, for values that are about something else.
+const HOOK: &str = "webhooks: { hook.toml: 'url = \"https://hooks.example.com/in\"' }\n";
 const NATS: &str = r#"
 settings: |
   [spool]
@@ -35,6 +37,7 @@ resources: { limits: { memory: 160Mi } }
 workload: { kind: Deployment }
 "#;
 const CHANGED: &str = r#"
+moreWebhooks: [others]
 image: { repository: registry.example.com/outrigger, tag: "9.9" }
 metricsPort: 9999
 shutdown: { delaySeconds: 5, graceSeconds: 100, reserveSeconds: 20 }
@@ -52,6 +55,21 @@ workload: { kind: Deployment, name: grants, port: 0 }
 "#;
 const JOB: &str = "spool: { kind: emptyDir }\nworkload: { kind: Job, name: access-review, port: 0 }\n";
 
+/// The values that are shipped to begin with.
+fn example() -> String {
+    shipped("helm/outrigger/ci/example-values.yaml")
+}
+
+/// The objects of the chart, with the `ConfigMap` that stands for one of a user's own.
+#[track_caller]
+fn rendered(values: &str) -> Vec<Value> {
+    let values = if values.contains("webhooks:") { values.to_owned() } else { format!("{HOOK}{values}") };
+    let mut objects = chart(&folder(), &values);
+    let data = json!({"siem.toml": "url = 'https://siem.example.com/other'", "second.toml": "url = 'https://siem.example.com/in'"});
+    objects.push(json!({"kind": "ConfigMap", "metadata": {"name": "others"}, "data": data}));
+    objects
+}
+
 fn folder() -> std::path::PathBuf {
     project().join("deploy/helm/outrigger")
 }
@@ -66,12 +84,18 @@ fn workload(objects: &[Value]) -> &Value {
 #[test]
 #[ignore = "needs helm and kubernetes-validate, which tests/all installs"]
 fn the_chart_passes_its_linter_and_every_choice_is_valid_agrees_with_itself_and_is_ready() {
-    let linted = helm(&["lint", "--strict", folder().to_str().unwrap()]);
+    let values = folder().join("ci/example-values.yaml");
+    let linted = helm(&["lint", "--strict", folder().to_str().unwrap(), "--values", values.to_str().unwrap()]);
     assert!(linted.status.success(), "{}", String::from_utf8_lossy(&linted.stdout));
-    for (values, runs_as) in
-        [("", "StatefulSet"), (CHANGED, "Deployment"), (MEMORY, "Deployment"), (NATS, "Deployment"), (JOB, "Job")]
-    {
-        let objects = chart(&folder(), values);
+    for (values, runs_as) in [
+        (example().as_str(), "StatefulSet"),
+        ("", "StatefulSet"),
+        (CHANGED, "Deployment"),
+        (MEMORY, "Deployment"),
+        (NATS, "Deployment"),
+        (JOB, "Job"),
+    ] {
+        let objects = rendered(values);
         let workload = workload(&objects);
         assert_eq!(workload["kind"], runs_as);
         let pod = Pod::of(workload, &objects);
@@ -90,7 +114,7 @@ fn the_chart_passes_its_linter_and_every_choice_is_valid_agrees_with_itself_and_
 #[test]
 #[ignore = "needs helm and kubernetes-validate, which tests/all installs"]
 fn what_values_say_is_in_what_is_rendered() {
-    let objects = chart(&folder(), CHANGED);
+    let objects = rendered(CHANGED);
     let pod = Pod::of(workload(&objects), &objects);
     assert_eq!(pod.container["image"], "registry.example.com/outrigger:9.9");
     assert_eq!(pod.spec["terminationGracePeriodSeconds"], 125);
@@ -107,21 +131,46 @@ fn what_values_say_is_in_what_is_rendered() {
     assert_eq!(monitor["spec"], scraped);
     assert_eq!(workload(&objects)["spec"]["template"]["metadata"]["labels"]["app"], "grants", "it selects the pod");
 
-    let plain = chart(&folder(), "");
+    // Files of both ConfigMaps are in one folder, and the later one counts.
+    let mounted = pod.mount();
+    let text = |name: &str| fs::read_to_string(mounted.path("/etc/outrigger/webhooks").join(name)).unwrap();
+    assert!(text("second.toml").contains("/in") && text("siem.toml").contains("/other"));
+
+    let plain = rendered("");
     assert_eq!((kind(&plain, "PodMonitor").len(), kind(&plain, "NetworkPolicy").len()), (0, 1));
     assert!(!format!("{:?}", workload(&plain)).contains("checksum"), "an edit takes no rollout");
-    assert_eq!(kind(&chart(&folder(), "networkPolicy: { enabled: false }"), "NetworkPolicy").len(), 0);
-    let memory = chart(&folder(), MEMORY);
+    assert_eq!(kind(&rendered("networkPolicy: { enabled: false }"), "NetworkPolicy").len(), 0);
+    let memory = rendered(MEMORY);
     let spool = json!({"name": "outrigger-spool", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}});
     assert_eq!(named(&Pod::of(workload(&memory), &memory).spec["volumes"], "outrigger-spool"), &spool);
-    let nats = chart(&folder(), NATS);
+    let nats = rendered(NATS);
     assert!(!workload(&nats).to_string().contains("/var/lib/outrigger"), "nothing is written in the container");
+}
+
+#[test]
+#[ignore = "needs helm, which tests/all installs"]
+fn who_installs_the_chart_is_told_what_to_do_next() {
+    let values = folder().join("ci/example-values.yaml");
+    let (folder, values) = (folder(), values.to_str().unwrap().to_owned());
+    let told = |more: &[&str]| {
+        let install = ["install", "access", folder.to_str().unwrap(), "--dry-run=client", "--values", &values];
+        let installed = helm(&[&install, more].concat());
+        assert!(installed.status.success(), "{}", String::from_utf8_lossy(&installed.stderr));
+        let text = String::from_utf8(installed.stdout).unwrap();
+        text.split_once("\nNOTES:\n").unwrap().1.to_owned()
+    };
+    let service = told(&[]);
+    assert!(service.contains("kubectl logs statefulset/access-service --container outrigger\n"), "{service}");
+    assert!(service.ends_with("from the Secret outrigger, which is yours to make.\n"), "{service}");
+    let parts = told(&["--set", "workload.kind=none,secretName="]);
+    assert!(parts.contains("\"outrigger.container\"") && !parts.contains("Secret"), "{parts}");
 }
 
 #[test]
 #[ignore = "needs helm, which tests/all installs"]
 fn values_that_cannot_be_right_are_refused_with_what_to_do() {
     for (values, told) in [
+        ("{}", "there is no webhook"),
         ("spool: { kind: disk }", "spool/kind"),
         ("spol: {}", "spol"),
         ("shutdown: { graceSeconds: 25s }", "shutdown/graceSeconds"),
@@ -134,10 +183,11 @@ fn values_that_cannot_be_right_are_refused_with_what_to_do() {
         ("settings: \"[shutdown]\\ngrace = '60s'\\n\"", "set shutdown.graceSeconds"),
         ("settings: \"metrics.listen = '127.0.0.1:1'\\n\"", "set metricsPort"),
         ("settings: \"[spool]\\nkind = 'nats'\\n\"", "set spool.kind to nats"),
-        ("{ spool: { kind: nats }, workload: { kind: Deployment } }", "settings does not say so"),
+        ("spool: { kind: nats }\nworkload: { kind: Deployment }", "settings does not say so"),
     ] {
         let file = tempfile::NamedTempFile::new().unwrap();
-        fs::write(file.path(), values).unwrap();
+        let hook = if values == "{}" || values.contains("webhooks") { "" } else { HOOK };
+        fs::write(file.path(), format!("{hook}{values}")).unwrap();
         let values_file = file.path().to_str().unwrap();
         let refused = helm(&["template", "release", folder().to_str().unwrap(), "--values", values_file]);
         let said = String::from_utf8_lossy(&refused.stderr).replace("'/", "'");
@@ -225,7 +275,7 @@ fn the_kustomization_puts_the_sidecar_into_a_service_before_all_else() {
 #[test]
 #[ignore = "needs kubernetes-validate, which tests/all installs"]
 fn the_manifests_are_valid_and_say_what_the_chart_says() {
-    let from_chart = chart(&folder(), "");
+    let from_chart = rendered("");
     let from_chart = Pod::of(workload(&from_chart), &from_chart);
     let sidecar = objects(&shipped("kubernetes/sidecar.yaml"));
     let nats = objects(&shipped("kubernetes/sidecar-nats.yaml"));

@@ -6,6 +6,9 @@
 {{/* What the values may not say together. */}}
 {{- define "outrigger.check" -}}
 {{- $nats := regexMatch `(?m)^\s*(spool\.)?kind\s*=\s*["']nats["']` .Values.settings -}}
+{{- if not (or .Values.webhooks .Values.moreWebhooks) -}}
+{{- fail "outrigger: there is no webhook; put one into webhooks, or name a ConfigMap in moreWebhooks" -}}
+{{- end -}}
 {{- if regexMatch `(?m)^\s*(\[\s*shutdown\s*\]|shutdown\.)` .Values.settings -}}
 {{- fail "outrigger: settings has [shutdown]; set shutdown.graceSeconds and shutdown.delaySeconds, which the pod's own grace is made from" -}}
 {{- end -}}
@@ -84,7 +87,9 @@
 - name: outrigger-webhooks
   projected:
     sources:
+      {{- if .Values.webhooks }}
       - configMap: { name: {{ include "outrigger.name" . }}-webhooks }
+      {{- end }}
       {{- range .Values.moreWebhooks }}
       - configMap: { name: {{ . }} }
       {{- end }}
