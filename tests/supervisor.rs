@@ -1,8 +1,10 @@
 //! What the program that started the sidecar hears of it: datagrams to `NOTIFY_SOCKET`, as systemd takes them.
 
+use std::fs;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use outrigger::cli::demo::answer::Answer;
@@ -133,4 +135,99 @@ fn who_does_not_listen_holds_nothing_up() {
     socket.set_nonblocking(true).expect("a mode");
     let kept = std::iter::from_fn(|| socket.recv(&mut [0; 4096]).ok()).count();
     assert!((1..40).contains(&kept), "{kept} messages had room");
+}
+
+/// What of the unit a user's manager can do: it has no other users, and no root file system of its own.
+const USABLE: [&str; 6] = ["[", "Type=", "ExecStart", "ExecReload=", "Restart", "Timeout"];
+
+/// A manager of its own, in namespaces of its own: it starts, reloads, refuses, restarts after a crash and stops, and prints what it knows
+/// then. The configuration is in `$1`, which is the manager's home as well.
+const MANAGED: &str = r#"
+ip link set lo up
+mount -t tmpfs tmpfs /run
+mkdir -p /run/systemd/system /run/user/0
+chmod 700 /run/user/0
+export HOME="$1" XDG_RUNTIME_DIR=/run/user/0
+/lib/systemd/systemd --user --unit=basic.target --log-target=console >"$1/manager" 2>&1 &
+for try in $(seq 200); do systemctl --user is-active --quiet basic.target 2>/dev/null && break; sleep 0.05; done
+shown() { systemctl --user show --property="$1" --value outrigger; }
+# How many webhooks, without what the last look at the files came to.
+webhooks() { shown StatusText | cut -d";" -f1; }
+until_shown() { for try in $(seq 200); do [ "$(shown "$1")" = "$2" ] && return; sleep 0.05; done; shown "$1"; false; }
+hook() { echo "$2" >"$1/fresh"; mv "$1/fresh" "$1/config/webhooks/$3.toml"; }
+
+hook "$1" 'url = 7' one
+if systemctl --user start outrigger 2>/dev/null; then exit 10; fi
+echo "faulty: $(shown ExecMainStatus) $(shown NRestarts) $(shown ActiveState)"
+
+hook "$1" 'url = "https://hooks.example.com/in"' one
+systemctl --user start outrigger
+"$2" healthcheck
+echo "started: $(shown ActiveState) $(webhooks)"
+
+hook "$1" 'url = "https://hooks.example.com/in"' two
+systemctl --user reload outrigger
+until_shown ActiveState active
+echo "reloaded: $(webhooks)"
+
+hook "$1" 'url = 7' two
+if systemctl --user reload outrigger 2>/dev/null; then exit 11; fi
+until_shown StatusText '2 webhooks; the last reload was refused: faults: 1'
+echo "refused: $(shown ActiveState)"
+rm "$1/config/webhooks/two.toml"
+
+kill -9 "$(shown MainPID)"
+until_shown NRestarts 1
+until_shown ActiveState active
+"$2" healthcheck
+echo "restarted: $(webhooks)"
+
+systemctl --user stop outrigger
+echo "stopped: $(shown Result) $(shown ActiveState)"
+"#;
+
+#[test]
+#[ignore = "needs root and systemd, with which tests/all asks for it"]
+fn systemd_waits_for_its_start_refuses_a_faulty_reload_and_starts_it_again_after_a_crash() {
+    let asked = std::env::var("OUTRIGGER_TEST_SYSTEMD").unwrap_or_default();
+    assert_eq!(asked, "1", "OUTRIGGER_TEST_SYSTEMD=1 asks for this test, and root with systemd can run it");
+    let home = tempfile::tempdir().expect("a folder");
+    let write = |path: &str, text: &str| {
+        let path = home.path().join(path);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        fs::write(path, text).expect("a file");
+    };
+    let binary = env!("CARGO_BIN_EXE_outrigger");
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/systemd/outrigger.service");
+    let shipped = fs::read_to_string(shipped).expect("the unit").replace("/usr/local/bin/outrigger", binary);
+    let kept = shipped.lines().filter(|line| USABLE.iter().any(|key| line.starts_with(key)));
+    let kept: String = kept.flat_map(|line| [line, "\n"]).collect();
+    let variables = format!("OUTRIGGER_CONFIG={0}/config OUTRIGGER_SPOOL_PATH={0}/spool", home.path().display());
+    let unit = kept.replace("[Service]\n", &format!("[Service]\nEnvironment={variables}\n"));
+    assert!(unit.contains("Type=notify\n") && unit.contains("RestartPreventExitStatus=78\n"), "{unit}");
+    write(".config/systemd/user/outrigger.service", &unit);
+    write("config/webhooks/one.toml", HOOK);
+
+    // A start that is never told to be over would be waited for.
+    let mut apart = Command::new("timeout");
+    apart.args([
+        "--kill-after=5",
+        "120",
+        "unshare",
+        "--mount",
+        "--net",
+        "--pid",
+        "--fork",
+        "--mount-proc",
+        "--kill-child",
+    ]);
+    apart.args(["bash", "-euc", MANAGED, "bash"]);
+    let ended = apart.arg(home.path()).arg(binary).output().expect("unshare");
+    let said = String::from_utf8_lossy(&ended.stdout);
+    let manager = fs::read_to_string(home.path().join("manager")).unwrap_or_default();
+    let wrong = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success(), "{}\n{said}\n{wrong}\n{manager}", ended.status);
+    let expected = "faulty: 78 0 failed\nready\nstarted: active 1 webhook\nreloaded: 2 webhooks\nrefused: active\nready\n\
+                    restarted: 1 webhook\nstopped: success inactive\n";
+    assert_eq!(said, expected, "{wrong}\n{manager}");
 }
