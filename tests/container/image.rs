@@ -147,3 +147,17 @@ fn the_last_stage_runs_as_a_user_without_a_name_on_the_port_of_the_probes() {
     assert_eq!(image.health, [image.entrypoint[0].as_str(), "healthcheck"]);
     assert!(image.copies.iter().any(|copied| copied.to == image.entrypoint[0]), "what is run is there");
 }
+
+#[test]
+fn the_first_stage_has_the_compiler_of_the_project_and_copies_what_there_is() {
+    let (first, _) = include_str!("../../Dockerfile").rsplit_once("\nFROM ").expect("two stages");
+    assert!(first.contains(&format!("\nFROM rust:{}-bookworm AS build\n", env!("CARGO_PKG_RUST_VERSION"))), "{first}");
+    let lines = first.lines().filter_map(|line| Some(line.strip_prefix("COPY ")?.rsplit_once(' ')?.0));
+    let copied: Vec<&str> = lines.flat_map(|paths| paths.split(' ')).collect();
+    for path in ["Cargo.toml", "Cargo.lock", "src"] {
+        assert!(copied.contains(&path), "{path} is not among {copied:?}");
+    }
+    for path in copied {
+        assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(path).exists(), "there is no {path}");
+    }
+}
