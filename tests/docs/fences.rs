@@ -98,7 +98,7 @@ fn every_fenced_block_has_a_checker() {
     for fence in fences() {
         match &*fence.language {
             // `configuration`, `lints`, `commands`, and the tests below.
-            "toml" | "sh" | "console" | "json" | "ndjson" | "yaml" | "promql" => {}
+            "toml" | "sh" | "console" | "json" | "ndjson" | "yaml" | "promql" | "ini" => {}
             "text" => assert!(
                 fence.generated || fence.title.is_some(),
                 "{}: nothing holds this output; give it a title that says what it shows, or make it from the code",
@@ -121,6 +121,20 @@ fn every_piece_of_json_parses() {
     }
     for fence in fences_of(&["ndjson"]) {
         fence.body.lines().for_each(|line| assert!(json(line).is_object(), "{}", fence.place()));
+    }
+}
+
+#[test]
+fn every_piece_of_a_unit_sets_keys_that_units_have() {
+    // Those that are about more than one unit of ours would have to be known by systemd, which `tests/deploy.rs` asks about the whole.
+    const KEYS: [&str; 4] = ["Type", "ExecReload", "Environment", "LoadCredential"];
+    for fence in fences_of(&["ini"]) {
+        let mut lines = fence.body.lines();
+        assert_eq!(lines.next(), Some("[Service]"), "{}", fence.place());
+        for line in lines {
+            let key = line.split_once('=').map(|(key, _)| key);
+            assert!(key.is_some_and(|key| KEYS.contains(&key)), "{}: {line}", fence.place());
+        }
     }
 }
 
