@@ -117,7 +117,7 @@ pub struct Met {
 }
 
 /// Makes one attempt, with a header beside those of the webhook where one is given. It always ends: the webhook's `timeout` bounds each
-/// exchange with the target, of which there are two at most, and the client's own limit each with an authorization server; a panic on
+/// exchange with the target, of which there are two at most and a request for consent, and the client's own limit each with an authorization server; a panic on
 /// the way is a failure as others are. What it says of a failure holds none of the webhook's secrets.
 pub async fn attempt(
     way: Option<&Way>,

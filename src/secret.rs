@@ -58,6 +58,9 @@ const FORM_KEEPS: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove
 /// What URLs leave as it is.
 const URL_KEEPS: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
+/// What `CloudEvents` percent-encode in a header's value, beside all that is not ASCII (HTTP protocol binding 3.1.3.2).
+pub const ATTRIBUTE_ENCODES: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
+
 /// Takes secrets out of texts that people see and others wrote: a response, an error, a rendered body.
 ///
 /// A secret is found as it is, and as it stands in a JSON string, in a document inside one, and in a URL; also where a text was cut
@@ -94,7 +97,8 @@ impl Mask {
         }
         // HTTP drops blanks around a header's value, and ours are ASCII.
         let header = utf8_percent_encode(plain.trim(), CONTROLS).to_string();
-        let mut forms = vec![plain.to_owned(), plain.trim().to_owned(), header];
+        let attribute = utf8_percent_encode(plain, ATTRIBUTE_ENCODES).to_string();
+        let mut forms = vec![plain.to_owned(), plain.trim().to_owned(), header, attribute];
         // In JSON, as some write it (`/` and what is beyond ASCII escaped) and others do, in documents inside strings too.
         for (slashes, ascii) in [(false, false), (true, false), (false, true), (true, true)] {
             let mut text = plain.to_owned();

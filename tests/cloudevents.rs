@@ -169,6 +169,23 @@ fn source_and_id_are_the_key_of_a_repeat() {
     let answer = structured(&sidecar, "/v1/events", &other);
     assert_eq!(answer.status, 422);
     assert!(answer.body.contains("a CloudEvent of this source and id came before with other content"), "{answer:?}");
+    let mut again = event("1");
+    again["ceknativearrivaltime"] = json!("2026-11-28T10:15:31Z");
+    let passed = structured(&sidecar, "/v1/events/cloudevents", &again);
+    assert_eq!(
+        passed.header("idempotent-replayed"),
+        "true",
+        "what a hop adds makes no other event, nor does the other route: {passed:?}"
+    );
+    let binary = [
+        ("ce-specversion", "1.0"),
+        ("ce-id", "1"),
+        ("ce-source", "/requests"),
+        ("ce-type", "com.example.granted"),
+        ("content-type", "application/json"),
+    ];
+    let passed = post(&sidecar, "/v1/events", &binary, b"{ \"name\": \"Ana \\\"A\\\" Ruiz\\n\", \"amount\": 1.5 }");
+    assert_eq!(passed.header("idempotent-replayed"), "true", "nor does another mode: {passed:?}");
     other["source"] = json!("/others");
     assert_eq!(structured(&sidecar, "/v1/events", &other).status, 202, "the id of another source is another event");
     // A key of the request's own stands above it.
@@ -193,13 +210,21 @@ fn the_data_is_the_event_where_the_route_says_of_which_kind() {
     }
     let answer = structured(&sidecar, "/v1/events/request", &carried("2", json!("text")));
     assert_eq!(answer.status, 400, "{answer:?}");
-    let mut text = carried("3", data);
+    let mut text = carried("3", json!("a text"));
     text["datacontenttype"] = json!("text/plain");
     let answer = structured(&sidecar, "/v1/events/request", &text);
     assert!(
         answer.body.contains("has it as JSON in its data; to take the CloudEvent itself post it to /v1/events"),
         "{answer:?}"
     );
+    // JSON is JSON also where it comes as bytes.
+    let mut bytes = carried("5", Value::Null);
+    bytes.as_object_mut().expect("an object").remove("data");
+    bytes["data_base64"] = json!(STANDARD.encode(request("r-1")));
+    assert_eq!(structured(&sidecar, "/v1/events/request", &bytes).status, 202);
+    assert_eq!(json_of(&target.wait(3)[2]), json!({ "id": "r-1" }));
+    bytes["data_base64"] = json!(STANDARD.encode("no JSON"));
+    assert_eq!(structured(&sidecar, "/v1/events/request", &bytes).status, 400);
     // Where no kind is named, it is an event of its own kind, which nobody wants here.
     let answer = structured(&sidecar, "/v1/events", &carried("4", json!({})));
     assert_eq!((answer.status, &answer.json()["events"][0]["deliveries"]), (202, &json!([])));
@@ -219,8 +244,24 @@ fn what_is_no_cloudevent_is_refused_with_what_to_do() {
         (but("id", json!("")), "`id` is empty"),
         (but("type", json!(7)), "`type` is no text"),
         (but("source", json!({})), "`source` is no text"),
-        (but("level", json!(1.5)), "`level` is neither a text, an integer nor true or false"),
+        (but("level", json!(1.5)), "`level` is neither a text, an integer of 32 bits nor true or false"),
         (but("time", json!("yesterday")), "`time` is \"yesterday\", and it is a time of RFC 3339"),
+        (but("time", json!("2026-11-28 10:00:00Z")), "RFC 3339"),
+        (but("time", json!("20261128T100000Z")), "RFC 3339"),
+        (but("time", json!("2026-11-28T10:00Z")), "RFC 3339"),
+        (but("time", json!("2026-11-28T10:00:00,5Z")), "RFC 3339"),
+        (but("time", json!("2026-11-28T10:00:00+01:00[Europe/Paris]")), "RFC 3339"),
+        (but("time", json!("2026-02-30T10:00:00Z")), "RFC 3339"),
+        (but("source", json!("a b")), "`source` is \"a b\", and it is a URI"),
+        (but("source", json!("/50%")), "and it is a URI"),
+        (but("dataschema", json!("no <uri>")), "and it is a URI"),
+        (but("level", json!(2_147_483_648_i64)), "an integer of 32 bits"),
+        (but("x", json!("\u{fffe}")), "`x` holds a control character"),
+        (but("x", json!("y".repeat(4097))), "`x` has 4097 bytes, and 4096 are the limit"),
+        (
+            but("datacontenttype", json!("text/plain")),
+            "`data` is no text, and `datacontenttype` says that it is no JSON",
+        ),
         (but("subject", json!("a\nb")), "`subject` holds a control character"),
         (but("Subject", json!("a")), "`Subject` is no name of an attribute: they are lower-case letters and digits"),
         (but("data_base64", json!("AA==")), "`data` and `data_base64` are both given"),
@@ -242,7 +283,7 @@ fn what_is_no_cloudevent_is_refused_with_what_to_do() {
         (&[whole[0], whole[1], whole[2], whole[3], ("ce-data", "1")], "`ce-data` carries no attribute"),
         (&[whole[0], whole[1], whole[2], whole[3], ("ce-id", "2")], "`ce-id` comes twice"),
         (&[whole[0], whole[1], whole[2], whole[3], ("ce-subject", "%C0%A0")], "`ce-subject` is no text in UTF-8"),
-        (&[whole[0], whole[1], whole[2], whole[3], ("ce-datacontenttype", "a/b")], "is said by `content-type`"),
+        (&[whole[0], whole[1], whole[2], whole[3], ("content-type", "a/b; c=é")], "and it is a media type"),
         (&[whole[0], whole[1], whole[2], whole[3], ("content-type", "application/json")], "not JSON"),
     ];
     for (headers, wanted) in binary {
@@ -316,6 +357,41 @@ fn any_event_goes_out_as_a_cloudevent() {
 }
 
 #[test]
+fn a_subject_that_is_none_is_left_out_and_data_follows_its_content_type() {
+    let target = receiver().start();
+    let text = "content_type = \"text/plain\"\ntriggers = [\"RequestGranted\"]";
+    let sidecar = sidecar()
+        .reaching(&target)
+        .webhook("json", &requests(&target, "body = '{ \"a\": 1 }'"))
+        .webhook("text", &requests(&target, text))
+        .start();
+    for id in ["", "a\nb", &"x".repeat(5000)] {
+        assert_eq!(sidecar.post("/v1/events", &request(id)).status, 202);
+    }
+    let seen: Vec<Value> = target.wait(6).iter().map(json_of).collect();
+    assert!(seen.iter().all(|event| event.get("subject").is_none()), "{seen:?}");
+    let texts = seen.iter().filter(|event| event["datacontenttype"] == "text/plain");
+    assert_eq!(
+        texts.filter(|event| event["data"].as_str().is_some_and(|data| data.contains("AccessRequestGranted"))).count(),
+        3
+    );
+}
+
+#[test]
+fn a_reference_in_an_attribute_is_masked_as_headers_write_it() {
+    let target = receiver().otherwise(400).start();
+    let file = "cloudevents.mode = \"binary\"\ncloudevents.source = \"urn:x:${env:SRC}\"";
+    let sidecar =
+        sidecar().reaching(&target).env("SRC", "top/secret'1").webhook("hook", &requests(&target, file)).start();
+    assert_eq!(sidecar.post("/v1/events?wait=15s", &request("r-1")).status, 200);
+    assert_eq!(target.wait(1)[0].header("ce-source"), "urn:x:top/secret'1");
+    let listed = sidecar.get("admin", "/api/v1/invocations").json();
+    let id = listed["invocations"][0]["id"].as_str().expect("an id").to_owned();
+    let shown = sidecar.get("admin", &format!("/api/v1/invocations/{id}")).body;
+    assert!(!shown.contains("secret'1") && shown.contains("urn:x:***"), "{shown}");
+}
+
+#[test]
 fn an_attribute_that_an_event_leaves_empty_is_a_template_error() {
     let target = receiver().start();
     let sidecar = sidecar()
@@ -325,7 +401,7 @@ fn an_attribute_that_an_event_leaves_empty_is_a_template_error() {
     let answer = sidecar.post("/v1/events?wait=15s", &request("r-1"));
     let delivery = &answer.json()["events"][0]["deliveries"][0];
     assert_eq!((&delivery["outcome"], &delivery["reason"]), (&json!("dead"), &json!("template_error")), "{answer:?}");
-    assert_eq!(delivery["detail"], "cloudevents: the rendered `type` is empty");
+    assert_eq!(delivery["detail"], "cloudevents: `type` is empty; leave it out, or give it a text");
     assert_eq!(target.count(), 0);
 }
 
@@ -380,6 +456,21 @@ fn without_consent_nothing_is_sent_and_the_webhook_waits_for_it() {
     ] {
         assert!(log.contains(said), "{said}\n{log}");
     }
+}
+
+#[test]
+fn a_target_that_does_not_answer_is_asked_by_one_for_all_that_wait() {
+    let target =
+        receiver().respond(Answer::hang()).then(Answer::status(200).header("webhook-allowed-origin", "*")).start();
+    let file = "cloudevents.origin = \"outrigger.example.com\"\ntimeout = \"1s\"";
+    let sidecar = sidecar().reaching(&target).webhook("hook", &requests(&target, file)).start();
+    let lines: Vec<String> = (0..8).map(|number| request(&format!("r-{number}"))).collect();
+    let headers = [("content-type", "application/x-ndjson")];
+    let answer = sidecar.post_with("/v1/events?wait=15s", &headers, lines.join("\n").as_bytes());
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let seen = target.wait(10);
+    let asked = seen.iter().filter(|seen| seen.method.as_str() == "OPTIONS").count();
+    assert_eq!((asked, seen.len()), (2, 10), "one for all who waited, and one that was answered");
 }
 
 /// What the SDK makes of a question, a JSON document a line.

@@ -7,6 +7,7 @@
 //! | `toml` | `outrigger check` takes it and its `[[tests]]` pass: as `outrigger.toml` where its tables are of that file, else as a webhook. With `title="DIR/webhooks/NAME.toml"` it is that file, beside all that has a title below DIR in the same guide |
 //! | `json` | parses; with a title it is a file that titled webhooks and commands of the same guide may name. `ndjson` is one a line |
 //! | `sh`, `console` | each `outrigger` line is one that the command line takes, each request of a sidecar on this machine is made and answered well, and every other program is listed with the reason why it is not run. In a `console` block lines that begin with `$ ` are the commands; `ADDRESS` stands for an address of the reader's. A transcript whose output is held too has a test of its own in `transcripts` |
+//! | `ini` | sets known keys of a systemd service |
 //! | `yaml` | parses, without the actions of a chart's template |
 //! | `promql` | names metrics that there are, and `promtool` takes it |
 //! | `text` | stands in a generated part, or has a title that says what it shows |

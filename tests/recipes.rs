@@ -187,6 +187,14 @@ fn a_recipe_is_added_to_an_empty_folder_and_checked_and_says_what_to_set() {
         let refused = outrigger(folder.path(), args, &[]);
         assert!(refused.status.code() == Some(2) && said(&refused).contains(fix), "{args:?}: {}", said(&refused));
     }
+    let refused = outrigger(folder.path(), &["recipes", "add", "slack", "--as", "SLACK"], &[]);
+    assert!(
+        refused.status.code() == Some(1) && said(&refused).contains("there is a webhook `slack`"),
+        "{}",
+        said(&refused)
+    );
+    let left: Vec<_> = fs::read_dir(folder.path().join("config/webhooks")).expect("the folder").collect();
+    assert_eq!(left.len(), 2, "{left:?}");
     fs::write(folder.path().join("file"), "").expect("a file in it");
     let refused = outrigger(folder.path(), &["recipes", "add", "slack", "--config", "file"], &[]);
     assert!(refused.status.code() == Some(1) && said(&refused).contains("cannot be written"), "{}", said(&refused));

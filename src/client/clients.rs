@@ -4,14 +4,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tokio::sync::OnceCell;
-
 use crate::config::Egress;
 use crate::delivery::Failure;
 use crate::webhook::grant::Grant;
 use crate::webhook::tls::{Identity, Tls};
 use crate::webhook::{Auth, Webhook};
 
+use super::consent::Consent;
 use super::tokens::{Fetched, Issued, Tokens};
 use super::{Client, ClientError, Routes};
 
@@ -28,8 +27,8 @@ pub struct Clients {
 pub struct Way {
     line: Line,
     tokens: Option<(Arc<Grant>, Line, Arc<Tokens>)>,
-    /// Where the target's consent is asked for: of which definition, and that it was given.
-    consent: Option<(u64, OnceCell<()>)>,
+    /// Where the target's consent is asked for.
+    consent: Option<Consent>,
 }
 
 /// A client with the settings that it speaks TLS by.
@@ -83,7 +82,7 @@ impl Clients {
     /// The way of a webhook that went none before, or another. Tokens outlive a change of `[egress]`, connections do not.
     fn lead(&mut self, all: &Self, before: Option<&Self>, webhook: &Webhook) -> Result<Way, ClientError> {
         let line = self.line(before, &webhook.tls)?;
-        let consent = asks(webhook).map(|definition| (definition, OnceCell::new()));
+        let consent = asks(webhook).map(Consent::new);
         let Some(grant) = webhook.auth.as_ref().and_then(Auth::grant) else {
             return Ok(Way { line, tokens: None, consent });
         };
@@ -131,7 +130,7 @@ impl Way {
     /// Sees to it that the target has consented, by `ask` where it has not been asked yet. One asks for all that wait.
     pub async fn consent(&self, ask: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
         match &self.consent {
-            Some((_, given)) => given.get_or_try_init(|| ask).await.copied(),
+            Some(consent) => consent.get(ask).await,
             None => Ok(()),
         }
     }
@@ -145,7 +144,7 @@ impl Way {
         };
         // What was compiled again may mean the same.
         let same_tls = Arc::ptr_eq(&self.line.tls, &webhook.tls) || self.line.identity == webhook.tls.identity();
-        let same_consent = self.consent.as_ref().map(|(definition, _)| *definition) == asks(webhook);
+        let same_consent = self.consent.as_ref().map(|consent| consent.definition) == asks(webhook);
         same_tls && same_grant && same_consent
     }
 }

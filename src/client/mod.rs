@@ -2,6 +2,7 @@
 
 mod clients;
 mod connect;
+mod consent;
 mod failure;
 pub mod guard;
 mod socket;

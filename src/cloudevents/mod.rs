@@ -26,7 +26,7 @@ const DATA_BASE64: &str = "data_base64";
 const DATA: &str = "data";
 
 /// Whether data of a content type stands as JSON in the JSON format: its subtype is `json` or ends with `+json`.
-fn is_json(content_type: &str) -> bool {
+pub(crate) fn is_json(content_type: &str) -> bool {
     let essence = essence(content_type);
     essence.split_once('/').is_some_and(|(_, subtype)| subtype == "json" || subtype.ends_with("+json"))
 }
@@ -37,30 +37,81 @@ pub(crate) fn essence(content_type: &str) -> String {
 }
 
 /// Whether an attribute may have this name: lower-case letters and digits.
-fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
 }
 
+/// The longest attribute that is taken in, in bytes.
+pub(crate) const ATTRIBUTE_BYTES_MAX: usize = 4096;
+
 /// What is wrong with the text of an attribute.
-fn wrong_with(name: &str, text: &str) -> Option<String> {
-    if text.chars().any(char::is_control) {
+pub(crate) fn wrong_with(name: &str, text: &str) -> Option<String> {
+    if text.len() > ATTRIBUTE_BYTES_MAX {
+        return Some(format!("`{name}` has {} bytes, and {ATTRIBUTE_BYTES_MAX} are the limit", text.len()));
+    }
+    if text.chars().any(|character| character.is_control() || is_noncharacter(character)) {
         return Some(format!("`{name}` holds a control character"));
     }
+    let found = shown(text);
     match name {
         "specversion" if text != SPEC_VERSION => {
-            Some(format!("`specversion` is \"{}\", and \"{SPEC_VERSION}\" is spoken here", shown(text)))
+            Some(format!("`specversion` is \"{found}\", and \"{SPEC_VERSION}\" is spoken here"))
         }
         "id" | "source" | "type" | "subject" | "dataschema" if text.is_empty() => {
             Some(format!("`{name}` is empty; leave it out, or give it a text"))
         }
-        "time" if text.parse::<Timestamp>().is_err() => {
-            Some(format!("`time` is \"{}\", and it is a time of RFC 3339: \"2026-11-28T10:00:00Z\"", shown(text)))
+        "source" | "dataschema" if !is_reference(text) => {
+            Some(format!("`{name}` is \"{found}\", and it is a URI: \"/requests\" or \"https://access.example.com\""))
         }
-        "datacontenttype" if !essence(text).contains('/') => {
-            Some(format!("`datacontenttype` is \"{}\", and it is a media type: \"application/json\"", shown(text)))
+        "time" if !is_time(text) => {
+            Some(format!("`time` is \"{found}\", and it is a time of RFC 3339: \"2026-11-28T10:00:00Z\""))
+        }
+        "datacontenttype"
+            if !essence(text).contains('/') || !text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) =>
+        {
+            Some(format!("`datacontenttype` is \"{found}\", and it is a media type: \"application/json\""))
         }
         _ => None,
     }
+}
+
+/// What Unicode keeps for no character (core specification, "Type System").
+const fn is_noncharacter(character: char) -> bool {
+    let code = character as u32;
+    matches!(code, 0xFDD0..=0xFDEF) || code & 0xFFFE == 0xFFFE
+}
+
+/// Whether a text can be a URI reference (RFC 3986): no blanks or delimiters, and whole escapes. What is beyond ASCII is let pass.
+fn is_reference(text: &str) -> bool {
+    let no_part = |character: char| character.is_whitespace() || "<>\"\\^`{|}".contains(character);
+    let is_escape =
+        |rest: &str| rest.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+    !text.contains(no_part) && text.split('%').skip(1).all(is_escape)
+}
+
+/// Whether a text is a time as RFC 3339 writes it, and one that there is.
+fn is_time(text: &str) -> bool {
+    let (Some(date), Some(rest)) = (text.get(..10), text.get(10..)) else { return false };
+    let shaped = |text: &str, shape: &str| {
+        text.len() == shape.len()
+            && text
+                .bytes()
+                .zip(shape.bytes())
+                .all(|(byte, wanted)| if wanted == b'0' { byte.is_ascii_digit() } else { byte == wanted })
+    };
+    let upper = rest.to_ascii_uppercase();
+    let Some(time) = upper.strip_prefix('T') else { return false };
+    let (time, zone) = match time.strip_suffix('Z') {
+        Some(time) => (time, "+00:00"),
+        None => time.split_at_checked(time.len().saturating_sub(6)).unwrap_or_default(),
+    };
+    let (clock, fraction) = time.split_once('.').unwrap_or((time, "0"));
+    let digits = !fraction.is_empty() && fraction.bytes().all(|byte| byte.is_ascii_digit());
+    shaped(date, "0000-00-00")
+        && shaped(clock, "00:00:00")
+        && digits
+        && (shaped(zone, "+00:00") || shaped(zone, "-00:00"))
+        && text.parse::<Timestamp>().is_ok()
 }
 
 /// As much of a text as a message has room for.
@@ -82,7 +133,12 @@ mod tests {
     use super::*;
 
     fn text() -> impl Strategy<Value = String> {
-        proptest::string::string_regex("[^\\p{Cc}]{1,20}").unwrap()
+        let any = proptest::string::string_regex("[^\\p{Cc}]{1,20}").unwrap();
+        any.prop_filter("no character", |text| !text.chars().any(is_noncharacter))
+    }
+
+    fn reference() -> impl Strategy<Value = String> {
+        proptest::string::string_regex("/[a-z0-9é€\u{1f600}:;?#=&]{1,10}(%[0-9a-fA-F]{2})?").unwrap()
     }
 
     fn event() -> impl Strategy<Value = Value> {
@@ -96,7 +152,7 @@ mod tests {
                 |bytes| json!({ "data_base64": base64_of(&bytes), "datacontenttype": "application/octet-stream" })
             ),
         ];
-        (text(), text(), text(), text(), data).prop_map(|(id, source, kind, subject, data)| {
+        (text(), reference(), text(), text(), data).prop_map(|(id, source, kind, subject, data)| {
             let mut event = json!({ "specversion": "1.0", "id": id, "source": source, "type": kind, "subject": subject, "x1": "-7" });
             event.as_object_mut().unwrap().extend(data.as_object().unwrap().clone());
             event
@@ -157,7 +213,7 @@ mod tests {
     fn data_that_cannot_be_read_is_left_out_and_a_long_attribute_goes_in_no_header() {
         assert!(matches!(data_of(&json!({ "data_base64": "%" })), Data::Absent));
         assert!(matches!(data_of(&json!({ "data": "x", "datacontenttype": "text/plain" })), Data::Text(_)));
-        let long = [("subject".to_owned(), Value::from("x".repeat(9000)))];
+        let long = [("subject".to_owned(), Value::from("x".repeat(17_000)))];
         assert_eq!(write::binary(&long, Data::Json(Bytes::new()), &mut HeaderMap::new()).unwrap_err(), "subject");
     }
 }

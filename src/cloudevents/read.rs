@@ -21,13 +21,17 @@ pub struct Incoming<'b> {
     pub source: String,
     /// Its id, of its source.
     pub id: String,
+    /// What happened.
+    pub kind: String,
     /// The whole event in the JSON format.
     pub text: Cow<'b, [u8]>,
-    /// Its data where that is JSON, as it stands in the event.
-    pub data: Option<Cow<'b, [u8]>>,
+    /// Its data, as JSON has it in the event.
+    pub data: Option<Cow<'b, str>>,
+    /// Whether that is JSON by its content type, and no text or bytes.
+    pub is_json: bool,
 }
 
-/// The JSON text of one event. `number` counts it in a batch from 1.
+/// The JSON text of one event.
 pub fn structured(text: &[u8]) -> Result<Incoming<'_>, DecodeError> {
     one(text, None)
 }
@@ -42,6 +46,7 @@ pub fn batch(text: &[u8], events_max: usize) -> Result<Vec<Incoming<'_>>, Decode
     elements.into_iter().zip(1..).map(|(element, number)| one(element.get().as_bytes(), Some(number))).collect()
 }
 
+/// `number` counts it in a batch from 1.
 fn one(text: &[u8], number: Option<usize>) -> Result<Incoming<'_>, DecodeError> {
     // A fault in an element of a batch is told by the element's number: its place would be counted from the element.
     let refuse = |problem: String| {
@@ -54,7 +59,7 @@ fn one(text: &[u8], number: Option<usize>) -> Result<Incoming<'_>, DecodeError> 
         Some(_) => refuse(error.to_string()),
     })?;
     let mut attributes: Vec<(&str, Cow<'_, str>)> = Vec::with_capacity(members.len());
-    let (mut data, mut bytes) = (None, false);
+    let (mut data, mut encoded) = (None, None);
     for (at, (name, value)) in members.iter().enumerate() {
         let name: &str = name;
         if members.iter().take(at).any(|(earlier, _)| earlier == name) {
@@ -63,13 +68,11 @@ fn one(text: &[u8], number: Option<usize>) -> Result<Incoming<'_>, DecodeError> 
         let raw = value.get();
         match name {
             DATA => data = Some(raw),
+            DATA_BASE64 if raw == "null" => {}
             DATA_BASE64 => {
-                let text: Cow<'_, str> =
-                    serde_json::from_str::<Text<'_>>(raw).map_or_else(|_| Cow::Borrowed("?"), |text| text.0);
-                if BASE64_STANDARD.decode(text.as_bytes()).is_err() {
-                    return Err(refuse(format!("`{DATA_BASE64}` is no text in Base64")));
-                }
-                bytes = true;
+                let text = serde_json::from_str::<Text<'_>>(raw).ok();
+                let bytes = text.and_then(|text| BASE64_STANDARD.decode(text.0.as_bytes()).ok());
+                encoded = Some((raw, bytes.ok_or_else(|| refuse(format!("`{DATA_BASE64}` is no text in Base64")))?));
             }
             _ if !is_name(name) => {
                 return Err(refuse(format!(
@@ -80,17 +83,36 @@ fn one(text: &[u8], number: Option<usize>) -> Result<Incoming<'_>, DecodeError> 
             _ if TEXTS.contains(&name) && !raw.starts_with('"') => return Err(refuse(format!("`{name}` is no text"))),
             _ => match attribute(raw) {
                 Some(text) => attributes.push((name, text)),
-                None => return Err(refuse(format!("`{name}` is neither a text, an integer nor true or false"))),
+                None => {
+                    return Err(refuse(format!("`{name}` is neither a text, an integer of 32 bits nor true or false")));
+                }
             },
         }
     }
-    if bytes && data.is_some() {
-        return Err(refuse(format!("`{DATA}` and `{DATA_BASE64}` are both given")));
-    }
-    let (source, id) = check(&attributes, "").map_err(refuse)?;
+    let Names { source, id, kind } = check(&attributes, "").map_err(refuse)?;
     let of_json = attributes.iter().find(|(name, _)| *name == "datacontenttype").is_none_or(|(_, text)| is_json(text));
-    let data = data.filter(|_| of_json).map(|data| Cow::Borrowed(data.as_bytes()));
-    Ok(Incoming { source, id, text: Cow::Borrowed(text), data })
+    let whole = Cow::Borrowed(text);
+    match (data, encoded) {
+        (Some(_), Some(_)) => Err(refuse(format!("`{DATA}` and `{DATA_BASE64}` are both given"))),
+        // Templates are to find JSON whatever form it came in.
+        (None, Some((_, bytes))) if of_json => {
+            let raw: &RawValue = serde_json::from_slice(&bytes)
+                .map_err(|error| refuse(format!("`{DATA_BASE64}` is no JSON, as its type says: {error}")))?;
+            let others = members.iter().filter(|(name, _)| *name != DATA && *name != DATA_BASE64);
+            let mut text = others
+                .fold(String::from("{"), |text, (name, value)| text + &json_string(name) + ":" + value.get() + ",");
+            text.extend([&json_string(DATA), ":", raw.get(), "}"]);
+            let data = Some(Cow::Owned(raw.get().to_owned()));
+            Ok(Incoming { source, id, kind, text: Cow::Owned(text.into_bytes()), data, is_json: true })
+        }
+        (Some(raw), None) if !of_json && !raw.starts_with('"') => {
+            Err(refuse(format!("`{DATA}` is no text, and `datacontenttype` says that it is no JSON")))
+        }
+        (data, encoded) => {
+            let data = data.or(encoded.map(|(raw, _)| raw)).map(Cow::Borrowed);
+            Ok(Incoming { source, id, kind, text: whole, data, is_json: of_json })
+        }
+    }
 }
 
 /// The canonical text of an attribute; `None` for what no attribute may be.
@@ -98,13 +120,20 @@ fn attribute(raw: &str) -> Option<Cow<'_, str>> {
     match raw.bytes().next()? {
         b'"' => serde_json::from_str::<Text<'_>>(raw).ok().map(|text| text.0),
         b't' | b'f' => Some(Cow::Borrowed(raw)),
-        _ => raw.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-').then_some(Cow::Borrowed(raw)),
+        _ => raw.parse::<i32>().is_ok().then_some(Cow::Borrowed(raw)),
     }
 }
 
-/// Sees to it that the attributes are those of an event, and gives source and id. `prefix` is what stands before their names
+/// What says which event it is, and what happened.
+struct Names {
+    source: String,
+    id: String,
+    kind: String,
+}
+
+/// Sees to it that the attributes are those of an event, and gives its names. `prefix` is what stands before their names
 /// where they came.
-fn check(attributes: &[(&str, Cow<'_, str>)], prefix: &str) -> Result<(String, String), String> {
+fn check(attributes: &[(&str, Cow<'_, str>)], prefix: &str) -> Result<Names, String> {
     let of = |name: &str| attributes.iter().find(|(known, _)| *known == name).map(|(_, text)| text);
     let missing: Vec<String> =
         REQUIRED.iter().filter(|name| of(name).is_none()).map(|name| format!("`{prefix}{name}`")).collect();
@@ -118,7 +147,7 @@ fn check(attributes: &[(&str, Cow<'_, str>)], prefix: &str) -> Result<(String, S
         }
     }
     let text = |name: &str| of(name).map(|text| text.clone().into_owned()).unwrap_or_default();
-    Ok((text("source"), text("id")))
+    Ok(Names { source: text("source"), id: text("id"), kind: text("type") })
 }
 
 /// Whether headers carry an attribute that every event has: it is one in binary mode.
@@ -146,15 +175,16 @@ pub fn binary<'b>(headers: &HeaderMap, body: &[u8]) -> Result<Incoming<'b>, Deco
         if attributes.iter().any(|(known, _)| *known == name) {
             return Err(refuse(format!("`{header}` comes twice")));
         }
+        // It must not be there, and `content-type` is what counts.
         if name == "datacontenttype" {
-            if content_type.as_deref() == Some(&text) {
-                continue;
-            }
-            return Err(refuse(format!("`{header}` is said by `content-type`")));
+            continue;
         }
         attributes.push((name, Cow::Owned(text)));
     }
-    let (source, id) = check(&attributes, HEADER_PREFIX).map_err(|problem| {
+    if let Some(problem) = content_type.as_deref().and_then(|text| wrong_with("datacontenttype", text)) {
+        return Err(refuse(problem));
+    }
+    let Names { source, id, kind } = check(&attributes, HEADER_PREFIX).map_err(|problem| {
         let looks_structured = body.trim_ascii_start().first() == Some(&b'{');
         let fix = if looks_structured && !is_binary(headers) {
             "; a CloudEvent that stands in the body takes content-type: application/cloudevents+json"
@@ -180,25 +210,27 @@ pub fn binary<'b>(headers: &HeaderMap, body: &[u8]) -> Result<Incoming<'b>, Deco
     for (name, value) in &attributes {
         member(&mut text, name, &json_string(value));
     }
-    let mut data = None;
+    let (mut data, mut is_json_data) = (None, false);
     if !body.is_empty() {
         let content_type = content_type.unwrap_or_else(|| "application/json".to_owned());
         member(&mut text, "datacontenttype", &json_string(&content_type));
-        if is_json(&content_type) {
+        is_json_data = is_json(&content_type);
+        let raw = if is_json_data {
             let raw: &RawValue = serde_json::from_slice(body).map_err(|error| no_json(&error))?;
-            member(&mut text, DATA, raw.get());
-            data = Some(Cow::Owned(raw.get().as_bytes().to_vec()));
+            (DATA, raw.get().to_owned())
         } else {
             match std::str::from_utf8(body).ok().filter(|_| is_text(&content_type)) {
-                Some(body) => member(&mut text, DATA, &json_string(body)),
-                None => member(&mut text, DATA_BASE64, &json_string(&BASE64_STANDARD.encode(body))),
+                Some(body) => (DATA, json_string(body)),
+                None => (DATA_BASE64, json_string(&BASE64_STANDARD.encode(body))),
             }
-        }
+        };
+        member(&mut text, raw.0, &raw.1);
+        data = Some(Cow::Owned(raw.1));
     } else if let Some(content_type) = content_type {
         member(&mut text, "datacontenttype", &json_string(&content_type));
     }
     text.push('}');
-    Ok(Incoming { source, id, text: Cow::Owned(text.into_bytes()), data })
+    Ok(Incoming { source, id, kind, text: Cow::Owned(text.into_bytes()), data, is_json: is_json_data })
 }
 
 /// Whether data of a content type is text, so that it can stand as one.

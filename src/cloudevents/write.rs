@@ -3,19 +3,17 @@
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 use serde_json::Value;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
 use super::{DATA, DATA_BASE64, HEADER_PREFIX, STRUCTURED, is_json};
+use crate::secret::ATTRIBUTE_ENCODES;
 
-/// What binary mode percent-encodes in a header's value, beside all that is not ASCII (HTTP protocol binding 3.1.3.2).
-const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
-
-/// The longest attribute in a header, in bytes as it is encoded: more than most receivers take of all headers together.
-const ATTRIBUTE_BYTES_MAX: usize = 8 * 1024;
+/// All attributes in headers, in bytes as they are encoded: more than most receivers take of all headers together.
+const HEADERS_BYTES_MAX: usize = 16 * 1024;
 
 /// The data of an event that goes out.
 #[derive(Debug)]
@@ -82,6 +80,7 @@ fn member(text: &mut String, name: &str, value: &str) {
 /// no header can carry.
 pub fn binary(attributes: &[(String, Value)], data: Data, headers: &mut HeaderMap) -> Result<Bytes, String> {
     headers.remove(CONTENT_TYPE);
+    let mut total = 0;
     for (name, value) in attributes {
         let text = match value {
             Value::String(text) => text.clone(),
@@ -91,8 +90,9 @@ pub fn binary(attributes: &[(String, Value)], data: Data, headers: &mut HeaderMa
             headers.insert(CONTENT_TYPE, HeaderValue::from_str(&text).map_err(|_| name.clone())?);
             continue;
         }
-        let encoded = utf8_percent_encode(&text, ENCODED).to_string();
-        if encoded.len() > ATTRIBUTE_BYTES_MAX {
+        let encoded = utf8_percent_encode(&text, ATTRIBUTE_ENCODES).to_string();
+        total += encoded.len();
+        if total > HEADERS_BYTES_MAX {
             return Err(name.clone());
         }
         let header = HeaderName::from_bytes(format!("{HEADER_PREFIX}{name}").as_bytes()).map_err(|_| name.clone())?;

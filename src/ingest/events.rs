@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::cloudevents::read::{Incoming, batch, binary, structured};
@@ -41,22 +42,21 @@ pub(super) struct Taken {
 struct Named {
     /// Source and id of each.
     names: Vec<(String, String)>,
-    /// Their texts in the JSON format, one after the other.
+    /// What happened and the data of each, however they were written: hops add attributes of their own, and write anew.
     content: Vec<u8>,
 }
 
 impl Taken {
     /// The key that `CloudEvents` carry in themselves.
-    pub(super) fn key(&self, path: &str) -> Option<[u8; 16]> {
+    pub(super) fn key(&self, whom: &str) -> Option<[u8; 16]> {
         let named = self.named.as_ref().filter(|named| !named.names.is_empty())?;
-        Some(key_of_events(path, named.names.iter().map(|(source, id)| (source.as_str(), id.as_str()))))
+        Some(key_of_events(whom, named.names.iter().map(|(source, id)| (source.as_str(), id.as_str()))))
     }
 
     /// The hash of what came with a key.
     pub(super) fn content(&self, path: &str, format: Format, body: &[u8]) -> [u8; 16] {
         match &self.named {
-            // Attributes in headers are content as well, and an event is the same in whatever mode it comes.
-            Some(named) => content_of(path, Format::Structured, &named.content),
+            Some(named) => content_of("", Format::Structured, &named.content),
             None => content_of(path, format, body),
         }
     }
@@ -117,7 +117,6 @@ impl Taking<'_> {
                 let of = if many { format!("event {number} of the batch: ") } else { String::new() };
                 Problem::new(StatusCode::BAD_REQUEST, format!("{of}{error}"))
             };
-            content.extend_from_slice(&incoming.text);
             let event = if own {
                 self.one(&incoming.text)
             } else {
@@ -125,10 +124,16 @@ impl Taking<'_> {
                     "a CloudEvent that carries an event of kind \"{}\" has it as JSON in its data; to take the CloudEvent itself post it to /v1/events",
                     self.kind.name
                 );
-                let data = incoming.data.ok_or(DecodeError { problem, place: None }).map_err(place)?;
-                self.one(&data)
+                let data = incoming.data.as_deref().filter(|_| incoming.is_json);
+                self.one(data.ok_or(DecodeError { problem, place: None }).map_err(place)?.as_bytes())
             };
             events.push(event.map_err(place)?);
+            content.extend(incoming.kind.as_bytes().iter().chain(b"\0"));
+            let data = incoming.data.as_deref().map(serde_json::from_str::<Value>);
+            if let Some(Ok(data)) = data {
+                content.extend(data.to_string().as_bytes());
+            }
+            content.push(0);
             names.push((incoming.source, incoming.id));
         }
         Ok(Taken { events, named: Some(Named { names, content }) })

@@ -136,7 +136,9 @@ impl Ingest {
         let body = read_body(body, bytes_max).await.map_err(|error| body_problem(error, bytes_max))?;
         let taking = Taking { kind, manual: invoked.is_some(), headers: &headers, body: &body };
         let events = taking.events(format)?;
-        let key = named.or_else(|| events.key(&path)).filter(|_| !window.is_zero());
+        // The same event for the same webhooks is one, by whichever route.
+        let whom = invoked.map_or(&*kind.name, |webhook| &*webhook.name);
+        let key = named.or_else(|| events.key(&format!("{}/{whom}", invoked.is_some()))).filter(|_| !window.is_zero());
         let content = if key.is_some() { events.content(&path, format, &body) } else { [0; 16] };
         let planned: Vec<Planned> = events.events.into_iter().map(|event| self.plan(live, invoked, event)).collect();
 

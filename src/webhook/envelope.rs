@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::cloudevents::write::{Data, attributes_of, binary, data_of, structured};
-use crate::cloudevents::{KIND, STRUCTURED};
+use crate::cloudevents::{self, KIND, is_name, wrong_with};
 use crate::delivery::{Failure, Reason};
 use crate::event::Event;
 use crate::kind::Kind;
@@ -81,41 +81,42 @@ impl Envelope {
             None => attributes.push((name.to_owned(), value)),
         };
         for (name, text) in rendered {
-            if text.is_empty() && name != "subject" {
-                return Err(format!("the rendered `{name}` is empty"));
-            }
-            if text.chars().any(char::is_control) {
-                return Err(format!("the rendered `{name}` holds a control character"));
-            }
-            set(name, if text.is_empty() { Value::Null } else { text.into() });
+            set(name, if text.is_empty() && name == "subject" { Value::Null } else { text.into() });
         }
         let data = if passed_on {
             data_of(payload)
         } else {
-            set("datacontenttype", String::from_utf8_lossy(content_type.as_bytes()).into());
+            let content_type = String::from_utf8_lossy(content_type.as_bytes());
+            set("datacontenttype", (&*content_type).into());
             // It describes what came in, and that was replaced.
             set("dataschema", Value::Null);
             match body {
                 Body::None => Data::Absent,
-                Body::Event | Body::Json(_) => Data::Json(bytes),
-                Body::Text(_) => Data::Text(String::from_utf8_lossy(&bytes).into_owned()),
+                Body::Event | Body::Json(_) if cloudevents::is_json(&content_type) => Data::Json(bytes),
+                Body::Event | Body::Json(_) | Body::Text(_) => Data::Text(String::from_utf8_lossy(&bytes).into_owned()),
             }
         };
-        attributes.retain(|(_, value)| !value.is_null());
+        // A subject that nobody asked for is better left out than no subject; all others make the event what it is.
+        let asked = self.set.iter().any(|(name, _)| *name == "subject");
+        attributes.retain(|(name, value)| {
+            let is_fit = |text: &str| asked || came || name != "subject" || wrong_with(name, text).is_none();
+            !value.is_null() && value.as_str().is_none_or(is_fit)
+        });
+        for (name, value) in &attributes {
+            let problem = match value {
+                // What ingest lets in has none of these; a mock event may.
+                _ if !is_name(name) => Some(format!("`{name}` is no name of an attribute")),
+                Value::Array(_) | Value::Object(_) => Some(format!("`{name}` is no attribute's value")),
+                Value::String(text) => wrong_with(name, text),
+                _ => None,
+            };
+            problem.map_or(Ok(()), Err)?;
+        }
         match self.mode {
             Mode::Structured => Ok(structured(&attributes, data, headers)),
             Mode::Binary => {
                 binary(&attributes, data, headers).map_err(|name| format!("no header can carry the attribute `{name}`"))
             }
-        }
-    }
-
-    /// The content type that a structured event is sent as.
-    #[must_use]
-    pub const fn content_type(&self) -> Option<&'static str> {
-        match self.mode {
-            Mode::Structured => Some(STRUCTURED),
-            Mode::Binary => None,
         }
     }
 }

@@ -59,7 +59,9 @@ fn found_url<'f>(wanted: &str, found: &'f Preview) -> Cow<'f, str> {
     const MASKED: &str = "https://***";
     let is_masked = wanted.strip_prefix(MASKED).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     match found.url.strip_prefix("https://").filter(|_| is_masked && found.host_referenced) {
-        Some(rest) => Cow::Owned(format!("{MASKED}{}", rest.find('/').and_then(|at| rest.get(at..)).unwrap_or_default())),
+        Some(rest) => {
+            Cow::Owned(format!("{MASKED}{}", rest.find('/').and_then(|at| rest.get(at..)).unwrap_or_default()))
+        }
         None => Cow::Borrowed(&found.url),
     }
 }

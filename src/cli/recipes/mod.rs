@@ -95,6 +95,12 @@ impl Add {
             return Answer { err, code: USAGE, ..Answer::default() };
         }
         let dir = &self.folder.dir;
+        if let Some(other) = taken(dir, name) {
+            let err = format!(
+                "error: there is a webhook `{other}`, and names differ in more than upper and lower case; name another by --as\n"
+            );
+            return Answer { err, code: NO, ..Answer::default() };
+        }
         let path = dir.join("webhooks").join(format!("{name}.toml"));
         let has_schema = dir.join("schema/webhook.json").is_file();
         if let Err(error) = write(&path, &recipe.added(has_schema)) {
@@ -110,13 +116,27 @@ impl Add {
     }
 }
 
-/// Writes a file that is not there yet, and the folders above it.
+/// Writes a file that is not there yet, and the folders above it. Who reads the folder sees all of it or nothing.
 fn write(path: &Path, text: &str) -> Result<(), ErrorKind> {
+    // No webhook's file begins so.
+    let made = path.with_file_name(format!(".recipe-{}.new", std::process::id()));
     let make = || {
         path.parent().map(fs::create_dir_all).transpose()?;
-        OpenOptions::new().write(true).create_new(true).open(path)?.write_all(text.as_bytes())
+        let mut file = OpenOptions::new().write(true).create_new(true).open(&made)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::hard_link(&made, path)
     };
-    make().map_err(|error: std::io::Error| error.kind())
+    let written = make().map_err(|error: std::io::Error| error.kind());
+    let _ = fs::remove_file(&made);
+    written
+}
+
+/// The name of a webhook of this folder that is the same but for upper and lower case.
+fn taken(dir: &Path, name: &str) -> Option<String> {
+    let files = fs::read_dir(dir.join("webhooks")).into_iter().flatten().flatten();
+    let mut stems = files.filter_map(|file| Some(file.file_name().to_str()?.strip_suffix(".toml")?.to_owned()));
+    stems.find(|stem| stem != name && stem.eq_ignore_ascii_case(name))
 }
 
 /// What was done, and what there is to do.

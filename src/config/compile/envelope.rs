@@ -2,7 +2,7 @@
 
 use http::{HeaderName, HeaderValue, Method};
 
-use crate::cloudevents::HEADER_PREFIX;
+use crate::cloudevents::{self, HEADER_PREFIX};
 use crate::config::document::Report;
 use crate::config::reference::WEBHOOK;
 use crate::config::references::Resolver;
@@ -20,7 +20,7 @@ const ORIGIN_BYTES_MAX: usize = 253;
 pub(super) fn envelope(
     report: &mut Report,
     root: &Table<'_>,
-    (method, templated): (&Method, bool),
+    (method, templated, body): (&Method, bool, Format),
     headers: &[&HeaderName],
     resolver: &mut Resolver<'_, '_>,
 ) -> Option<Envelope> {
@@ -42,10 +42,22 @@ pub(super) fn envelope(
     }
     for name in headers {
         if name.as_str().starts_with(HEADER_PREFIX) || **name == REQUEST_ORIGIN {
-            let at = root.get("headers").map_or(at, |entry| entry.key_at);
-            let fix = "remove it: attributes are made of the event, and [cloudevents] sets source, type and subject";
+            let own = root.table(&mut Report::default(), "headers");
+            let own = own
+                .as_ref()
+                .and_then(|own| own.entries.iter().find(|entry| entry.name.eq_ignore_ascii_case(name.as_str())));
+            let at = own.map(|entry| entry.key_at).or_else(|| root.get("auth").map(|entry| entry.key_at)).unwrap_or(at);
+            let fix = "use another: attributes are made of the event, and [cloudevents] sets source, type and subject";
             report.error(at, format!("the header `{name}` is set by `format = \"cloudevents\"`"), fix);
         }
+    }
+    let content_type = root.text(&mut Report::default(), "content_type");
+    if let Some(text) = content_type.filter(|text| body != Format::Json && cloudevents::is_json(text.value)) {
+        report.error(
+            text.at,
+            "the data of a CloudEvent of this type is JSON, and the body is a text",
+            "use application/json",
+        );
     }
     let mut envelope = Envelope { mode: Mode::Structured, set: Vec::new(), origin: None };
     let Some(table) = table else { return Some(envelope) };

@@ -47,7 +47,9 @@ pub(super) fn url(
     let authority = authority(&head);
     let path = path(report, text, &head, resolver);
     match authority.and_then(|(host, port)| allowed(&head, host, port, egress)) {
-        Ok((host, port)) => path.map(|path| Url { host, port, referenced: head.referenced, templated: !path.is_fixed(), path }),
+        Ok((host, port)) => {
+            path.map(|path| Url { host, port, referenced: head.referenced, templated: !path.is_fixed(), path })
+        }
         Err(fault) => {
             report.fault(text, fault);
             None

@@ -76,9 +76,10 @@ pub(in crate::config) fn webhook(
     let format = content_type.as_ref().map_or(Format::Text, |(_, format)| *format);
     let mut from = body::From::default();
     let body = body::body(report, &root, (format, &method), judged.as_ref(), &mut resolver, &mut from);
-    let names: Vec<&HeaderName> = headers.iter().map(|(name, _)| name).collect();
+    let auth_header = auth.as_ref().map(Auth::header);
+    let names: Vec<&HeaderName> = headers.iter().map(|(name, _)| name).chain(&auth_header).collect();
     let templated = url.as_ref().is_some_and(|url| url.templated);
-    let envelope = envelope::envelope(report, &root, (&method, templated), &names, &mut resolver);
+    let envelope = envelope::envelope(report, &root, (&method, templated, format), &names, &mut resolver);
     let filters = conditions::filters(report, &root, kind.as_deref());
     let validators = conditions::validators(report, &root);
     let timeout = root.duration(report, "timeout", policy::TIMEOUT).unwrap_or(defaults.timeout);
