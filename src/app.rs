@@ -138,9 +138,11 @@ impl Running {
 pub async fn start(start: Start) -> Result<Running, StartError> {
     let Start { loader, loaded, routes, hints, supervisor, stop, abort } = start;
     let Loaded { snapshot: Some(snapshot), watched, quarantined, .. } = loaded else { return Err(StartError::Config) };
-    let metrics = Arc::new(Metrics::new(snapshot.kinds.keys().map(AsRef::as_ref))?);
+    let metrics =
+        Arc::new(Metrics::told(snapshot.kinds.keys().map(AsRef::as_ref), snapshot.settings.metrics.per_webhook)?);
     let clients = Clients::new(&snapshot.settings.egress, routes, snapshot.webhooks.values())?;
     let spool = open_spool(&snapshot.settings, &metrics).await?;
+    metrics.set_spool_max(snapshot.settings.spool.bytes_max);
     let history = Arc::new(History::new(Timestamp::now(), spool.last_invocation()));
     let [ingest_listener, admin_listener, metrics_listener] = bind_all(&snapshot.settings).await?;
     let addresses = Addresses {
@@ -335,7 +337,7 @@ async fn bind_all(settings: &Settings) -> Result<[Listener; 3], StartError> {
     Ok([
         bind("ingest.listen", &ingest.listen, ingest.socket_mode).await?,
         bind("admin.listen", &admin.listen, admin.socket_mode).await?,
-        bind("metrics.listen", metrics, SOCKET_MODE).await?,
+        bind("metrics.listen", &metrics.listen, SOCKET_MODE).await?,
     ])
 }
 

@@ -1,7 +1,10 @@
 //! Every metric in one place: name, help, labels, and the typed handles through which the rest of the code counts.
 //!
 //! Series of a webhook start at zero when its definition arrives and go when it goes. Labels are bounded: webhook and
-//! validator names come from the configuration, kinds from the Snapshot, reasons and outcomes from closed lists.
+//! validator names come from the configuration, kinds from the Snapshot, reasons and outcomes from closed lists. Where
+//! `metrics.per_webhook` is false, all webhooks have one set of series.
+
+mod together;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -15,6 +18,7 @@ use prometheus::{
     Opts, Registry, TextEncoder,
 };
 
+use self::together::{ALL, Fold, Together, sum};
 use crate::delivery::{Cause, Reason};
 
 /// Upper bounds of the buckets for exchanges with targets, in seconds.
@@ -127,6 +131,7 @@ families! {
     CLIENT_CERTIFICATE = "client_certificate_expiry_timestamp_seconds" ["webhook"] "gauge" "Unix time at which the client certificate in force expires.";
     LAST_SUCCESS = "last_success_timestamp_seconds" ["webhook"] "gauge" "Unix time of the last accepted attempt; 0 before the first.";
     SPOOL_BYTES = "spool_bytes" [] "gauge" "Bytes that the spool holds.";
+    SPOOL_MAX_BYTES = "spool_max_bytes" [] "gauge" "The limit of the spool, beyond which ingest answers 503.";
     SPOOL_UP = "spool_up" [] "gauge" "1 while the spool can take and give, 0 while its NATS servers are away.";
     SPOOL_COMMIT = "spool_commit_duration_seconds" [] "histogram" "Time of one durable commit of a spool on the disk.";
     RELOAD_OK = "config_last_reload_successful" [] "gauge" "1 when the configuration on disk is the one in force, 0 when the last reload was refused.";
@@ -144,6 +149,7 @@ pub struct Metrics {
     families: WebhookFamilies,
     webhooks: Mutex<BTreeMap<Arc<str>, Arc<WebhookMetrics>>>,
     spool_bytes: IntGauge,
+    spool_bytes_max: IntGauge,
     spool_up: IntGauge,
     spool_commit: Histogram,
     reload_ok: IntGauge,
@@ -153,8 +159,10 @@ pub struct Metrics {
     config_webhooks: IntGaugeVec,
 }
 
-/// The families whose series belong to one webhook.
+/// The families whose series belong to one webhook, or to all of them.
 struct WebhookFamilies {
+    /// Whether all webhooks count by the same series, and their gauges are told as one.
+    together: bool,
     filtered: IntCounterVec,
     deliveries: IntCounterVec,
     attempts: IntCounterVec,
@@ -207,6 +215,8 @@ pub struct WebhookMetrics {
     paused: Vec<(Cause, IntGauge)>,
     last_success: Gauge,
     name: Arc<str>,
+    /// Whether it counts by the series of all webhooks.
+    together: bool,
     sparse: Sparse,
     /// What was told last of the target's certificate, in seconds; 0 where nothing was.
     target_certificate: AtomicI64,
@@ -215,8 +225,13 @@ pub struct WebhookMetrics {
 }
 
 impl Metrics {
-    /// A registry with every family in it and the given kinds' series at zero.
+    /// A registry with every family in it and the given kinds' series at zero, with series for each webhook.
     pub fn new<'k>(kinds: impl IntoIterator<Item = &'k str>) -> Result<Self, prometheus::Error> {
+        Self::told(kinds, true)
+    }
+
+    /// The same, where it is said whether each webhook has series of its own.
+    pub fn told<'k>(kinds: impl IntoIterator<Item = &'k str>, per_webhook: bool) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let build = register(&registry, IntGaugeVec::new(opts(&BUILD_INFO), BUILD_INFO.labels)?)?;
         build
@@ -225,9 +240,10 @@ impl Metrics {
         let metrics = Self {
             events_received: counters(&registry, &EVENTS_RECEIVED)?,
             events_unmatched: counters(&registry, &EVENTS_UNMATCHED)?,
-            families: WebhookFamilies::new(&registry)?,
+            families: WebhookFamilies::new(&registry, !per_webhook)?,
             webhooks: Mutex::default(),
             spool_bytes: register(&registry, IntGauge::with_opts(opts(&SPOOL_BYTES))?)?,
+            spool_bytes_max: register(&registry, IntGauge::with_opts(opts(&SPOOL_MAX_BYTES))?)?,
             spool_up: register(&registry, IntGauge::with_opts(opts(&SPOOL_UP))?)?,
             spool_commit: register(
                 &registry,
@@ -274,7 +290,9 @@ impl Metrics {
         name: &Arc<str>,
         validators: impl IntoIterator<Item = &'v Arc<str>>,
     ) -> Arc<WebhookMetrics> {
-        let validators: BTreeSet<&Arc<str>> = validators.into_iter().collect();
+        let all = Arc::from(ALL);
+        let validators: BTreeSet<&Arc<str>> =
+            if self.families.together { BTreeSet::from([&all]) } else { validators.into_iter().collect() };
         let mut webhooks = self.webhooks.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = webhooks.get(name)
             && known.validators.keys().eq(validators.iter().copied())
@@ -311,6 +329,11 @@ impl Metrics {
             webhook.dead.set(i64::try_from(dead).unwrap_or(i64::MAX));
             webhook.oldest.set(oldest.map_or(0.0, |age| age.as_secs_f64()));
         }
+    }
+
+    /// The spool's limit.
+    pub fn set_spool_max(&self, bytes: u64) {
+        self.spool_bytes_max.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// The spool's size, and whether it is there.
@@ -354,8 +377,15 @@ impl Metrics {
 }
 
 impl WebhookFamilies {
-    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+    fn new(registry: &Registry, together: bool) -> Result<Self, prometheus::Error> {
+        let whole = |family: &Description, fold| {
+            told(registry, IntGaugeVec::new(opts(family), family.labels)?, together.then_some(fold))
+        };
+        let gauges = |family: &Description, fold| {
+            told(registry, GaugeVec::new(opts(family), family.labels)?, together.then_some(fold))
+        };
         Ok(Self {
+            together,
             filtered: counters(registry, &EVENTS_FILTERED)?,
             deliveries: counters(registry, &DELIVERIES)?,
             attempts: counters(registry, &ATTEMPTS)?,
@@ -365,43 +395,45 @@ impl WebhookFamilies {
             validators: counters(registry, &VALIDATOR_FAILURES)?,
             missing: counters(registry, &MISSING_FIELDS)?,
             shadow: counters(registry, &SHADOW_RENDERS)?,
-            pending: register(registry, IntGaugeVec::new(opts(&PENDING), PENDING.labels)?)?,
-            oldest: gauges(registry, &OLDEST_PENDING)?,
-            dead: register(registry, IntGaugeVec::new(opts(&DEAD_LETTERS), DEAD_LETTERS.labels)?)?,
+            pending: whole(&PENDING, sum)?,
+            oldest: gauges(&OLDEST_PENDING, f64::max)?,
+            dead: whole(&DEAD_LETTERS, sum)?,
             dead_total: counters(registry, &DEAD_LETTERS_TOTAL)?,
-            paused: register(registry, IntGaugeVec::new(opts(&PAUSED), PAUSED.labels)?)?,
-            last_success: gauges(registry, &LAST_SUCCESS)?,
+            paused: whole(&PAUSED, sum)?,
+            last_success: gauges(&LAST_SUCCESS, f64::max)?,
             sparse: Sparse {
                 token_requests: counters(registry, &TOKEN_REQUESTS)?,
-                target_certificate: gauges(registry, &TARGET_CERTIFICATE)?,
-                client_certificate: gauges(registry, &CLIENT_CERTIFICATE)?,
+                target_certificate: gauges(&TARGET_CERTIFICATE, f64::min)?,
+                client_certificate: gauges(&CLIENT_CERTIFICATE, f64::min)?,
             },
         })
     }
 
     fn handles<'v>(&self, owned: &Arc<str>, validators: impl IntoIterator<Item = &'v Arc<str>>) -> WebhookMetrics {
         let name = owned.as_ref();
+        // What is counted is counted for all; gauges are set for one, and told together when somebody looks.
+        let counted = if self.together { ALL } else { name };
         let by_reason = |family: &IntCounterVec| {
-            Reason::ALL.iter().map(|reason| family.with_label_values(&[name, reason.as_str()])).collect()
+            Reason::ALL.iter().map(|reason| family.with_label_values(&[counted, reason.as_str()])).collect()
         };
         WebhookMetrics {
-            filtered: self.filtered.with_label_values(&[name]),
-            delivered: self.deliveries.with_label_values(&[name, "delivered"]),
-            dead_deliveries: self.deliveries.with_label_values(&[name, "dead"]),
-            attempts_accepted: self.attempts.with_label_values(&[name, "accepted"]),
-            attempts_failed: self.attempts.with_label_values(&[name, "failed"]),
+            filtered: self.filtered.with_label_values(&[counted]),
+            delivered: self.deliveries.with_label_values(&[counted, "delivered"]),
+            dead_deliveries: self.deliveries.with_label_values(&[counted, "dead"]),
+            attempts_accepted: self.attempts.with_label_values(&[counted, "accepted"]),
+            attempts_failed: self.attempts.with_label_values(&[counted, "failed"]),
             failures: by_reason(&self.failures),
-            duration: self.duration.with_label_values(&[name]),
-            latency: self.latency.with_label_values(&[name]),
+            duration: self.duration.with_label_values(&[counted]),
+            latency: self.latency.with_label_values(&[counted]),
             validators: validators
                 .into_iter()
                 .map(|validator| {
-                    (Arc::clone(validator), self.validators.with_label_values(&[name, validator.as_ref()]))
+                    (Arc::clone(validator), self.validators.with_label_values(&[counted, validator.as_ref()]))
                 })
                 .collect(),
-            missing: self.missing.with_label_values(&[name]),
-            shadow_rendered: self.shadow.with_label_values(&[name, "rendered"]),
-            shadow_failed: self.shadow.with_label_values(&[name, "failed"]),
+            missing: self.missing.with_label_values(&[counted]),
+            shadow_rendered: self.shadow.with_label_values(&[counted, "rendered"]),
+            shadow_failed: self.shadow.with_label_values(&[counted, "failed"]),
             pending: self.pending.with_label_values(&[name]),
             oldest: self.oldest.with_label_values(&[name]),
             dead: self.dead.with_label_values(&[name]),
@@ -409,6 +441,7 @@ impl WebhookFamilies {
             paused: Cause::ALL.map(|cause| (cause, self.paused.with_label_values(&[name, cause.as_str()]))).into(),
             last_success: self.last_success.with_label_values(&[name]),
             name: Arc::clone(owned),
+            together: self.together,
             sparse: self.sparse.clone(),
             target_certificate: AtomicI64::new(0),
             target: Mutex::default(),
@@ -417,6 +450,20 @@ impl WebhookFamilies {
 
     /// A series that is not there needs no removing, so the answers are of no interest.
     fn remove<'v>(&self, name: &str, validators: impl Iterator<Item = &'v Arc<str>>) {
+        let Sparse { token_requests, target_certificate, client_certificate } = &self.sparse;
+        for cause in Cause::ALL {
+            let _ = self.paused.remove_label_values(&[name, cause.as_str()]);
+        }
+        for family in [&self.pending, &self.dead] {
+            let _ = family.remove_label_values(&[name]);
+        }
+        for family in [&self.oldest, &self.last_success, target_certificate, client_certificate] {
+            let _ = family.remove_label_values(&[name]);
+        }
+        if self.together {
+            // What was counted for all stays counted.
+            return;
+        }
         for family in [&self.filtered, &self.missing] {
             let _ = family.remove_label_values(&[name]);
         }
@@ -433,20 +480,10 @@ impl WebhookFamilies {
             let _ = self.failures.remove_label_values(&[name, reason.as_str()]);
             let _ = self.dead_total.remove_label_values(&[name, reason.as_str()]);
         }
-        for cause in Cause::ALL {
-            let _ = self.paused.remove_label_values(&[name, cause.as_str()]);
-        }
         for validator in validators {
             let _ = self.validators.remove_label_values(&[name, validator.as_ref()]);
         }
         for family in [&self.duration, &self.latency] {
-            let _ = family.remove_label_values(&[name]);
-        }
-        for family in [&self.pending, &self.dead] {
-            let _ = family.remove_label_values(&[name]);
-        }
-        let Sparse { token_requests, target_certificate, client_certificate } = &self.sparse;
-        for family in [&self.oldest, &self.last_success, target_certificate, client_certificate] {
             let _ = family.remove_label_values(&[name]);
         }
         for outcome in [ISSUED, FAILED] {
@@ -491,7 +528,7 @@ impl WebhookMetrics {
 
     /// Counts a response that a validator refused.
     pub fn validator_failed(&self, validator: &str) {
-        if let Some(counter) = self.validators.get(validator) {
+        if let Some(counter) = self.validators.get(if self.together { ALL } else { validator }) {
             counter.inc();
         }
     }
@@ -499,10 +536,10 @@ impl WebhookMetrics {
     /// Starts the counts of requests for a token at zero, or takes them away where none is needed.
     pub fn count_tokens(&self, needed: bool) {
         for outcome in [ISSUED, FAILED] {
-            let labels = [self.name.as_ref(), outcome];
+            let labels = [self.counted(), outcome];
             if needed {
                 self.sparse.token_requests.with_label_values(&labels);
-            } else {
+            } else if !self.together {
                 let _ = self.sparse.token_requests.remove_label_values(&labels);
             }
         }
@@ -522,7 +559,7 @@ impl WebhookMetrics {
     pub fn tokens(&self, issued: u64, failed: u64) {
         for (outcome, count) in [(ISSUED, issued), (FAILED, failed)] {
             if count > 0 {
-                self.sparse.token_requests.with_label_values(&[self.name.as_ref(), outcome]).inc_by(count);
+                self.sparse.token_requests.with_label_values(&[self.counted(), outcome]).inc_by(count);
             }
         }
     }
@@ -549,6 +586,11 @@ impl WebhookMetrics {
     pub fn shadowed(&self, rendered: bool) {
         if rendered { self.shadow_rendered.inc() } else { self.shadow_failed.inc() }
     }
+
+    /// The label `webhook` of what it counts.
+    fn counted(&self) -> &str {
+        if self.together { ALL } else { &self.name }
+    }
 }
 
 #[allow(clippy::cast_precision_loss, reason = "milliseconds since 1970 fit into 53 bits")]
@@ -569,8 +611,17 @@ fn counters(registry: &Registry, family: &Description) -> Result<IntCounterVec, 
     register(registry, IntCounterVec::new(opts(family), family.labels)?)
 }
 
-fn gauges(registry: &Registry, family: &Description) -> Result<GaugeVec, prometheus::Error> {
-    register(registry, GaugeVec::new(opts(family), family.labels)?)
+/// Gauges of webhooks: shown for each, or as what the values of all come to.
+fn told<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    family: C,
+    fold: Option<Fold>,
+) -> Result<C, prometheus::Error> {
+    match fold {
+        Some(fold) => registry.register(Box::new(Together::new(family.clone(), fold)))?,
+        None => registry.register(Box::new(family.clone()))?,
+    }
+    Ok(family)
 }
 
 fn histograms(registry: &Registry, family: &Description, buckets: &[f64]) -> Result<HistogramVec, prometheus::Error> {
@@ -651,6 +702,64 @@ mod tests {
         assert!(page.contains("outrigger_attempt_failures_total{reason=\"timeout\",webhook=\"slack\"} 1"));
         assert!(page.contains("validator=\"new\",webhook=\"slack\"} 1"));
         assert!(!page.contains("validator=\"old\""));
+    }
+
+    #[test]
+    fn webhooks_that_are_told_as_one_have_one_set_of_series_and_what_was_counted_stays() {
+        let metrics = Metrics::told(["request"], false).expect("metrics");
+        let at = |second| Timestamp::UNIX_EPOCH + Duration::from_secs(second);
+        // A webhook may be called as all of them are.
+        let names: [Arc<str>; 3] = ["all".into(), "slack".into(), "tickets".into()];
+        let hooks = names.each_ref().map(|name| metrics.webhook(name, [&Arc::clone(name)]));
+        for (hook, second) in hooks.iter().zip(10..) {
+            hook.failed(Reason::Timeout, Duration::from_secs(1));
+            hook.accepted(Duration::ZERO, Duration::ZERO, at(second));
+            hook.validator_failed(&hook.name);
+            hook.set_paused(Some(Cause::Breaker));
+            hook.set_target_certificate(at(second + 100));
+            hook.set_client_certificate(Some(at(second + 200)));
+            hook.count_tokens(true);
+            hook.tokens(0, 2);
+            metrics.set_backlog(&hook.name, 3, second, Some(Duration::from_secs(second)));
+        }
+        let told = |count: u64, dead: u64, oldest: u64, certificate: u64| {
+            [
+                "attempts_total{outcome=\"failed\",webhook=\"all\"} 3".to_owned(),
+                "attempt_failures_total{reason=\"timeout\",webhook=\"all\"} 3".to_owned(),
+                "attempt_duration_seconds_count{webhook=\"all\"} 6".to_owned(),
+                "validator_failures_total{validator=\"all\",webhook=\"all\"} 3".to_owned(),
+                "oauth_token_requests_total{outcome=\"failed\",webhook=\"all\"} 6".to_owned(),
+                format!("webhook_paused{{cause=\"breaker\",webhook=\"all\"}} {count}"),
+                "webhook_paused{cause=\"gone\",webhook=\"all\"} 0".to_owned(),
+                format!("pending_deliveries{{webhook=\"all\"}} {}", 3 * count),
+                format!("dead_letters{{webhook=\"all\"}} {dead}"),
+                format!("oldest_pending_seconds{{webhook=\"all\"}} {oldest}"),
+                format!("last_success_timestamp_seconds{{webhook=\"all\"}} {oldest}"),
+                format!("target_certificate_expiry_timestamp_seconds{{webhook=\"all\"}} {}", certificate + 100),
+                format!("client_certificate_expiry_timestamp_seconds{{webhook=\"all\"}} {}", certificate + 200),
+            ]
+        };
+        let hold = |lines: &[String]| {
+            let page = page(&metrics);
+            for line in lines {
+                assert!(page.lines().any(|shown| shown.ends_with(line.as_str())), "{line}\n{page}");
+            }
+        };
+        hold(&told(3, 33, 12, 10));
+        let series = || page(&metrics).lines().filter(|line| line.contains("webhook=")).count();
+        let before = series();
+        let more = metrics.webhook(&"more".into(), [&"other".into()]);
+        assert_eq!(series(), before);
+        drop(more);
+        for name in ["more", "all"] {
+            assert_eq!(metrics.remove_webhook(name), name == "more", "{name} is held");
+        }
+        let [first, ..] = hooks;
+        first.count_tokens(false);
+        drop(first);
+        assert!(metrics.remove_webhook("all"));
+        hold(&told(2, 23, 12, 11));
+        assert_eq!(series(), before);
     }
 
     #[test]

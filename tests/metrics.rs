@@ -200,6 +200,81 @@ fn series_of_a_webhook_that_was_removed_while_it_sent_go_once_nothing_is_owed() 
     assert!(sidecar.log().contains("\"outcome\":\"accepted\""), "what was in flight ended: {}", sidecar.log());
 }
 
+/// What has a value and must never go down: counters, and the parts of histograms.
+fn counted(sidecar: &Sidecar) -> BTreeMap<String, f64> {
+    let counters = families(sidecar).into_iter().filter(|(name, family)| {
+        name.starts_with("outrigger_") && ["counter", "histogram"].contains(&family.kind.as_str())
+    });
+    counters.flat_map(|(_, family)| family.samples).collect()
+}
+
+#[test]
+fn with_one_set_of_series_for_all_webhooks_a_reload_adds_none_and_no_counter_goes_down() {
+    let good = receiver().otherwise(Answer::json(r#"{"ok":true}"#)).start();
+    let bad = receiver().otherwise(Answer::json(r#"{"ok":false}"#)).start();
+    let builder = sidecar()
+        .setting("metrics.per_webhook = false")
+        .setting("config.removal_grace = \"0s\"")
+        .reaching(&good)
+        .reaching(&bad);
+    let secured = secured(&good, builder.dir());
+    let mut builder = builder.webhook("secured", &secured).webhook("gone", &file(&bad.url("/")));
+    for at in 0..3 {
+        builder = builder.webhook(&format!("good-{at}"), &file(&good.url("/")));
+    }
+    let sidecar = builder.start();
+    let all = |name: &str, labels: &[(&str, &str)]| {
+        sidecar.metric(name, &[&[("webhook", "all")], labels].concat()).unwrap_or_else(|| panic!("{name}: none"))
+    };
+    for _ in 0..2 {
+        assert_eq!(sidecar.post("/v1/events", EVENT).status, 202);
+    }
+    sidecar.wait_metric("outrigger_dead_letters", &[("webhook", "all")], 2.0);
+    sidecar.wait_metric("outrigger_deliveries_total", &[("webhook", "all"), ("outcome", "delivered")], 8.0);
+    sidecar.wait_metric("outrigger_pending_deliveries", &[("webhook", "all")], 0.0);
+    assert!(all("outrigger_validator_failures_total", &[("validator", "all")]) >= 2.0);
+    assert_eq!(all("outrigger_oauth_token_requests_total", &[("outcome", "issued")]), 1.0);
+    let page = families(&sidecar);
+    for family in FAMILIES.iter().filter(|family| family.labels.contains(&"webhook")) {
+        let samples = &page[family.name].samples;
+        assert!(!samples.is_empty() && samples.iter().all(|(series, _)| series.contains("webhook=\"all\"")));
+    }
+
+    // One more and one less: nothing begins, nothing ends, and what was counted stays.
+    let (series, before) = (sidecar.metrics().lines().count(), counted(&sidecar));
+    sidecar.written().write_webhook("more", &file(&good.url("/")));
+    fs::remove_file(sidecar.written().config().join("webhooks/gone.toml")).expect("it was written");
+    fs::remove_file(sidecar.written().config().join("webhooks/good-0.toml")).expect("it was written");
+    let told = r#"{"webhooks":["good-1","good-2","more","secured"]}"#;
+    let names = eventually(PATIENCE, || {
+        let answer: serde_json::Value = serde_json::from_str(&sidecar.get("admin", "/api/v1/webhooks").body).ok()?;
+        let active = answer["webhooks"].as_array()?.iter().filter(|one| one["status"] == "active");
+        let names = serde_json::json!({ "webhooks": active.map(|one| one["name"].clone()).collect::<Vec<_>>() });
+        (names.to_string() == told).then_some(())
+    });
+    assert!(names.is_some(), "{}", sidecar.get("admin", "/api/v1/webhooks").body);
+    let forgotten = eventually(PATIENCE, || (all("outrigger_dead_letters", &[]) == 0.0).then_some(()));
+    assert!(forgotten.is_some(), "dead letters of a webhook that is gone are nobody's: {}", sidecar.metrics());
+    assert_eq!(sidecar.post("/v1/events?wait=15s", EVENT).status, 200);
+    assert_eq!(sidecar.metrics().lines().count(), series);
+    let after = counted(&sidecar);
+    assert_eq!(before.keys().collect::<Vec<_>>(), after.keys().collect::<Vec<_>>());
+    for (name, value) in &before {
+        assert!(after[name] >= *value, "{name} went from {value} to {}", after[name]);
+    }
+    assert_eq!(all("outrigger_deliveries_total", &[("outcome", "delivered")]), 12.0);
+
+    sidecar.written().replace(
+        "outrigger.toml",
+        &fs::read_to_string(sidecar.written().config().join("outrigger.toml"))
+            .expect("it was written")
+            .replace("metrics.per_webhook = false", "metrics.per_webhook = true"),
+    );
+    let reload = http::exchange(sidecar.address("admin"), "POST", "/-/reload", &[("outrigger-request", "1")], b"");
+    let answer = reload.expect("an answer");
+    assert!(answer.body.contains("\"restart\":[\"metrics.per_webhook\"]"), "{}", answer.body);
+}
+
 #[test]
 fn probes_and_refusals_of_the_metrics_listener() {
     let target = receiver().start();

@@ -42,7 +42,7 @@ impl Healthcheck {
 /// faulty outrigger.toml the default stands in.
 fn configured(folder: &Folder) -> Option<SocketAddr> {
     let source = Source { placeholders: true, ..Source::new(&folder.dir) };
-    match load_settings(&source).map(|settings| settings.metrics) {
+    match load_settings(&source).map(|settings| settings.metrics.listen) {
         Some(Listen::Tcp(address)) => Some(address),
         Some(Listen::Unix(_)) => None,
         None => Some(DEFAULT_ADDRESS),

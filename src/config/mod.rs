@@ -34,7 +34,7 @@ pub use reference::{Key, SIDECAR, Shape, WEBHOOK, reference};
 pub use references::{PLACEHOLDER, REFERENCE_BYTES_MAX};
 pub use schema::ConfigFile;
 pub use snapshot::{
-    Admin, Egress, History, Ingest, Listen, Log, Login, Nats, OnInvalidWebhook, SOCKET_MODE, Settings, Shutdown,
-    Snapshot, Spool, SpoolPlace,
+    Admin, Egress, History, Ingest, Listen, Log, Login, Metrics, Nats, OnInvalidWebhook, SOCKET_MODE, Settings,
+    Shutdown, Snapshot, Spool, SpoolPlace,
 };
 pub use tests::{Expect, TestCase, TestEvent, TestResponse, is_answered};

@@ -151,6 +151,13 @@ pub const SIDECAR: &[Key] = &[
     key("admin", "token", Text, "", "The bearer token of the admin listener; required beyond loopback."),
     key("metrics", "listen", Text, "\"0.0.0.0:9460\"", "Where Prometheus scrapes; read-only and without secrets."),
     key(
+        "metrics",
+        "per_webhook",
+        Truth,
+        "true",
+        "`false`: all webhooks have one set of series, with `all` as their name.",
+    ),
+    key(
         "spool",
         "kind",
         Words(&["disk", "nats"]),

@@ -71,8 +71,8 @@ pub struct Settings {
     pub ingest: Ingest,
     /// The listener of people and scripts.
     pub admin: Admin,
-    /// `metrics.listen`.
-    pub metrics: Listen,
+    /// What is told to Prometheus, and where.
+    pub metrics: Metrics,
     /// Where accepted events wait.
     pub spool: Spool,
     /// What may be reached.
@@ -119,6 +119,15 @@ pub struct Admin {
     pub allow_uids: Vec<u32>,
     /// The bearer token that callers must show.
     pub token: Option<Secret>,
+}
+
+/// `[metrics]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metrics {
+    /// Where it listens.
+    pub listen: Listen,
+    /// Whether each webhook has series of its own.
+    pub per_webhook: bool,
 }
 
 /// `[spool]`.

@@ -1,6 +1,6 @@
 //! The settings that take a restart: a running process obeys those that it started with, whatever the files say since.
 
-use crate::config::{Listen, Log, Login, Settings, Spool, SpoolPlace};
+use crate::config::{Listen, Log, Login, Metrics, Settings, Spool, SpoolPlace};
 use crate::server::guard::Reach;
 
 /// What cannot change while the process runs, as it started with it.
@@ -9,7 +9,7 @@ pub(super) struct Started {
     ingest_mode: u32,
     admin: Listen,
     admin_mode: u32,
-    metrics: Listen,
+    metrics: Metrics,
     spool: Spool,
     log: Log,
 }
@@ -41,7 +41,9 @@ impl Started {
         keep("ingest.socket_mode", &self.ingest_mode, &mut fresh.ingest.socket_mode, &mut waiting);
         keep("admin.listen", &self.admin, &mut fresh.admin.listen, &mut waiting);
         keep("admin.socket_mode", &self.admin_mode, &mut fresh.admin.socket_mode, &mut waiting);
-        keep("metrics.listen", &self.metrics, &mut fresh.metrics, &mut waiting);
+        keep("metrics.listen", &self.metrics.listen, &mut fresh.metrics.listen, &mut waiting);
+        let per_webhook = (&self.metrics.per_webhook, &mut fresh.metrics.per_webhook);
+        keep("metrics.per_webhook", per_webhook.0, per_webhook.1, &mut waiting);
         keep_place(&self.spool.place, &mut fresh.spool.place, &mut waiting);
         keep("spool.max_bytes", &self.spool.bytes_max, &mut fresh.spool.bytes_max, &mut waiting);
         let retention = (&self.spool.dead_letter_retention, &mut fresh.spool.dead_letter_retention);
@@ -118,6 +120,7 @@ mod tests {
             ("admin.listen", "unix:/tmp/a"),
             ("admin.socket_mode", "0666"),
             ("metrics.listen", "127.0.0.1:2"),
+            ("metrics.per_webhook", "false"),
             ("spool.path", "/tmp/elsewhere"),
             ("spool.max_bytes", "2GiB"),
             ("spool.dead_letter_retention", "1d"),

@@ -114,7 +114,7 @@ fn a_flag_stands_above_a_variable_and_a_variable_above_the_file() {
     assert_eq!(loaded.diagnostics, []);
     let settings = loaded.snapshot.unwrap().settings;
     assert_eq!(settings.ingest.listen, Listen::Tcp("127.0.0.1:3".parse().unwrap()));
-    assert_eq!(settings.metrics, Listen::Unix("/run/m.sock".into()));
+    assert_eq!(settings.metrics.listen, Listen::Unix("/run/m.sock".into()));
     assert_eq!(settings.egress.allow_ports, [443, 8443]);
     assert_eq!(settings.shutdown.grace.as_secs(), 7);
 }

@@ -17,7 +17,7 @@ use crate::config::overrides;
 use crate::config::reference::{HISTORY, PORTS, SIDECAR};
 use crate::config::references::Resolver;
 use crate::config::snapshot::{
-    Admin, Egress, History, Ingest, Log, OnInvalidWebhook, Settings, Shutdown, Spool, SpoolPlace,
+    Admin, Egress, History, Ingest, Log, Metrics, OnInvalidWebhook, Settings, Shutdown, Spool, SpoolPlace,
 };
 use crate::config::table::Table;
 use crate::webhook::filter::Glob;
@@ -87,7 +87,10 @@ impl<'f, 't: 'f> Sections<'f, 't, '_, '_> {
         let spool = spool::spool(report, &spool, &mut self.resolver);
         let (ingest, admin) = (self.ingest(report, &spool), self.admin(report));
         let metrics = self.section(report, "metrics");
-        let metrics = listen(report, &metrics, "0.0.0.0:9460");
+        let metrics = Metrics {
+            listen: listen(report, &metrics, "0.0.0.0:9460"),
+            per_webhook: metrics.boolean(report, "per_webhook").unwrap_or(true),
+        };
         let config = self.section(report, "config");
         let words = [("refuse", OnInvalidWebhook::Refuse), ("quarantine", OnInvalidWebhook::Quarantine)];
         let on_invalid_webhook =
