@@ -21,6 +21,7 @@ mod injection;
 mod kubernetes;
 mod listeners;
 mod metrics;
+mod monitoring;
 mod nats;
 mod oracle;
 mod recipes;

@@ -2,10 +2,16 @@
 
 use std::sync::Arc;
 
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan as _};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+    date_time_ymd,
 };
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+
+/// How long a receiver's certificate is good for, in days.
+const LIFETIME_DAYS: i64 = 90;
 
 /// Why a certificate could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +65,9 @@ impl Authority {
 fn leaf(names: &[&str]) -> Result<CertificateParams, AuthorityError> {
     let mut params = CertificateParams::new(names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>())?;
     params.distinguished_name.push(DnType::CommonName, "Outrigger local test receiver");
+    // What is told of it should look like what is told of others.
+    let end = (Timestamp::now().to_zoned(TimeZone::UTC) + LIFETIME_DAYS.days()).date();
+    params.not_after = date_time_ymd(i32::from(end.year()), end.month().unsigned_abs(), end.day().unsigned_abs());
     Ok(params)
 }
 
@@ -79,8 +88,8 @@ impl Authority {
     /// A server whose certificate has expired.
     pub(crate) fn expired_server_config(&self, names: &[&str]) -> rustls::ServerConfig {
         let mut params = leaf(names).unwrap();
-        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
-        params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(2021, 1, 1);
         self.serve(&params, &["http/1.1"]).unwrap()
     }
 
