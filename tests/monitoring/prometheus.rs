@@ -47,9 +47,10 @@ impl Prometheus {
         let every = format!("{}ms", interval.as_millis());
         let text = format!(
             "global: {{ scrape_interval: {every}, scrape_timeout: {every}, evaluation_interval: {every} }}\n\
-             rule_files: [{rules:?}]\n\
+             rule_files: [\"{}\"]\n\
              scrape_configs:\n  - job_name: outrigger\n    static_configs:\n      - targets: [\"{target}\"]\n        \
-             labels: {{ namespace: access }}\n"
+             labels: {{ namespace: access }}\n",
+            rules.display()
         );
         fs::write(&file, text).expect("a file in a temporary directory");
         let address = free();

@@ -118,7 +118,7 @@ impl World {
         let event =
             format!("{{\"event_type\":\"RequestCreated\",\"event_time\":1,\"data\":{{\"id\":\"r-{number}\"}}}}");
         assert_eq!(self.sidecar.post("/v1/events", &event).status, 202);
-        if number % UNWANTED_PART == 0 {
+        if number.is_multiple_of(UNWANTED_PART) {
             let entry = include_str!("../../config/events/audit-entry.json");
             assert_eq!(self.sidecar.post("/v1/events/audit", entry).status, 202);
         }
