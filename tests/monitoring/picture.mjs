@@ -16,7 +16,7 @@ const dashboard = JSON.parse(readFileSync(order.dashboard, 'utf8'));
 const WIDTH = 1440;
 const MARGIN = 16;
 /** The height of one unit of the grid, and the room between panels, in pixels. */
-const UNIT = 30;
+const UNIT = 26;
 const GAP = 8;
 /** Legends beyond this are told as a number. */
 const LEGENDS_MAX = 6;
@@ -70,7 +70,8 @@ const text = (value) => String(value).replace(/[&<>"]/g, (sign) => `&#${sign.cod
 
 /** Round values from `low` to `high`, four or so. */
 function ticks(low, high, unit) {
-  const base = unit === 'bytes' ? 1024 ** Math.floor(Math.log2(high) / 10) : 1;
+  const units = { bytes: [2 ** 30, 2 ** 20, 2 ** 10], s: [86400, 3600, 60] }[unit] ?? [];
+  const base = units.find((size) => high >= 2 * size) ?? 1;
   if (base > 1) return ticks(low / base, high / base).map((at) => at * base);
   const rough = (high - low) / 4;
   const power = 10 ** Math.floor(Math.log10(rough));

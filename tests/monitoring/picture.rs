@@ -49,8 +49,8 @@ fn the_dashboard_is_drawn_from_what_prometheus_answers() {
         "dashboard": dashboard::path(),
         "prometheus": format!("http://{}", prometheus.address),
         "seconds": traffic.as_secs(),
-        "step": interval.as_secs_f64().max(traffic.as_secs_f64() / 120.0),
-        "window": if seconds.is_some() { "10s" } else { "3s" },
+        "step": interval.as_secs_f64().max(traffic.as_secs_f64() / 80.0),
+        "window": if seconds.is_some() { "20s" } else { "3s" },
         "picture": made,
     });
     let ended = Process::spawn(

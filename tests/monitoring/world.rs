@@ -123,6 +123,7 @@ impl World {
             assert_eq!(self.sidecar.post("/v1/events/audit", entry).status, 202);
         }
     }
+
     /// Ends the pause of a webhook, where there is one.
     #[track_caller]
     pub(super) fn resume(&self, webhook: &str) {
