@@ -96,7 +96,7 @@ impl<'o> Pod<'o> {
     }
 
     fn hold_probes(&self, settings: &Settings) {
-        let Listen::Tcp(metrics) = &settings.metrics else { panic!("{:?} is no port", settings.metrics) };
+        let Listen::Tcp(metrics) = &settings.metrics.listen else { panic!("{:?} is no port", settings.metrics.listen) };
         assert!(metrics.ip().is_unspecified(), "probes come from the node");
         let ports = &self.container["ports"];
         assert_eq!((list(ports).len(), &named(ports, "metrics")["containerPort"]), (1, &json!(metrics.port())));
