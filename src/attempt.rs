@@ -18,6 +18,7 @@ use crate::client::{Issued, Limits, Response, Way};
 use crate::delivery::{Failure, Outcome, Reason};
 use crate::event::Event;
 use crate::history::{Answered, Invocation, InvocationId, Then, Timings};
+use crate::trace::SpanId;
 use crate::webhook::Webhook;
 use crate::webhook::envelope::{a_minute, asking, consent};
 use crate::webhook::judge::{ResponseParts, judge};
@@ -42,6 +43,8 @@ pub struct Attempted {
     pub token: Option<Arc<Issued>>,
     /// What the exchange met on its way.
     pub met: Met,
+    /// What its receiver knows the attempt by, in the trace of its event.
+    pub span: SpanId,
 }
 
 impl Attempted {
@@ -60,6 +63,7 @@ impl Attempted {
             missing: Vec::new(),
             token: None,
             met: Met::default(),
+            span: SpanId::new(0),
         }
     }
 
@@ -84,6 +88,7 @@ impl Attempted {
             attempt: 1,
             probe: false,
             test: false,
+            span: self.span,
             then: Then::Nothing,
             response: self.response.as_ref().map(Answered::new),
             timings: Timings {
@@ -116,13 +121,15 @@ pub struct Met {
     pub certificate_expires: Option<Timestamp>,
 }
 
-/// Makes one attempt, with a header beside those of the webhook where one is given. It always ends: the webhook's `timeout` bounds each
-/// exchange with the target, of which there are two at most and a request for consent, and the client's own limit each with an authorization server; a panic on
+/// Makes one attempt, as a span of the event's trace, with a header beside those of the webhook where one is given. It always ends: the
+/// webhook's `timeout` bounds each exchange with the target, of which there are two at most and a request for consent, and the client's
+/// own limit each with an authorization server; a panic on
 /// the way is a failure as others are. What it says of a failure holds none of the webhook's secrets.
 pub async fn attempt(
     way: Option<&Way>,
     webhook: &Webhook,
     event: &Event,
+    span: SpanId,
     extra: Option<(HeaderName, HeaderValue)>,
 ) -> Attempted {
     let begun = Instant::now();
@@ -132,6 +139,7 @@ pub async fn attempt(
         let attempted = match (rendered, way) {
             (Ok(mut request), Some(way)) => {
                 request.headers.extend(extra);
+                request.trace(event, span);
                 send(way, webhook, request).await
             }
             (Err(failure), _) => Attempted::failed(failure),
@@ -148,7 +156,7 @@ pub async fn attempt(
         let detail = "the attempt panicked, which is a fault of Outrigger; standard error has the place";
         Attempted::failed(Failure::new(Reason::NetworkError, detail))
     });
-    attempted.duration = begun.elapsed();
+    (attempted.duration, attempted.span) = (begun.elapsed(), span);
     if let Outcome::Failed(failure) = &mut attempted.outcome
         && let Cow::Owned(masked) = webhook.mask.apply(&failure.detail)
     {

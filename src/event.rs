@@ -12,6 +12,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::trace::{Trace, TraceId};
+
 /// The identity of an event: a UUID version 7, so ids sort by the time of arrival.
 ///
 /// Written `evt_` and 32 hexadecimal digits. It holds no `.`, as Standard Webhooks 1.0.0 asks of an id that is signed.
@@ -74,6 +76,8 @@ pub struct Event {
     pub received_at: Timestamp,
     /// The bytes that came in for this event: a JSON object.
     pub raw: Bytes,
+    /// The trace that it came with. Events of one request share it.
+    trace: Option<Arc<Trace>>,
     parsed: OnceLock<Arc<Kept>>,
 }
 
@@ -160,7 +164,25 @@ impl Event {
     /// An event from its parts. `raw` is a JSON object, which `kind::decode` has seen to.
     #[must_use]
     pub fn new(id: EventId, kind: Arc<str>, event_type: Arc<str>, received_at: Timestamp, raw: Bytes) -> Self {
-        Self { id, kind, event_type, received_at, raw, parsed: OnceLock::new() }
+        Self { id, kind, event_type, received_at, raw, trace: None, parsed: OnceLock::new() }
+    }
+
+    /// The same event in the trace that it came with.
+    #[must_use]
+    pub fn in_trace(self, trace: Option<Arc<Trace>>) -> Self {
+        Self { trace, ..self }
+    }
+
+    /// The trace that it came with.
+    #[must_use]
+    pub const fn trace(&self) -> Option<&Arc<Trace>> {
+        self.trace.as_ref()
+    }
+
+    /// The identity of its trace: of that which it came with, or of the one that begins with it.
+    #[must_use]
+    pub fn trace_id(&self) -> TraceId {
+        self.trace.as_ref().map_or_else(|| TraceId::of(self.id.as_bytes()), |trace| trace.id())
     }
 
     /// The same event without its tree: what keeps it for long keeps its text alone.
@@ -168,6 +190,7 @@ impl Event {
     pub fn without_tree(&self) -> Self {
         let Self { id, received_at, .. } = *self;
         Self::new(id, Arc::clone(&self.kind), Arc::clone(&self.event_type), received_at, self.raw.clone())
+            .in_trace(self.trace.clone())
     }
 
     /// The tree, where it is kept.
@@ -190,10 +213,16 @@ impl Event {
         }
     }
 
-    /// What the payload takes of memory, roughly: its text, and its tree where that is kept.
+    /// What the payload takes of memory, roughly: its text, and its tree where that is kept; and its trace.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.raw.len() + self.parsed.get().map_or(0, |kept| kept.bytes)
+        self.raw.len() + self.parsed.get().map_or(0, |kept| kept.bytes) + self.trace_bytes()
+    }
+
+    /// What its trace takes, roughly, in memory as in a spool.
+    #[must_use]
+    pub fn trace_bytes(&self) -> usize {
+        self.trace.as_ref().map_or(0, |trace| trace.memory_bytes())
     }
 
     /// Parses the payload now and keeps it with the event, for all who look later, where there is room for it. That is done before

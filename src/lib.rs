@@ -5,6 +5,7 @@ pub mod diagnostic;
 pub mod event;
 pub mod metrics;
 pub mod secret;
+pub mod trace;
 
 pub mod cloudevents;
 pub mod kind;

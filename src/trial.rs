@@ -14,6 +14,7 @@ use crate::diagnostic::nearest;
 use crate::event::{Event, EventId};
 use crate::kind::Kind;
 use crate::kind::decode::decode;
+use crate::trace::SpanId;
 use crate::webhook::Webhook;
 use crate::webhook::request::{Request, TEST_HEADER};
 
@@ -62,16 +63,17 @@ fn no_sample(kind: &Kind, trigger: &str) -> String {
     format!("kind \"{}\" has no sample `{trigger}`{meant}; there are {}", kind.name, known.join(", "))
 }
 
-/// Renders the request of a trial.
-pub fn render(webhook: &Webhook, event: &Event) -> Result<Request, Failure> {
+/// Renders the request of a trial that is this span.
+pub fn render(webhook: &Webhook, event: &Event, span: SpanId) -> Result<Request, Failure> {
     let mut request = webhook.render(event)?;
     request.headers.insert(TEST_HEADER, MARK);
+    request.trace(event, span);
     Ok(request)
 }
 
 /// Sends a mock event once and judges what comes back.
-pub async fn send(way: Option<&Way>, webhook: &Webhook, event: &Event) -> Attempted {
-    attempt(way, webhook, event, Some((TEST_HEADER, MARK))).await
+pub async fn send(way: Option<&Way>, webhook: &Webhook, event: &Event, span: SpanId) -> Attempted {
+    attempt(way, webhook, event, span, Some((TEST_HEADER, MARK))).await
 }
 
 #[cfg(test)]
@@ -100,7 +102,7 @@ mod tests {
         assert_eq!(&*mock(Some("Created")).unwrap().event_type, "RequestCreated", "whatever its triggers are");
         let problem = mock(Some("RequestGrantd")).unwrap_err();
         assert!(problem.contains("`RequestGrantd`; did you mean `RequestGranted`?"), "{problem}");
-        let request = render(&webhook, &event).unwrap();
+        let request = render(&webhook, &event, SpanId::new(7)).unwrap();
         assert_eq!(request.headers[TEST_HEADER], "true");
     }
 

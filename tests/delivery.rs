@@ -9,6 +9,7 @@ mod pause;
 mod rate;
 mod retry;
 mod shutdown;
+mod trace;
 mod wire;
 
 use serde_json::{Value, json};

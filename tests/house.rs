@@ -11,11 +11,11 @@ const FLOORS: [&[&str]; 6] = [
     &["ingest", "dispatch", "attempt", "reload", "trial"],
     &["client", "server", "spool", "live", "settled", "gates", "history", "shown", "stall", "supervisor"],
     &["plan", "config", "webhook", "cloudevents", "template", "kind"],
-    &["event", "delivery", "diagnostic", "metrics", "secret"],
+    &["event", "delivery", "diagnostic", "metrics", "secret", "trace"],
 ];
 
 /// The arrows between modules of one floor: from, to.
-const ARROWS: [(&str, &str); 23] = [
+const ARROWS: [(&str, &str); 24] = [
     ("app", "admin"),
     ("dispatch", "attempt"),
     ("trial", "attempt"),
@@ -39,6 +39,7 @@ const ARROWS: [(&str, &str); 23] = [
     ("metrics", "delivery"),
     ("delivery", "event"),
     ("event", "secret"),
+    ("event", "trace"),
 ];
 
 /// What the two lowest floors must not know.

@@ -78,7 +78,8 @@ async fn again(
         return Err(refused("its event is not kept any more: post it again"));
     };
     // Its age counts from now, as that of a replayed one does.
-    let event = Event::new(event.id, event.kind, event.event_type, store.now, event.raw);
+    let trace = event.trace().cloned();
+    let event = Event::new(event.id, event.kind, event.event_type, store.now, event.raw).in_trace(trace);
     let owed = vec![Owed { webhook: Arc::clone(webhook), lane: None }];
     let batch = Batch { events: vec![(Arc::new(event), owed)], key: None };
     store.spool.append(batch).await.map(drop).map_err(|error| unavailable(&error))

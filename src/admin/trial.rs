@@ -13,6 +13,7 @@ use crate::delivery::Outcome;
 use crate::history::{History, Invocation, view};
 use crate::live::Live;
 use crate::server::problem::Problem;
+use crate::trace::SpanId;
 use crate::trial::{self, Mock, mock_event};
 use crate::webhook::Webhook;
 
@@ -42,7 +43,8 @@ pub(super) async fn test(
         Problem::later(StatusCode::SERVICE_UNAVAILABLE, detail, RETRY_AFTER)
     };
     let _seat = SEATS.try_acquire().map_err(crowded)?;
-    let attempted = trial::send(live.clients.way(&webhook.name).map(AsRef::as_ref), webhook, &event).await;
+    let span = SpanId::new(fastrand::u64(..));
+    let attempted = trial::send(live.clients.way(&webhook.name).map(AsRef::as_ref), webhook, &event, span).await;
     let (now, limits) = (Timestamp::now(), live.snapshot.settings.history);
     let recorded = attempted.into_invocation(now, webhook, &event, live.generation);
     let kept = history.keep(Invocation { test: true, ..recorded }, limits);

@@ -16,6 +16,7 @@ use crate::config::{Snapshot, Source, load};
 use crate::delivery::{Failure, Outcome, Reason};
 use crate::event::Event;
 use crate::shown;
+use crate::trace::SpanId;
 use crate::trial::{self, Mock, mock_event};
 use crate::webhook::Webhook;
 use crate::webhook::request::{Request, WEBHOOK_ID};
@@ -79,13 +80,14 @@ fn test(source: &Source, name: &str, mock: Mock) -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
+    let span = SpanId::new(fastrand::u64(..));
     // What is shown is rendered again from references that are masked; what is sent is never shown.
     if let Some(Ok(request)) =
-        masked.as_ref().and_then(|masked| masked.webhooks.get(name)).map(|shown| trial::render(shown, &event))
+        masked.as_ref().and_then(|masked| masked.webhooks.get(name)).map(|shown| trial::render(shown, &event, span))
     {
         show_request(webhook, &request);
     }
-    let judged = block_on(send(&snapshot, webhook, &event));
+    let judged = block_on(send(&snapshot, webhook, &event, span));
     match judged {
         Ok(Ok(())) => {
             println!("\nTest successful");
@@ -102,11 +104,11 @@ fn test(source: &Source, name: &str, mock: Mock) -> ExitCode {
     }
 }
 
-async fn send(snapshot: &Snapshot, webhook: &Arc<Webhook>, event: &Event) -> Result<(), Failure> {
+async fn send(snapshot: &Snapshot, webhook: &Arc<Webhook>, event: &Event, span: SpanId) -> Result<(), Failure> {
     let fault = |problem: String| Failure::new(Reason::TlsError, problem);
     let clients = Clients::new(&snapshot.settings.egress, Routes::default(), [webhook])
         .map_err(|error| fault(error.to_string()))?;
-    let attempted = trial::send(clients.way(&webhook.name).map(AsRef::as_ref), webhook, event).await;
+    let attempted = trial::send(clients.way(&webhook.name).map(AsRef::as_ref), webhook, event, span).await;
     show_response(webhook, &attempted);
     match attempted.outcome {
         Outcome::Accepted => Ok(()),

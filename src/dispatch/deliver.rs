@@ -15,6 +15,7 @@ use crate::kind::about::request_id;
 use crate::live::Live;
 use crate::settled::Report;
 use crate::spool::{Lease, RECORD_BYTES_MAX, Record, Settlement};
+use crate::trace::SpanId;
 use crate::webhook::Webhook;
 use crate::webhook::retry::{Decision, Standing, decide, verdict};
 
@@ -30,7 +31,9 @@ impl Dispatch {
     /// back to the spool.
     pub(super) async fn deliver(&self, live: &Live, webhook: &Arc<Webhook>, lease: Lease, turn: Option<Turn>) {
         let Some(turn) = turn else { return self.bury_expired(live, webhook, lease).await };
-        let attempted = attempt(live.clients.way(&webhook.name).map(AsRef::as_ref), webhook, &lease.event, None).await;
+        let span = SpanId::new(fastrand::u64(..));
+        let way = live.clients.way(&webhook.name).map(AsRef::as_ref);
+        let attempted = attempt(way, webhook, &lease.event, span, None).await;
         let now = Timestamp::now();
         let probe = turn.is_probe();
         let standing = Standing {
@@ -209,10 +212,11 @@ fn log(webhook: &Webhook, lease: &Lease, attempted: &Attempted, decision: &Decis
     let duration_ms = milliseconds(attempted.duration);
     let (event_id, webhook_name, host) = (lease.event.id, &webhook.name, &webhook.url.host);
     let probe = probe.then_some(true);
+    let trace_id = lease.event.trace().map(|trace| tracing::field::display(trace.id()));
     match &attempted.outcome {
         Outcome::Accepted => tracing::info!(
             %event_id, delivery_id = %delivery_id(event_id, webhook_name), webhook = %webhook_name, attempt, outcome = "accepted",
-            status = attempted.status(), duration_ms, probe, host, "delivery.attempted"
+            status = attempted.status(), duration_ms, probe, host, trace_id, "delivery.attempted"
         ),
         Outcome::Failed(failure) => {
             let validator = attempted.validators().find(|(_, passed)| !passed).map(|(name, _)| name.as_ref());
@@ -225,7 +229,7 @@ fn log(webhook: &Webhook, lease: &Lease, attempted: &Attempted, decision: &Decis
             tracing::warn!(
                 %event_id, delivery_id = %delivery_id(event_id, webhook_name), webhook = %webhook_name, attempt, outcome = "failed",
                 reason = %failure.reason, detail = %failure.detail, status = attempted.status(), duration_ms, retry_in_ms, held, dead,
-                probe, validator, host, "delivery.attempted"
+                probe, validator, host, trace_id, "delivery.attempted"
             );
         }
     }

@@ -13,6 +13,7 @@ use crate::client::{Issued, Response, Wire};
 use crate::delivery::Outcome;
 use crate::event::Event;
 use crate::kind::about;
+use crate::trace::SpanId;
 use crate::webhook::Webhook;
 use crate::webhook::validator::Verdict;
 
@@ -111,6 +112,8 @@ pub struct Invocation {
     pub probe: bool,
     /// It was sent by the Test button.
     pub test: bool,
+    /// What its receiver knows it by, in the trace of its event.
+    pub span: SpanId,
     /// What it came to.
     pub outcome: Outcome,
     /// What became of the delivery.
@@ -189,7 +192,7 @@ impl Invocation {
             self.verdicts.iter().map(|(_, verdict)| size_of::<(Arc<str>, Verdict)>() + found(verdict)).sum();
         let missing: usize = self.missing.iter().map(|path| size_of::<String>() + path.len()).sum();
         let known_by: usize = self.known_by.iter().map(|id| size_of::<String>() + id.len()).sum();
-        size_of::<Self>() + self.event.raw.len() + known_by + response + verdicts + missing
+        size_of::<Self>() + self.event.memory_bytes() + known_by + response + verdicts + missing
     }
 
     /// What its definition takes of memory, roughly, where nothing else holds it.
@@ -223,7 +226,8 @@ impl Invocation {
             Arc::clone(&self.event.event_type),
             self.event.received_at,
             Bytes::new(),
-        );
+        )
+        .in_trace(self.event.trace().cloned());
         self.payload_dropped = true;
         if let Some(response) = &mut self.response {
             response.body = Bytes::new();

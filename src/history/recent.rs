@@ -19,7 +19,7 @@ pub struct Taken {
 
 impl Taken {
     fn bytes(&self) -> usize {
-        size_of::<Self>() + self.event.raw.len() + self.wanted.len() * size_of::<Arc<str>>()
+        size_of::<Self>() + self.event.memory_bytes() + self.wanted.len() * size_of::<Arc<str>>()
     }
 }
 

@@ -52,6 +52,7 @@ fn invocation(webhook: &Arc<Webhook>, payload_bytes: usize) -> Invocation {
         attempt: 1,
         probe: false,
         test: false,
+        span: crate::trace::SpanId::new(1),
         outcome: Outcome::Accepted,
         then: Then::Delivered,
         response: None,

@@ -175,6 +175,7 @@ fn sent(one: &Invocation, mask: &Mask, bytes_max: usize) -> Value {
     if one.test {
         request.headers.insert(request::TEST_HEADER, http::HeaderValue::from_static("true"));
     }
+    request.trace(&one.event, one.span);
     let (body, truncated) = shown::text(&request.body, false, mask, bytes_max);
     let headers: Vec<(String, String)> = shown::headers(&one.webhook, &request)
         .into_iter()

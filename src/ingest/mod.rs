@@ -17,6 +17,7 @@
 mod answer;
 mod events;
 mod request;
+mod trace;
 
 use std::sync::Arc;
 
@@ -128,6 +129,7 @@ impl Ingest {
         let bytes_max = live.snapshot.settings.ingest.body_bytes_max;
         let window = live.snapshot.settings.ingest.idempotency_window;
         let path = request.uri().path().to_owned();
+        let trace = trace::trace_of(request.headers());
         // No window knows no keys.
         let named = if window.is_zero() { None } else { key_of(request.headers())? };
         let (head, body) = request.into_parts();
@@ -140,7 +142,8 @@ impl Ingest {
         let whom = invoked.map_or(&*kind.name, |webhook| &*webhook.name);
         let key = named.or_else(|| events.key(&format!("{}/{whom}", invoked.is_some()))).filter(|_| !window.is_zero());
         let content = if key.is_some() { events.content(&path, format, &body) } else { [0; 16] };
-        let planned: Vec<Planned> = events.events.into_iter().map(|event| self.plan(live, invoked, event)).collect();
+        let planned = events.events.into_iter().map(|event| self.plan(live, invoked, event.in_trace(trace.clone())));
+        let planned: Vec<Planned> = planned.collect();
 
         let waiting = match wait {
             None => None,

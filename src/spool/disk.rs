@@ -372,7 +372,9 @@ impl Spool for DiskSpool {
                 queues.sort_unstable_by_key(|(queue, _)| queue.id);
                 queues.dedup_by_key(|(queue, _)| queue.id);
                 if !queues.is_empty() {
-                    bytes += event.raw.len() as u64 + EVENT_BYTES + DELIVERY_BYTES * queues.len() as u64;
+                    bytes += (event.raw.len() + event.trace_bytes()) as u64
+                        + EVENT_BYTES
+                        + DELIVERY_BYTES * queues.len() as u64;
                     events.push((event, queues));
                 }
             }

@@ -131,7 +131,8 @@ const PAYLOADS: &str = "SELECT seq, payload FROM events ORDER BY seq DESC LIMIT 
 const DEAD: &str = "SELECT seq FROM dead WHERE event = ?1 LIMIT ?2";
 
 /// One event, in the columns that the reader takes events from.
-const EVENT: &str = "SELECT 0, 0, 0, 0, 0, 0, id, kind, type, received_ms, fanout, payload FROM events WHERE seq = ?1";
+const EVENT: &str =
+    "SELECT 0, 0, 0, 0, 0, 0, id, kind, type, received_ms, fanout, payload, trace FROM events WHERE seq = ?1";
 
 /// The pending deliveries of an event that were never attempted. Webhooks are few: each is looked up.
 const FRESH: &str = "SELECT w.name, d.due, d.attempts, d.last FROM webhooks w

@@ -61,7 +61,7 @@ impl<'c> Ledger<'c> {
             begin: prepare("BEGIN IMMEDIATE")?,
             commit: prepare("COMMIT")?,
             rollback: prepare("ROLLBACK")?,
-            add_event: prepare("INSERT INTO events VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?,
+            add_event: prepare("INSERT INTO events VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?,
             // What is there under the same key is what damage left of a delivery.
             add_delivery: prepare("INSERT OR REPLACE INTO deliveries VALUES (?1, ?2, ?3, 0, ?4, ?5, 0, NULL)")?,
             lane_head: prepare(
@@ -137,6 +137,7 @@ impl<'c> Ledger<'c> {
             event.received_at.as_millisecond(),
             fanout,
             &*event.raw,
+            event.trace().map(|trace| trace.written()),
         ])?;
         if fanout > 1 {
             self.add_owed.execute(params![seq, fanout])?;

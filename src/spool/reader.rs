@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::delivery::Reason;
 use crate::event::{Event, EventId};
+use crate::trace::Trace;
 
 use super::disk::Shared;
 use super::find;
@@ -121,7 +122,7 @@ fn refill(connection: &Connection, shared: &Shared, queue: &Arc<Queue>, plan: &P
 
 /// The rows of a webhook behind a key, up to a due time.
 const ROWS_BEHIND: &str = "
-SELECT d.due, d.seq, d.attempts, d.lane, d.since_ms, d.failing_ms, e.id, e.kind, e.type, e.received_ms, e.fanout, e.payload
+SELECT d.due, d.seq, d.attempts, d.lane, d.since_ms, d.failing_ms, e.id, e.kind, e.type, e.received_ms, e.fanout, e.payload, e.trace
 FROM deliveries d LEFT JOIN events e ON e.seq = d.seq
 WHERE d.webhook = ?1 AND (d.due, d.seq) > (?2, ?3) AND d.due <= ?4 ORDER BY d.due, d.seq";
 
@@ -159,7 +160,9 @@ fn load(shared: &Shared, queue: &Arc<Queue>, row: &Row<'_>, key: Key, refill: &m
 pub(super) fn event(row: &Row<'_>) -> Result<Option<Event>> {
     let (Some(id), Some(raw)) = (column::event_id(row, 6)?, column::bytes(row, 11)?) else { return Ok(None) };
     let text = |column| Ok::<Arc<str>, rusqlite::Error>(column::text(row, column)?.unwrap_or_default().into());
-    Ok(Some(Event::new(id, text(7)?, text(8)?, at(column::number(row, 9)?), Bytes::copy_from_slice(raw))))
+    let event = Event::new(id, text(7)?, text(8)?, at(column::number(row, 9)?), Bytes::copy_from_slice(raw));
+    let trace = column::text(row, 12)?.and_then(|trace| Trace::read(&trace));
+    Ok(Some(event.in_trace(trace.map(Arc::new))))
 }
 
 /// What is told of a dead letter.

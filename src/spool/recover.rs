@@ -83,7 +83,10 @@ fn is_sound(path: &Path) -> Result<bool> {
         let said: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
         // Whose it is, where it is not ours, is for opening to say.
         if said == "ok" && schema::is_ours(&connection)? {
-            Stored::read(&connection, &mut Ledger::new(&connection)?, u64::MAX)?;
+            // What an older version wrote is looked at as it will be, and left as it is.
+            let look = connection.unchecked_transaction()?;
+            schema::upgrade_tables(&look)?;
+            Stored::read(&look, &mut Ledger::new(&look)?, u64::MAX)?;
         }
         Ok(said == "ok")
     };
@@ -132,7 +135,7 @@ fn copy_rows(from: &Connection, to: &Connection) -> Result<Option<Counts>> {
         })
         .ok();
     for (name, columns, key) in
-        [("webhooks", 4, "id"), ("events", 7, "seq"), ("dead", 8, "number"), ("invocations", 7, "number")]
+        [("webhooks", 4, "id"), ("events", 8, "seq"), ("dead", 8, "number"), ("invocations", 7, "number")]
     {
         let scan = |order: &str| one_key(name, key, order);
         table(from, to, name, columns, scan, place(0, i64::MAX))?;
@@ -183,12 +186,15 @@ fn table(
     scan: impl Fn(&str) -> String,
     last: Place,
 ) -> Result<()> {
-    let places = vec!["?"; columns].join(", ");
-    let mut insert = to.prepare(&format!("INSERT OR IGNORE INTO {name} VALUES ({places})"))?;
     // A table whose definition is damaged cannot even be asked.
     let (Ok(mut forward), Ok(mut backward)) = (from.prepare(&scan("ASC")), from.prepare(&scan("DESC"))) else {
         return Ok(());
     };
+    // Columns that an older version did not know are at the end, and empty. Before the row stands its key, twice.
+    let known = columns.min(forward.column_count().saturating_sub(2));
+    let places = [vec!["?"; known], vec!["NULL"; columns - known]].concat().join(", ");
+    let columns = known;
+    let mut insert = to.prepare(&format!("INSERT OR IGNORE INTO {name} VALUES ({places})"))?;
     let mut probes = PROBES_MAX;
     // The largest gaps come first: one that gives nothing must not use up what others may ask.
     let mut ranges = VecDeque::from([(0, last)]);
@@ -370,7 +376,8 @@ mod tests {
         filled(directory.path()).await;
         let path = directory.path().join("spool");
         let pages = fs::metadata(path.join("spool.db")).unwrap().len() / 4096;
-        damage(&path.join("spool.db"), (20..pages).step_by(40));
+        // Pages of events, of deliveries and of records are among them.
+        damage(&path.join("spool.db"), (24..pages).step_by(40));
         let recovered = recover(&path).unwrap().expect("it is damaged");
         let pending = 2 * EVENTS + 50;
         assert_eq!(recovered.pending + recovered.pending_lost.unwrap(), pending, "{recovered:?}");
@@ -476,7 +483,7 @@ mod tests {
         connection
             .execute_batch(
                 "INSERT INTO webhooks VALUES (1, 'a', 9, 9), (9223372036854775807, 'b', 1, 0);
-                 INSERT INTO events SELECT value, zeroblob(16), 'request', 'T', 1, 1, x'7b7d' FROM
+                 INSERT INTO events SELECT value, zeroblob(16), 'request', 'T', 1, 1, x'7b7d', NULL FROM
                    (SELECT 1 AS value UNION SELECT 2 UNION SELECT 3 UNION SELECT -4 UNION SELECT 9223372036854775807);
                  UPDATE events SET id = x'00' WHERE seq = 3;
                  INSERT INTO invocations SELECT value, 1 + value / 3, x'', 'r', NULL, 1, '' FROM

@@ -3,7 +3,7 @@
 //! | table | holds |
 //! |---|---|
 //! | `webhooks` | each webhook's number and its kept counters |
-//! | `events` | each event that a delivery or a dead letter needs; `fanout` says how many it had at first |
+//! | `events` | each event that a delivery or a dead letter needs; `fanout` says how many it had at first; `trace` is the one that it came with, nothing where it came with none |
 //! | `deliveries` | what is pending; `due` is 0 before the first attempt, else wall-clock milliseconds, and never for what waits for the one before it in its lane |
 //! | `owed` | for an event of more than one webhook: how many deliveries and dead letters still need it |
 //! | `dead` | dead letters, numbered in the order in which they died; no number is given twice |
@@ -25,7 +25,9 @@ pub(super) const DATABASE: &str = "spool.db";
 /// Marks a database as ours: "OUTR".
 const APPLICATION_ID: i64 = 0x4F55_5452;
 /// The version of the tables below.
-const SCHEMA_VERSION: i64 = 3;
+const SCHEMA_VERSION: i64 = 4;
+/// The oldest version that is opened, which did not know traces.
+const SCHEMA_VERSION_MIN: i64 = 3;
 /// How long to wait for somebody else who looks into the file, for example the `sqlite3` shell.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 /// `SQLite`'s page size, and so the unit of its log.
@@ -47,7 +49,7 @@ CREATE TABLE webhooks (
 ) STRICT;
 CREATE TABLE events (
   seq INTEGER PRIMARY KEY, id BLOB NOT NULL, kind TEXT NOT NULL, type TEXT NOT NULL, received_ms INTEGER NOT NULL,
-  fanout INTEGER NOT NULL, payload BLOB NOT NULL
+  fanout INTEGER NOT NULL, payload BLOB NOT NULL, trace TEXT
 ) STRICT;
 CREATE TABLE deliveries (
   webhook INTEGER NOT NULL, due INTEGER NOT NULL, seq INTEGER NOT NULL, attempts INTEGER NOT NULL, lane INTEGER NOT NULL,
@@ -107,7 +109,7 @@ pub(super) fn open_writer(directory: &Path, bytes_max: u64) -> Result<Connection
     if version > SCHEMA_VERSION {
         return Err(too_new(path, version));
     }
-    if !empty && version < SCHEMA_VERSION {
+    if !empty && version < SCHEMA_VERSION_MIN {
         return Err(OpenError::Older { path, found: version, known: SCHEMA_VERSION });
     }
 
@@ -125,14 +127,19 @@ pub(super) fn open_writer(directory: &Path, bytes_max: u64) -> Result<Connection
     connection.execute_batch(&settings).map_err(failed)?;
     if empty {
         make_tables(&connection).map_err(failed)?;
+    } else if version < SCHEMA_VERSION {
+        let upgrade = connection.unchecked_transaction().map_err(failed)?;
+        upgrade_tables(&upgrade).map_err(failed)?;
+        upgrade.commit().map_err(failed)?;
     }
     Ok(connection)
 }
 
-/// Whether a database is of ours and of this version.
+/// Whether a database is of ours and of a version that is opened.
 pub(super) fn is_ours(connection: &Connection) -> rusqlite::Result<bool> {
     let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
-    Ok(number("application_id")? == APPLICATION_ID && number("user_version")? == SCHEMA_VERSION)
+    Ok(number("application_id")? == APPLICATION_ID
+        && (SCHEMA_VERSION_MIN..=SCHEMA_VERSION).contains(&number("user_version")?))
 }
 
 /// The version of a database of ours that is newer than this program; `None` of any other, or where it cannot be read.
@@ -145,6 +152,17 @@ pub(super) fn newer(connection: &Connection) -> Option<i64> {
 /// That a database is newer than this program.
 pub(super) fn too_new(path: PathBuf, found: i64) -> OpenError {
     OpenError::Newer { path, found, known: SCHEMA_VERSION }
+}
+
+/// Makes the tables of an older version those of this one. No row is touched. Whoever calls has begun a transaction.
+pub(super) fn upgrade_tables(connection: &Connection) -> rusqlite::Result<()> {
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version < SCHEMA_VERSION {
+        connection.execute_batch(&format!(
+            "ALTER TABLE events ADD COLUMN trace TEXT; PRAGMA user_version = {SCHEMA_VERSION};"
+        ))?;
+    }
+    Ok(())
 }
 
 /// Makes the tables in an empty database.
@@ -193,4 +211,73 @@ pub(super) fn refused(path: &Path, error: Error) -> OpenError {
         ),
     };
     if damaged { OpenError::Corrupt { path, detail: error.to_string() } } else { OpenError::Database { path, error } }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "unwrap is for tests")]
+mod tests {
+    use std::fs;
+
+    use tempfile::TempDir;
+
+    use super::super::contract::{batch, counters, inside, lease_all, name, number, open};
+    use super::super::{Reason, recover};
+    use super::*;
+
+    /// Makes the tables those of the version before traces.
+    fn age(directory: &Path) {
+        inside(directory)
+            .execute_batch(
+                "ALTER TABLE events DROP COLUMN trace; PRAGMA user_version = 3; PRAGMA wal_checkpoint(TRUNCATE)",
+            )
+            .unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_an_older_version_wrote_is_opened_and_nothing_is_lost() {
+        let directory = TempDir::new().unwrap();
+        let spool = open(directory.path());
+        spool.append(batch(1..=40, &["a", "b"])).await.unwrap();
+        spool.append(batch(41..=45, &["dead"])).await.unwrap();
+        spool.bury(&name("dead"), Reason::Expired, None).await.unwrap();
+        drop(spool);
+        age(directory.path());
+        // Who looks whether it is damaged leaves it as it is.
+        let database = directory.path().join("spool").join(DATABASE);
+        let before = fs::read(&database).unwrap();
+        assert_eq!(recover(&directory.path().join("spool")).unwrap(), None);
+        assert!(before == fs::read(&database).unwrap());
+
+        let spool = open(directory.path());
+        spool.append(batch(46..=46, &["a"])).await.unwrap();
+        let leases = lease_all(&*spool, "a", 41).await;
+        assert_eq!(leases.iter().map(number).collect::<Vec<_>>(), (1..=40).chain([46]).collect::<Vec<_>>());
+        assert!(leases.iter().all(|lease| lease.event.trace().is_none()));
+        assert_eq!((counters(&*spool, "b"), counters(&*spool, "dead")), ((40, 0), (0, 5)));
+        drop((leases, spool));
+        assert_eq!(counters(&*open(directory.path()), "a"), (41, 0));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_an_older_version_wrote_and_damage_struck_is_saved() {
+        let directory = TempDir::new().unwrap();
+        open(directory.path()).append(batch(1..=5, &["a"])).await.unwrap();
+        age(directory.path());
+        inside(directory.path()).execute_batch("UPDATE webhooks SET pending = 0").unwrap();
+        let recovered = recover(&directory.path().join("spool")).unwrap().unwrap();
+        assert_eq!((recovered.pending, recovered.dead), (5, 0));
+        assert_eq!(
+            lease_all(&*open(directory.path()), "a", 5).await.iter().map(number).collect::<Vec<_>>(),
+            [1, 2, 3, 4, 5]
+        );
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_no_release_wrote_is_refused() {
+        let directory = TempDir::new().unwrap();
+        drop(open(directory.path()));
+        inside(directory.path()).execute_batch("PRAGMA user_version = 2").unwrap();
+        let refused = open_writer(&directory.path().join("spool"), 1 << 30).map(drop);
+        assert!(matches!(refused, Err(OpenError::Older { found: 2, known: 4, .. })), "{refused:?}");
+    }
 }

@@ -17,6 +17,7 @@ use super::contract::{
 use super::history::record;
 use super::letters::{HOUR, all, dead, events, keyed};
 use super::*;
+use crate::trace::Trace;
 
 /// A place for a spool that nobody else has.
 pub(super) trait Backend: Send + Sync + Sized + 'static {
@@ -85,6 +86,7 @@ macro_rules! suite {
             a_record_is_kept_with_its_settlement_and_outlives_its_event_and_an_opening
             records_are_listed_by_what_is_asked_the_latest_first
             what_stands_in_an_event_and_in_an_answer_changes_nothing
+            a_trace_goes_with_its_event_through_all_that_a_delivery_can_come_to
         }
     };
     (@ $module:ident, $backend:ty, $ignored:tt, $($test:ident)*) => {
@@ -559,4 +561,53 @@ async fn what_stands_in_an_event_and_in_an_answer_changes_nothing<B: Backend>(ba
     assert_eq!(spool.replay(numbers).await, Ok(4));
     assert_eq!(lease_all(&*spool, "a", 4).await.len(), 4);
     assert_eq!(counters(&*spool, "b"), (0, 0));
+}
+
+async fn a_trace_goes_with_its_event_through_all_that_a_delivery_can_come_to<B: Backend>(backend: &B) {
+    let spool = backend.open().await;
+    let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    // A header of its carrier may stand in it, and the longest that is kept.
+    let member = format!("o={}", "x".repeat(100));
+    let long = [member.as_str(); 4].join(",");
+    let states = ["", "congo=t61rcWkgMzE", "a=Nats-TTL: 1s Nats-TTL,b=Nats-Rollup: all", long.as_str()];
+    let traces = states.map(|state| Trace::parse(parent.as_bytes(), state.as_bytes()).map(Arc::new));
+    assert!(traces.iter().zip(states).all(|(trace, state)| trace.as_ref().unwrap().state() == state));
+    let traces: Vec<_> = [None].into_iter().chain(traces).collect();
+    let of = |lease: &Lease| usize::try_from(number(lease)).unwrap() - 1;
+    for (n, trace) in (1..).zip(&traces) {
+        let event = Event::clone(&event(n)).in_trace(trace.clone());
+        let owed = ["a", "b"].map(|webhook| Owed { webhook: name(webhook), lane: None }).to_vec();
+        spool.append(Batch { events: vec![(Arc::new(event), owed)], key: None }).await.unwrap();
+    }
+    let is_kept = |leases: &[Lease]| {
+        assert_eq!(leases.len(), traces.len());
+        for lease in leases {
+            assert_eq!(lease.event.trace(), traces[of(lease)].as_ref(), "{}", of(lease));
+        }
+    };
+    let count = traces.len();
+    is_kept(&lease_all(&*spool, "a", count).await);
+    let spool = backend.reopen(spool).await;
+    let leases = lease_all(&*spool, "a", count).await;
+    is_kept(&leases);
+    for lease in leases {
+        spool.settle(lease, deferred(Duration::from_millis(1), 1)).await;
+    }
+    let spool = backend.reopen(spool).await;
+    let leases = lease_all(&*spool, "a", count).await;
+    is_kept(&leases);
+    for lease in leases {
+        spool.settle(lease, buried()).await;
+    }
+    let dead = u64::try_from(count).unwrap();
+    counters_become(&*spool, "a", (0, dead)).await;
+    for (n, trace) in (1..).zip(&traces) {
+        let kept = spool.find(Sought::Event(event(n).id)).await.unwrap();
+        assert_eq!(kept.events[0].event.trace(), trace.as_ref());
+    }
+    let spool = backend.reopen(spool).await;
+    let numbers: Vec<i64> = all(&*spool, DeadLetterQuery::default()).await.iter().map(|letter| letter.number).collect();
+    assert_eq!(spool.replay(numbers).await, Ok(dead));
+    is_kept(&lease_all(&*spool, "a", count).await);
+    is_kept(&lease_all(&*spool, "b", count).await);
 }

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::delivery::{Failure, Reason, delivery_id};
 use crate::event::Event;
 use crate::template::{Budget, RenderError, Rendered, Template};
+use crate::trace::{self, SpanId};
 use crate::webhook::envelope::REQUEST_ORIGIN;
 use crate::webhook::{Auth, Body, Webhook, path};
 
@@ -16,6 +17,10 @@ use crate::webhook::{Auth, Body, Webhook, path};
 pub const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 /// The header that tells receivers a test from a real event.
 pub const TEST_HEADER: HeaderName = HeaderName::from_static("outrigger-test");
+/// The header that carries an attempt's place in the trace of its event (W3C Trace Context).
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// The header that carries what others add to a trace.
+pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 /// What Outrigger calls itself, where `[headers]` say nothing else.
 const USER_AGENT_VALUE: HeaderValue = HeaderValue::from_static(concat!("outrigger/", env!("CARGO_PKG_VERSION")));
 /// The longest rendered path and query, in bytes; most servers take 8 KiB.
@@ -37,6 +42,28 @@ pub struct Request {
     pub body: Bytes,
     /// Template paths that the event lacked.
     pub missing: Vec<String>,
+}
+
+impl Request {
+    /// Says which attempt this is in the trace of its event. A webhook that sets `traceparent` itself has put the request into a
+    /// trace of its own, of which ours says nothing.
+    pub fn trace(&mut self, event: &Event, span: SpanId) {
+        if self.headers.contains_key(TRACEPARENT) {
+            return;
+        }
+        let parent = match event.trace() {
+            Some(trace) => trace.traceparent(span),
+            None => trace::begun(event.trace_id(), span),
+        };
+        // Digits and dashes, and what came in as a header.
+        if let Ok(parent) = HeaderValue::try_from(parent) {
+            self.headers.insert(TRACEPARENT, parent);
+        }
+        let state = event.trace().map(|trace| trace.state()).filter(|state| !state.is_empty());
+        if let Some(Ok(state)) = state.map(HeaderValue::from_str) {
+            self.headers.entry(TRACESTATE).or_insert(state);
+        }
+    }
 }
 
 impl Webhook {

@@ -54,7 +54,8 @@ impl Shared {
                 self.forget_consumer(webhook);
                 SpoolError::Nats(error.to_string())
             })?;
-            let held: usize = others.iter().map(|lease: &Lease| lease.event.raw.len()).sum();
+            let held: usize =
+                others.iter().map(|lease: &Lease| lease.event.raw.len() + lease.event.trace_bytes()).sum();
             if leases.is_empty() || others.len() >= OTHERS_MAX || held >= BYTES_MAX {
                 return Ok(buried);
             }

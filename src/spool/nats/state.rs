@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::delivery::{LastOutcome, Reason};
 use crate::event::{Event, EventId};
 use crate::spool::{DeadLetter, at, ledger};
+use crate::trace::Trace;
 
 /// The header.
 const HEADER: &str = "Outrigger-Delivery";
@@ -21,6 +22,9 @@ pub(super) struct State {
     #[serde(rename = "type")]
     pub(super) event_type: String,
     pub(super) received: i64,
+    /// The trace that it came with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) trace: Option<String>,
     /// When its age began to count, where that is not when it was taken in.
     #[serde(default, skip_serializing_if = "is_none")]
     pub(super) since: i64,
@@ -59,6 +63,7 @@ impl State {
             kind: event.kind.to_string(),
             event_type: event.event_type.to_string(),
             received: event.received_at.as_millisecond(),
+            trace: event.trace().map(|trace| trace.written()),
             ..Self::default()
         }
     }
@@ -78,6 +83,7 @@ impl State {
     /// The event.
     pub(super) fn event(&self, id: EventId, raw: Bytes) -> Event {
         Event::new(id, self.kind.as_str().into(), self.event_type.as_str().into(), at(self.received), raw)
+            .in_trace(self.trace.as_deref().and_then(Trace::read).map(Arc::new))
     }
 
     /// When its age began to count.
