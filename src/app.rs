@@ -29,6 +29,7 @@ use crate::gates::Gates;
 use crate::history::History;
 use crate::ingest::Ingest;
 use crate::live::{Live, Reader};
+use crate::log::Log;
 use crate::metrics::{Metrics, Reloaded};
 use crate::reload::{self, Hinted, Hints, Reload};
 use crate::server::guard::Guard;
@@ -58,6 +59,8 @@ pub struct Start {
     pub hints: (Hints, Hinted),
     /// Who is told how it goes.
     pub supervisor: Supervisor,
+    /// What is written about it all.
+    pub log: Log,
     /// Cancelled by the first SIGTERM or SIGINT, or by `POST /-/quit`: drain.
     pub stop: CancellationToken,
     /// Cancelled by the second: end at once.
@@ -129,14 +132,14 @@ impl Running {
     /// Waits for its end.
     pub async fn ended(self) {
         if self.serve.await.is_err() {
-            tracing::error!("the sidecar's main task panicked");
+            tracing::error!(note = "the main task panicked; standard error has the place", "sidecar.panicked");
         }
     }
 }
 
 /// Starts everything. When it returns, every listener is bound and the sidecar is ready.
 pub async fn start(start: Start) -> Result<Running, StartError> {
-    let Start { loader, loaded, routes, hints, supervisor, stop, abort } = start;
+    let Start { loader, loaded, routes, hints, supervisor, log, stop, abort } = start;
     let Loaded { snapshot: Some(snapshot), watched, quarantined, .. } = loaded else { return Err(StartError::Config) };
     let metrics =
         Arc::new(Metrics::told(snapshot.kinds.keys().map(AsRef::as_ref), snapshot.settings.metrics.per_webhook)?);
@@ -154,7 +157,8 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
     if !quarantined.is_empty() {
         tracing::warn!(
             ?quarantined,
-            "faulty webhooks are left out; what they owe is held until they are mended or removed"
+            note = "faulty webhooks are left out; what they owe is held until they are mended or removed",
+            "config.quarantined"
         );
     }
     let live = Live { quarantined, ..Live::new(snapshot, 1, clients, &metrics) };
@@ -169,7 +173,8 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
     let tasks = TaskTracker::new();
     let (asked, folder) = (hints.0.clone(), loader.source().dir.clone());
     let told = supervisor.clone();
-    let reload = Reload { loader, publisher, metrics: Arc::clone(&metrics), watched, hints, supervisor: told };
+    let reload =
+        Reload { loader, publisher, metrics: Arc::clone(&metrics), log: log.clone(), watched, hints, supervisor: told };
     // What is published once no attempt begins any more would be obeyed by nobody.
     tasks.spawn(reload.start().map_err(StartError::Reload)?.run(closing.clone()));
     let dispatch = Arc::new(Dispatch {
@@ -191,6 +196,7 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
         guard,
         hints: asked,
         folder,
+        log: log.clone(),
         stop: stop_asked,
     }));
     let users = peers(&live, "admin.allow_uids", |settings| &settings.admin.allow_uids);
@@ -211,6 +217,7 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
     tasks.spawn(ingest_listener.serve(move |request| Arc::clone(&ingest).answer(request), stop_serving.clone()));
     let page = Arc::new(Page { metrics: Arc::clone(&metrics), spool: Arc::clone(&spool), ready: Arc::clone(&ready) });
     tasks.spawn(metrics_listener.serve(move |request| std::future::ready(page.answer(&request)), stop_serving.clone()));
+    tasks.spawn(log.clone().tend(stop_serving.clone()));
     tasks.spawn(keep_gauges(Arc::clone(&metrics), Arc::clone(&spool), stop_serving.clone()));
 
     supervisor.ready(&reload::status(&in_force, None));
@@ -225,6 +232,7 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
         settled,
         tasks,
         spool,
+        log,
         abort,
     };
     let serve = tokio::spawn(async move {
@@ -246,6 +254,7 @@ struct Ending {
     settled: Arc<Settled>,
     tasks: TaskTracker,
     spool: Arc<dyn Spool>,
+    log: Log,
     abort: CancellationToken,
 }
 
@@ -270,7 +279,7 @@ impl Ending {
         };
         if !drained {
             // Their settlements find the spool closed, so they come back with the next start.
-            tracing::warn!("attempts in flight are given up; they stay in the spool");
+            tracing::warn!(note = "attempts in flight are given up; they stay in the spool", "shutdown.undrained");
             self.dispatch.abort();
         }
         self.settled.close();
@@ -283,9 +292,10 @@ impl Ending {
             () = self.abort.cancelled() => false,
         };
         if !served {
-            tracing::warn!("some connections did not end in time");
+            tracing::warn!(note = "some connections did not end in time", "shutdown.unserved");
         }
         self.spool.close().await;
+        self.log.flush();
         tracing::info!("shutdown.ended");
     }
 }

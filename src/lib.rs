@@ -19,6 +19,7 @@ pub mod client;
 pub mod gates;
 pub mod history;
 pub mod live;
+pub mod log;
 pub mod server;
 pub mod settled;
 pub mod shown;

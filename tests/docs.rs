@@ -40,7 +40,7 @@ const PLAN: &str = include_str!("../docs/plan.md");
 const OPERATIONS: &str = include_str!("../docs/operations.md");
 const QUICK_START: &str = include_str!("../docs/quick-start.md");
 
-fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 

@@ -9,7 +9,7 @@ const FLOORS: [&[&str]; 6] = [
     &["cli"],
     &["app", "admin"],
     &["ingest", "dispatch", "attempt", "reload", "trial"],
-    &["client", "server", "spool", "live", "settled", "gates", "history", "shown", "stall", "supervisor"],
+    &["client", "server", "spool", "live", "settled", "gates", "history", "shown", "stall", "supervisor", "log"],
     &["plan", "config", "webhook", "cloudevents", "template", "kind"],
     &["event", "delivery", "diagnostic", "metrics", "secret", "trace"],
 ];

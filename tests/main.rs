@@ -20,6 +20,7 @@ mod house;
 mod injection;
 mod kubernetes;
 mod listeners;
+mod logs;
 mod metrics;
 mod monitoring;
 mod nats;

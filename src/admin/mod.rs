@@ -19,6 +19,7 @@
 //! | `POST /api/v1/dead-letters/drop` | one step of forgetting dead letters |
 //! | `GET /api/v1/openapi.json` | the document of all this, in the words of `OpenAPI` |
 //! | `POST /-/reload` | looks at the configuration's files at once |
+//! | `GET /-/log-level`, `PUT /-/log-level` | the level of the log, and another one until `log.level` is edited |
 //! | `POST /-/quit` | ends the sidecar as SIGTERM does |
 //!
 //! [`guard`] decides who may ask. What a request for dead letters means is in [`filter`], [`letters`] and [`repair`], which
@@ -30,6 +31,7 @@ pub mod filter;
 pub mod guard;
 pub mod invocations;
 pub mod letters;
+mod log_level;
 mod openapi;
 mod page;
 mod query;
@@ -56,6 +58,7 @@ use crate::diagnostic::nearest;
 use crate::gates::Gates;
 use crate::history::History;
 use crate::live::{Live, Reader};
+use crate::log::Log;
 use crate::reload::Hints;
 use crate::server::guard::Guard;
 use crate::server::problem::Problem;
@@ -84,6 +87,8 @@ pub struct Parts {
     pub hints: Hints,
     /// The folder of the configuration.
     pub folder: PathBuf,
+    /// Whose level people change.
+    pub log: Log,
     /// Cancelled to end the sidecar.
     pub stop: CancellationToken,
 }
@@ -179,6 +184,8 @@ impl Admin {
                 return story::find(story::Sources { store, live: &live, history, gates }, query, alone).await;
             }
             Route::Reload => reload::reload(&self.parts.hints).await?,
+            Route::LogLevel if reads => log_level::show(&self.parts.log),
+            Route::LogLevel => log_level::set(&self.parts.log, &body)?,
             Route::Quit => self.quit(),
             Route::DeadLetters => letters::list(&store, query).await?,
             Route::DeadLetter(id) => letters::show(&store, id).await?,

@@ -16,7 +16,7 @@ mod tests {
     use crate::delivery::{Cause, Reason};
 
     /// Every route, with `{…}` as the document writes it.
-    const ROUTES: [Route<'_>; 17] = [
+    const ROUTES: [Route<'_>; 18] = [
         Route::Webhooks,
         Route::Webhook("{name}"),
         Route::Test("{name}"),
@@ -33,6 +33,7 @@ mod tests {
         Route::Repair(Action::Drop),
         Route::OpenApi,
         Route::Reload,
+        Route::LogLevel,
         Route::Quit,
     ];
 
@@ -100,6 +101,7 @@ mod tests {
         let document = document();
         let listed = |name: &str| document["components"]["schemas"][name]["enum"].clone();
         assert_eq!(listed("Reason"), Value::from(Reason::ALL.map(Reason::as_str).to_vec()));
+        assert_eq!(listed("Level"), Value::from(crate::log::names().to_vec()));
         assert_eq!(listed("Cause"), Value::from(Cause::ALL.map(Cause::as_str).to_vec()));
     }
 }

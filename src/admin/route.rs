@@ -27,6 +27,7 @@ pub(super) enum Route<'p> {
     Repair(Action),
     OpenApi,
     Reload,
+    LogLevel,
     Quit,
 }
 
@@ -35,6 +36,7 @@ impl<'p> Route<'p> {
     pub(super) fn find(path: &'p str) -> Result<Self, Problem> {
         match path {
             "/-/reload" => return Ok(Self::Reload),
+            "/-/log-level" => return Ok(Self::LogLevel),
             "/-/quit" => return Ok(Self::Quit),
             _ => {}
         }
@@ -58,8 +60,8 @@ impl<'p> Route<'p> {
             _ => Err(Problem::new(
                 StatusCode::NOT_FOUND,
                 "there are GET /api/v1/webhooks, /api/v1/webhooks/{name}, /api/v1/changes, /api/v1/invocations, /api/v1/invocations/{id}, \
-                 /api/v1/events, /api/v1/dead-letters, /api/v1/dead-letters/{id}, /api/v1/config and \
-                 /api/v1/openapi.json, and POST \
+                 /api/v1/events, /api/v1/dead-letters, /api/v1/dead-letters/{id}, /api/v1/config, \
+                 /api/v1/openapi.json and /-/log-level, PUT /-/log-level, and POST \
                  /api/v1/webhooks/{name}/resume, /api/v1/webhooks/{name}/test, /api/v1/invocations/{id}/resend, \
                  /api/v1/dead-letters/replay, /api/v1/dead-letters/drop, /-/reload and /-/quit",
             )),
@@ -79,6 +81,7 @@ impl<'p> Route<'p> {
             | Self::DeadLetters
             | Self::DeadLetter(_)
             | Self::OpenApi => "GET, HEAD",
+            Self::LogLevel => "GET, HEAD, PUT",
             Self::Resume(_) | Self::Test(_) | Self::Resend(_) | Self::Repair(_) | Self::Reload | Self::Quit => "POST",
         }
     }
@@ -121,6 +124,7 @@ mod tests {
             ("/api/v1/dead-letters/drop", Route::Repair(Action::Drop), "POST"),
             ("/api/v1/openapi.json", Route::OpenApi, "GET, HEAD"),
             ("/-/reload", Route::Reload, "POST"),
+            ("/-/log-level", Route::LogLevel, "GET, HEAD, PUT"),
             ("/-/quit", Route::Quit, "POST"),
         ] {
             assert_eq!(Route::find(path).map(|route| (route, route.allowed())), Ok((route, allowed)), "{path}");

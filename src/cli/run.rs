@@ -7,15 +7,12 @@ use std::process::ExitCode;
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing::level_filters::LevelFilter;
-use tracing_subscriber::filter::Targets;
-use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::app::{Addresses, Running, Start, start};
 use crate::cli::{BAD_CONFIG, Folder, NO};
 use crate::client::Routes;
-use crate::config::{Loaded, Loader, Log, Source, SpoolPlace, hide_typed};
+use crate::config::{Loaded, Loader, Source, SpoolPlace, hide_typed};
+use crate::log::Log;
 use crate::reload::Hints;
 use crate::spool::{self, OpenError, Recovered};
 use crate::supervisor::{self, Supervisor};
@@ -71,7 +68,7 @@ fn run(source: Source, recover: bool) -> ExitCode {
         eprintln!("outrigger: the configuration in {} has faults; nothing was started", loader.source().dir.display());
         return ExitCode::from(BAD_CONFIG);
     };
-    start_log(&snapshot.settings.log);
+    let log = Log::start(&snapshot.settings.log);
     if recover {
         match &snapshot.settings.spool.place {
             SpoolPlace::Disk(path) => {
@@ -86,7 +83,7 @@ fn run(source: Source, recover: bool) -> ExitCode {
             }
         }
     }
-    let ended = block_on(serve(loader, loaded)).map_err(anyhow::Error::from).flatten();
+    let ended = block_on(serve(loader, loaded, log)).map_err(anyhow::Error::from).flatten();
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -99,7 +96,7 @@ fn run(source: Source, recover: bool) -> ExitCode {
 /// Saves what can be saved of a damaged spool, and says what could not.
 fn recover_spool(path: &Path) -> Result<(), OpenError> {
     let Some(recovered) = spool::recover(path)? else {
-        tracing::info!("the spool is not damaged");
+        tracing::info!(note = "the spool is not damaged", "spool.sound");
         return Ok(());
     };
     let Recovered { pending, dead, pending_lost, dead_lost, kept } = recovered;
@@ -117,7 +114,7 @@ fn recover_spool(path: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-async fn serve(loader: Loader, loaded: Loaded) -> anyhow::Result<()> {
+async fn serve(loader: Loader, loaded: Loaded, log: Log) -> anyhow::Result<()> {
     // Signals are asked for first, so that one that comes during the start is not the end of the process.
     let signals = Signals::new()?;
     let hints = Hints::new();
@@ -126,10 +123,10 @@ async fn serve(loader: Loader, loaded: Loaded) -> anyhow::Result<()> {
     let webhooks = loaded.snapshot.as_ref().map_or(0, |snapshot| snapshot.webhooks.len());
     let routes = Routes::default();
     let supervisor = Supervisor::at(std::env::var_os(supervisor::VARIABLE)).unwrap_or_else(|error| {
-        tracing::warn!(%error, "{} names no socket: who started this process does not hear how it goes", supervisor::VARIABLE);
+        tracing::warn!(%error, note = "NOTIFY_SOCKET names no socket: who started this process does not hear how it goes", "supervisor.absent");
         Supervisor::default()
     });
-    let running = start(Start { loader, loaded, routes, hints, supervisor, stop, abort }).await?;
+    let running = start(Start { loader, loaded, routes, hints, supervisor, log, stop, abort }).await?;
     announce(&running, webhooks);
     running.ended().await;
     Ok(())
@@ -140,12 +137,12 @@ fn announce(running: &Running, webhooks: usize) {
     let mut out = std::io::stdout().lock();
     let Addresses { ingest, admin, metrics } = &running.addresses;
     for (listener, address) in [("ingest", ingest), ("admin", admin), ("metrics", metrics)] {
-        tracing::info!(listener, address, "listening");
+        tracing::info!(listener, address, "server.listening");
         // Nobody has to read it.
         let _ = writeln!(out, "{listener} listens on {address}");
     }
     let _ = out.flush();
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), webhooks, "ready");
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), webhooks, "sidecar.ready");
 }
 
 /// Runs a future to its end, and with it the process.
@@ -164,22 +161,6 @@ pub(super) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
         processors => {
             tokio::runtime::Builder::new_multi_thread().worker_threads(processors.min(4)).enable_all().build()
         }
-    }
-}
-
-/// Logs go to standard error, one line an entry. A line that cannot be written is lost: to complain about it there would be a
-/// panic in the middle of a delivery.
-pub(super) fn start_log(log: &Log) {
-    // What the client of NATS tells of its connections is told by the spool.
-    let ours = Targets::new().with_default(log.level).with_target("async_nats", LevelFilter::OFF);
-    let builder = tracing_subscriber::fmt()
-        .with_max_level(LevelFilter::from_level(log.level))
-        .with_writer(std::io::stderr)
-        .log_internal_errors(false);
-    if log.json {
-        builder.json().flatten_event(true).with_target(false).finish().with(ours).init();
-    } else {
-        builder.with_target(false).with_ansi(std::io::stderr().is_terminal()).finish().with(ours).init();
     }
 }
 

@@ -335,7 +335,7 @@ pub const SIDECAR: &[Key] = &[
         "level",
         Words(&["error", "warn", "info", "debug", "trace"]),
         "\"info\"",
-        "`error`, `warn`, `info`, `debug` or `trace`.",
+        "`error`, `warn`, `info`, `debug` or `trace`; an edit counts at once.",
     ),
     key("kinds.*", "type", Text, "", "JSONPath of the event type.").required(),
     key("kinds.*", "id", Text, "", "JSONPath of the id of what the event is about."),

@@ -279,11 +279,11 @@ impl Dispatch {
                 }
                 tracing::warn!(
                     webhook = %webhook.name, count, reason = %Reason::Expired,
-                    "deliveries that waited for retry.max_age are dead letters"
+                    note = "deliveries that waited for retry.max_age are dead letters", "deliveries.expired"
                 );
             }
             Err(error) => {
-                tracing::error!(webhook = %webhook.name, %error, "deliveries that are too old could not be buried");
+                tracing::error!(webhook = %webhook.name, %error, note = "deliveries that are too old could not be buried", "deliveries.unburied");
             }
         }
     }
@@ -326,10 +326,10 @@ impl Dispatch {
         match self.spool.bury(name, Reason::WebhookRemoved, None).await {
             Ok(0) => {}
             Ok(count) => {
-                tracing::warn!(webhook = %name, count, reason = %Reason::WebhookRemoved, "deliveries of a removed webhook are dead letters");
+                tracing::warn!(webhook = %name, count, reason = %Reason::WebhookRemoved, note = "deliveries of a removed webhook are dead letters", "deliveries.orphaned");
             }
             Err(error) => {
-                tracing::error!(webhook = %name, %error, "deliveries of a removed webhook could not be buried");
+                tracing::error!(webhook = %name, %error, note = "deliveries of a removed webhook could not be buried", "deliveries.unburied");
             }
         }
     }

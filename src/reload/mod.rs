@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Loader, hide_lines};
 use crate::diagnostic::Level;
 use crate::live::{Live, Reader};
+use crate::log::Log;
 use crate::metrics::{Metrics, Reloaded};
 use crate::supervisor::Supervisor;
 
@@ -52,6 +53,8 @@ pub struct Reload {
     pub publisher: tokio_watch::Sender<Arc<Live>>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Whose level the configuration says.
+    pub log: Log,
     /// The files and folders whose changes count.
     pub watched: BTreeSet<PathBuf>,
     /// What asks for looks.
@@ -71,7 +74,7 @@ pub struct Reloading {
 impl Reload {
     /// Starts the thread that looks. The error is the system's: it has no thread left.
     pub fn start(self) -> io::Result<Reloading> {
-        let Self { mut loader, publisher, metrics, watched, hints: (hints, hinted), supervisor } = self;
+        let Self { mut loader, publisher, metrics, log, watched, hints: (hints, hinted), supervisor } = self;
         let load = move || {
             // One that panics is not used again.
             let anew = Loader::new(loader.source().clone());
@@ -82,7 +85,7 @@ impl Reload {
             loader = taken;
             loaded
         };
-        let (publisher, watch) = (Publisher::new(publisher, metrics), Watch::new(hints));
+        let (publisher, watch) = (Publisher::new(publisher, metrics, log), Watch::new(hints));
         Reloading::start(Looker { load: Box::new(load), publisher, watch, watched, read: None }, hinted, supervisor)
     }
 }
@@ -142,8 +145,9 @@ impl Reloading {
         let slow = async {
             tokio::time::sleep(SLOW).await;
             tracing::warn!(
-                "a look at the configuration has not ended after {} s: a file system may hang; what is in force stays",
-                SLOW.as_secs()
+                after_s = SLOW.as_secs(),
+                note = "a look at the configuration has not ended: a file system may hang; what is in force stays",
+                "config.look_slow"
             );
             std::future::pending::<()>().await;
         };
@@ -151,7 +155,7 @@ impl Reloading {
             () = stop.cancelled() => None,
             looked = &mut looked => {
                 if looked.is_err() {
-                    tracing::error!("the thread that reloads has ended: edits take a restart");
+                    tracing::error!(note = "the thread that reloads has ended: edits take a restart", "config.look_ended");
                 }
                 looked.ok()
             }
@@ -214,7 +218,7 @@ mod tests {
             reading(counted.fetch_add(1, Ordering::SeqCst) + 1);
             loader.load()
         });
-        let (hints, publisher) = (Hints::new(), Publisher::new(publisher, metrics));
+        let (hints, publisher) = (Hints::new(), Publisher::new(publisher, metrics, Log::new(tracing::Level::INFO)));
         let watch = Watch::new(hints.0.clone());
         (Looker { load, publisher, watch, watched: first.watched, read: None }, hints, readings)
     }

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use crate::config::Loaded;
 use crate::diagnostic::{Diagnostic, Level};
 use crate::live::{Live, Reader};
+use crate::log::Log;
 use crate::metrics::{Metrics, Reloaded};
 use crate::reload::restart::Started;
 use crate::reload::told::{Differences, Told};
@@ -18,6 +19,7 @@ use crate::reload::told::{Differences, Told};
 pub(super) struct Publisher {
     live: watch::Sender<Arc<Live>>,
     metrics: Arc<Metrics>,
+    log: Log,
     started: Started,
     hash: Arc<str>,
     /// Keys that wait for a restart, as they were last logged.
@@ -28,13 +30,13 @@ pub(super) struct Publisher {
 
 impl Publisher {
     /// The process has started with what is in force now.
-    pub(super) fn new(live: watch::Sender<Arc<Live>>, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(live: watch::Sender<Arc<Live>>, metrics: Arc<Metrics>, log: Log) -> Self {
         let (started, hash) = {
             let live = live.borrow();
             (Started::with(&live.snapshot.settings), Arc::from(live.snapshot.hash.as_str()))
         };
         metrics.set_config_hash(&hash);
-        Self { live, metrics, started, hash, restart: Vec::new(), faults: None }
+        Self { live, metrics, log, started, hash, restart: Vec::new(), faults: None }
     }
 
     /// Where readers find what is in force.
@@ -59,7 +61,8 @@ impl Publisher {
                 let settings = told.restart.join(", ");
                 tracing::warn!(
                     settings,
-                    "a change of these settings takes a restart; until then their old values stay in force"
+                    note = "a change of these settings takes a restart; until then their old values stay in force",
+                    "config.restart_needed"
                 );
             }
             self.restart.clone_from(&told.restart);
@@ -91,6 +94,7 @@ impl Publisher {
                 Err(error) => return self.refuse(vec![fault(error.to_string(), "correct `[egress]`")]),
             }
         };
+        self.log.configure(snapshot.settings.log.level);
         // Also a change that means nothing, of a comment say, is a state of the files that people compare.
         self.hash = snapshot.hash.as_str().into();
         self.metrics.set_config_hash(&self.hash);

@@ -1,6 +1,6 @@
 //! The settings that take a restart: a running process obeys those that it started with, whatever the files say since.
 
-use crate::config::{Listen, Log, Login, Metrics, Settings, Spool, SpoolPlace};
+use crate::config::{Listen, Login, Metrics, Settings, Spool, SpoolPlace};
 use crate::server::guard::Reach;
 
 /// What cannot change while the process runs, as it started with it.
@@ -11,7 +11,7 @@ pub(super) struct Started {
     admin_mode: u32,
     metrics: Metrics,
     spool: Spool,
-    log: Log,
+    log_json: bool,
 }
 
 impl Started {
@@ -24,7 +24,7 @@ impl Started {
             admin_mode: settings.admin.socket_mode,
             metrics: settings.metrics.clone(),
             spool: settings.spool.clone(),
-            log: settings.log.clone(),
+            log_json: settings.log.json,
         }
     }
 
@@ -48,8 +48,7 @@ impl Started {
         keep("spool.max_bytes", &self.spool.bytes_max, &mut fresh.spool.bytes_max, &mut waiting);
         let retention = (&self.spool.dead_letter_retention, &mut fresh.spool.dead_letter_retention);
         keep("spool.dead_letter_retention", retention.0, retention.1, &mut waiting);
-        keep("log.format", &self.log.json, &mut fresh.log.json, &mut waiting);
-        keep("log.level", &self.log.level, &mut fresh.log.level, &mut waiting);
+        keep("log.format", &self.log_json, &mut fresh.log.json, &mut waiting);
         waiting
     }
 }
@@ -125,7 +124,6 @@ mod tests {
             ("spool.max_bytes", "2GiB"),
             ("spool.dead_letter_retention", "1d"),
             ("log.format", "text"),
-            ("log.level", "debug"),
         ];
         for change in changes {
             let mut fresh = settings(&[change]);
@@ -183,6 +181,7 @@ mod tests {
             ("config.poll", "1s"),
             ("shutdown.grace", "1s"),
             ("shutdown.delay", "1s"),
+            ("log.level", "debug"),
         ] {
             let mut fresh = settings(&[change]);
             assert!(started.keep(&first, &mut fresh).is_empty(), "{change:?}");

@@ -93,7 +93,7 @@ impl Told {
         let (added, changed, removed) = (listed(added), listed(changed), listed(removed));
         tracing::info!(generation, %hash, ?added, ?changed, ?removed, warnings, took_ms, "config.published");
         for diagnostic in self.diagnostics.iter().take(DIAGNOSTICS_LOGGED_MAX) {
-            tracing::warn!(file = %diagnostic.file, "{}", diagnostic.for_log());
+            tracing::warn!(file = %diagnostic.file, detail = %diagnostic.for_log(), "config.warning");
         }
     }
 
@@ -101,8 +101,12 @@ impl Told {
     pub(super) fn log_refused(&self) {
         for diagnostic in self.diagnostics.iter().take(DIAGNOSTICS_LOGGED_MAX) {
             match diagnostic.level {
-                Level::Error => tracing::error!(file = %diagnostic.file, "{}", diagnostic.for_log()),
-                Level::Warning => tracing::warn!(file = %diagnostic.file, "{}", diagnostic.for_log()),
+                Level::Error => {
+                    tracing::error!(file = %diagnostic.file, detail = %diagnostic.for_log(), "config.fault");
+                }
+                Level::Warning => {
+                    tracing::warn!(file = %diagnostic.file, detail = %diagnostic.for_log(), "config.warning");
+                }
             }
         }
         let faults = self.diagnostics.iter().filter(|diagnostic| diagnostic.level == Level::Error).count();

@@ -42,9 +42,13 @@ impl Watch {
         });
         if fault != self.fault {
             if let Some(fault) = &fault {
-                tracing::error!(fault, "files cannot be watched: edits are found by config.poll or SIGHUP alone");
+                tracing::error!(
+                    fault,
+                    note = "files cannot be watched: edits are found by config.poll or SIGHUP alone",
+                    "config.unwatched"
+                );
             } else {
-                tracing::info!("all files are watched again");
+                tracing::info!(note = "all files are watched again", "config.watched");
             }
             self.fault = fault;
         }

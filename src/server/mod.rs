@@ -156,7 +156,7 @@ impl Listener {
                 Ok(Some(stream)) => stream,
                 Ok(None) => continue,
                 Err(error) => {
-                    tracing::warn!(listener = %address, %error, "a connection could not be accepted");
+                    tracing::warn!(listener = %address, %error, note = "a connection could not be accepted", "server.accept_failed");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
@@ -234,6 +234,6 @@ async fn serve_seated<S, H, F>(
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended early");
+        tracing::debug!(%error, "server.connection_ended");
     }
 }

@@ -41,13 +41,14 @@ impl Peers {
         let uid = match stream.peer_cred() {
             Ok(peer) => peer.uid(),
             Err(error) => {
-                tracing::warn!(listener, %error, "the user of a connection is unknown: it was closed");
+                tracing::warn!(listener, %error, note = "the user of a connection is unknown: it was closed", "server.peer_unknown");
                 return false;
             }
         };
         let allowed = (self.allows)(own, uid);
         if !allowed && self.refused.len() < REFUSED_LOGGED_MAX && self.refused.insert(uid) {
-            tracing::warn!(listener, uid, "a user who may not connect was refused: add the uid to {key} if it may");
+            let note = "a user who may not connect was refused: add the uid to the setting if it may";
+            tracing::warn!(listener, uid, setting = key, note, "server.peer_refused");
         }
         allowed
     }

@@ -86,7 +86,8 @@ impl Seats {
             tracing::warn!(
                 listener,
                 connections,
-                "all connections are taken: those that wait for their clients make room"
+                note = "all connections are taken: those that wait for their clients make room",
+                "server.crowded"
             );
         }
         loop {

@@ -252,7 +252,8 @@ impl Drop for CrashOnPanic {
     fn drop(&mut self) {
         if thread::panicking() {
             tracing::error!(
-                "a thread of the spool panicked; the process ends, and the spool comes back with the next start"
+                note = "a thread of the spool panicked; the process ends, and the spool comes back with the next start",
+                "spool.panicked"
             );
             process::abort();
         }
@@ -308,7 +309,7 @@ fn restore(shared: &Shared, stored: &Stored) -> Found {
 fn if_there_is_room<T: Default>(tidied: rusqlite::Result<T>) -> rusqlite::Result<T> {
     match tidied {
         Err(error) if matches!(error.sqlite_error_code(), Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure)) => {
-            tracing::warn!(%error, "the spool cannot be tidied up while it is opened");
+            tracing::warn!(%error, note = "the spool cannot be tidied up while it is opened", "spool.untidied");
             Ok(T::default())
         }
         tidied => tidied,

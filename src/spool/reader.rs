@@ -56,7 +56,7 @@ pub(super) fn run(connection: &Connection, asks: &Receiver<Ask>, shared: &Shared
                 let result = refill(connection, shared, &queue, &plan);
                 if let Err(error) = &result {
                     let error = SpoolError::unavailable(error);
-                    tracing::warn!(%error, webhook = %queue.webhook, "pending deliveries could not be read");
+                    tracing::warn!(%error, webhook = %queue.webhook, note = "pending deliveries could not be read", "spool.unread");
                 }
                 queue.end_refill(&plan, result.ok());
             }
@@ -138,7 +138,7 @@ fn load(shared: &Shared, queue: &Arc<Queue>, row: &Row<'_>, key: Key, refill: &m
         shared: column::number(row, 10)? > 1,
     };
     let Some(event) = event(row)? else {
-        tracing::error!(webhook = %queue.webhook, seq = claim.seq, "dropped a delivery whose event is lost");
+        tracing::error!(webhook = %queue.webhook, seq = claim.seq, note = "dropped a delivery whose event is lost", "spool.event_lost");
         if queue.claim(key) {
             let order = Order {
                 queue: Arc::clone(queue),

@@ -96,7 +96,7 @@ impl<'c> Records<'c> {
             return Err(error);
         }
         self.connection.execute_batch("ROLLBACK TO records; RELEASE records")?;
-        tracing::warn!(%error, "failed invocations could not be kept");
+        tracing::warn!(%error, note = "failed invocations could not be kept", "spool.records_unkept");
         Ok(())
     }
 

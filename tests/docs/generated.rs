@@ -120,6 +120,6 @@ fn default(key: &Key) -> String {
 }
 
 /// A sentence as a cell of a table.
-fn cell(text: &str) -> String {
+pub(crate) fn cell(text: &str) -> String {
     text.replace('|', "\\|")
 }

@@ -92,10 +92,10 @@ fn what_takes_a_restart_is_named_once_and_is_no_new_configuration() {
     let sidecar = sidecar().reaching(&target).webhook("hook", &definition(&target, "x")).start();
     wait_reload(&sidecar, "unchanged", 0.0);
     let warned = || sidecar.log().matches("takes a restart").count();
-    let settings = [("spool.max_bytes", Some("'2GiB'")), ("log.level", Some("'debug'"))];
+    let settings = [("spool.max_bytes", Some("'2GiB'")), ("log.format", Some("'text'"))];
     set(&sidecar, &settings);
     let line = sidecar.wait_log("takes a restart");
-    assert!(line.contains("spool.max_bytes, log.level"), "{line}");
+    assert!(line.contains("spool.max_bytes, log.format"), "{line}");
     // A look that finds the same says nothing of it again, in the log; who asks is told.
     let unchanged = reloads(&sidecar, "unchanged");
     sidecar.written().write_webhook("hook", &definition(&target, "x"));
@@ -104,7 +104,7 @@ fn what_takes_a_restart_is_named_once_and_is_no_new_configuration() {
     let answer = asked(&sidecar);
     assert_eq!(
         (&answer["result"], &answer["restart"]),
-        (&json!("unchanged"), &json!(["spool.max_bytes", "log.level"]))
+        (&json!("unchanged"), &json!(["spool.max_bytes", "log.format"]))
     );
     // Something else beside it is published, and the rest waits on.
     set(&sidecar, &[("ingest.max_body", Some("'2MiB'"))]);

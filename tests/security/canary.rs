@@ -354,7 +354,8 @@ fn no_secret_is_in_anything_that_is_written_whatever_goes_wrong_and_whoever_asks
     written.ended("dead-letters of a stopped sidecar", &sidecar.written().run(&["dead-letters", "--json"]));
     // What is damaged is read around, and said so.
     let mut recovering = Process::spawn(&mut sidecar.written().command(&["run", "--recover"]));
-    let up = eventually(PATIENCE, || recovering.lines().iter().any(|line| line.contains("\"ready\"")).then_some(()));
+    let up =
+        eventually(PATIENCE, || recovering.lines().iter().any(|line| line.contains("\"sidecar.ready\"")).then_some(()));
     assert!(up.is_some(), "{:?}", recovering.lines());
     recovering.signal("TERM");
     recovering.wait(PATIENCE);

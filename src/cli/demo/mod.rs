@@ -27,6 +27,7 @@ use crate::cli::run::runtime;
 use crate::cli::{BAD_CONFIG, Folder, NO};
 use crate::client::Routes;
 use crate::config::{Loader, Snapshot, Source, hide_typed};
+use crate::log::Log;
 use crate::reload::Hints;
 use crate::supervisor::Supervisor;
 
@@ -99,8 +100,17 @@ async fn show(dir: &Path, work: &Path, keep: bool) -> anyhow::Result<ExitCode> {
     let targets = Targets::start(&authority, snapshot).await?;
     let routes = Routes { hosts: targets.routes(), ..Routes::default() };
     let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
-    let (hints, supervisor) = (Hints::new(), Supervisor::default());
-    let running = start(Start { loader, loaded, routes, hints, supervisor, stop: stop.clone(), abort }).await?;
+    let running = start(Start {
+        loader,
+        loaded,
+        routes,
+        hints: Hints::new(),
+        supervisor: Supervisor::default(),
+        log: Log::new(tracing::Level::INFO),
+        stop: stop.clone(),
+        abort,
+    })
+    .await?;
     let addresses = running.addresses.clone();
     println!(
         "\ningest listens on {}, metrics on {}, the page on {}/",

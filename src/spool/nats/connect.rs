@@ -151,7 +151,7 @@ pub(super) async fn connect(options: &Options, names: &Names) -> Result<(Client,
         match log_in(options).await {
             Err(error @ OpenError::Connect { .. }) if Instant::now() < end => {
                 if !std::mem::replace(&mut told, true) {
-                    tracing::warn!(%error, patience = ?options.start_patience, "NATS is waited for");
+                    tracing::warn!(%error, patience = ?options.start_patience, note = "NATS is waited for", "spool.awaited");
                 }
                 tokio::time::sleep(START_INTERVAL).await;
             }
@@ -205,7 +205,7 @@ async fn log_in(options: &Options) -> Result<Client, OpenError> {
         .request_timeout(Some(ANSWER_TIMEOUT))
         .event_callback(|event| async move {
             if let Event::ServerError(error) = event {
-                tracing::warn!(%error, "the NATS server refuses something");
+                tracing::warn!(%error, note = "the NATS server refuses something", "spool.refused");
             }
         })
         .require_tls(*tls_required);

@@ -237,7 +237,7 @@ async fn lease(shared: &Arc<Shared>, webhook: &Arc<str>, message: Message) -> Op
             return None;
         }
         // Somebody else's, or a newer version's: it stays for whoever can read it.
-        tracing::error!(subject = %message.subject, seq, "a message in the spool's stream cannot be read as a delivery");
+        tracing::error!(subject = %message.subject, seq, note = "a message in the spool's stream cannot be read as a delivery", "spool.message_unread");
         let _ = message.ack_with(AckKind::Nak(Some(UNREADABLE_WAIT))).await;
         return None;
     };

@@ -137,7 +137,7 @@ async fn publish_until_taken(shared: &Shared, webhook: &str, event: EventId, seq
             Err(error) => error.to_string(),
         };
         if tries == 0 {
-            tracing::warn!(webhook, %error, "a settlement is not taken by NATS: it is tried again");
+            tracing::warn!(webhook, %error, note = "a settlement is not taken by NATS: it is tried again", "spool.settlement_refused");
         }
         if !again(shared, tries).await {
             return Taken::Unknown;

@@ -111,7 +111,7 @@ pub(super) fn run(connection: &Connection, keys: Keys, setup: Setup) {
     let (ledger, records) = match statements {
         Ok(statements) => statements,
         Err(error) => {
-            tracing::error!(%error, "the spool's writer cannot start");
+            tracing::error!(%error, note = "the spool's writer cannot start", "spool.unstarted");
             return;
         }
     };
@@ -157,7 +157,11 @@ pub(super) fn run(connection: &Connection, keys: Keys, setup: Setup) {
     }
     if !writer.orders.is_empty() {
         let count = writer.orders.len();
-        tracing::error!(count, "settlements could not be written; their deliveries come back with the next start");
+        tracing::error!(
+            count,
+            note = "settlements could not be written; their deliveries come back with the next start",
+            "spool.settlements_unwritten"
+        );
     }
 }
 
@@ -191,7 +195,7 @@ impl Writer<'_> {
         if !self.failing {
             self.failing = true;
             let error = SpoolError::unavailable(&error);
-            tracing::error!(%error, "the spool cannot be written; appends are refused and settlements kept");
+            tracing::error!(%error, note = "the spool cannot be written; appends are refused and settlements kept", "spool.unwritable");
         }
         let settle_alone = !appends.is_empty() && !self.orders.is_empty();
         for append in appends {
@@ -219,7 +223,7 @@ impl Writer<'_> {
         if self.checkpoint_at <= now {
             self.checkpoint_at = now + CHECKPOINT_EVERY;
             if let Err(error) = self.ledger.checkpoint() {
-                tracing::warn!(%error, "the full spool's log could not be written back");
+                tracing::warn!(%error, note = "the full spool's log could not be written back", "spool.log_unwritten");
             }
             self.measure();
         }
@@ -256,7 +260,7 @@ impl Writer<'_> {
                 self.retry_at = None;
                 if self.failing {
                     self.failing = false;
-                    tracing::info!("the spool can be written again");
+                    tracing::info!(note = "the spool can be written again", "spool.writable");
                 }
                 Ok(written)
             }
@@ -268,7 +272,9 @@ impl Writer<'_> {
                     // What was kept there of keys was undone; without the sets none is recognised, which a sender can bear.
                     match Keys::read(self.connection, self.setup.bytes_max) {
                         Ok(keys) => self.keys = keys,
-                        Err(error) => tracing::warn!(%error, "the idempotency keys could not be read again"),
+                        Err(error) => {
+                            tracing::warn!(%error, note = "the idempotency keys could not be read again", "spool.keys_unread");
+                        }
                     }
                 }
                 Err(error)
@@ -397,20 +403,26 @@ impl Writer<'_> {
             for queue in std::mem::take(&mut self.stale).into_values() {
                 match self.ledger.oldest(queue.id) {
                     Ok(oldest) => queue.set_oldest(oldest),
-                    Err(error) => tracing::warn!(%error, "the oldest pending event could not be looked up"),
+                    Err(error) => {
+                        tracing::warn!(%error, note = "the oldest pending event could not be looked up", "spool.oldest_unread");
+                    }
                 }
             }
         }
         if self.retention_at <= now {
             self.retention_at = now + RETENTION_EVERY;
             if let Err(error) = self.keys.drop_old(self.connection, Timestamp::now().as_millisecond()) {
-                tracing::warn!(%error, "old idempotency keys could not be dropped");
+                tracing::warn!(%error, note = "old idempotency keys could not be dropped", "spool.keys_undropped");
             }
             match drop_old_dead(&mut self.ledger, self.setup.dead_letter_retention, RETENTION_STEP) {
                 Ok(dropped) => {
                     let count: i64 = dropped.values().sum();
                     if count > 0 {
-                        tracing::info!(count, "dropped dead letters that are older than the retention");
+                        tracing::info!(
+                            count,
+                            note = "dropped dead letters that are older than the retention",
+                            "dead_letters.expired"
+                        );
                     }
                     if count == RETENTION_STEP {
                         self.retention_at = now;
@@ -422,7 +434,9 @@ impl Writer<'_> {
                     }
                     self.measure();
                 }
-                Err(error) => tracing::warn!(%error, "old dead letters could not be dropped"),
+                Err(error) => {
+                    tracing::warn!(%error, note = "old dead letters could not be dropped", "dead_letters.undropped");
+                }
             }
             match drop_old_records(
                 &mut self.ledger,
@@ -432,7 +446,9 @@ impl Writer<'_> {
             ) {
                 Ok(count) if i64::try_from(count).is_ok_and(|count| count >= RETENTION_STEP) => self.retention_at = now,
                 Ok(_) => {}
-                Err(error) => tracing::warn!(%error, "old records of invocations could not be dropped"),
+                Err(error) => {
+                    tracing::warn!(%error, note = "old records of invocations could not be dropped", "spool.records_undropped");
+                }
             }
         }
     }
