@@ -37,6 +37,7 @@ use crate::server::peer::{Peers, is_allowed};
 use crate::server::problem::Problem;
 use crate::server::{Answer, Body, Listener};
 use crate::settled::Settled;
+use crate::spans::Spans;
 #[cfg(feature = "nats")]
 use crate::spool::nats;
 use crate::spool::{DiskSpool, Found, OpenError, Options, Spool};
@@ -161,6 +162,7 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
             "config.quarantined"
         );
     }
+    let (traces, ca_pem) = (snapshot.settings.traces.clone(), snapshot.settings.egress.ca_pem.clone());
     let live = Live { quarantined, ..Live::new(snapshot, 1, clients, &metrics) };
     let (publisher, live) = watch::channel(Arc::new(live));
     metrics.reloaded(Reloaded::Published, Timestamp::now());
@@ -177,6 +179,7 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
         Reload { loader, publisher, metrics: Arc::clone(&metrics), log: log.clone(), watched, hints, supervisor: told };
     // What is published once no attempt begins any more would be obeyed by nobody.
     tasks.spawn(reload.start().map_err(StartError::Reload)?.run(closing.clone()));
+    let spans = Spans::start(&traces, ca_pem.as_deref());
     let dispatch = Arc::new(Dispatch {
         live: live.clone(),
         spool: Arc::clone(&spool),
@@ -184,6 +187,7 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
         metrics: Arc::clone(&metrics),
         settled: Arc::clone(&settled),
         history: Arc::clone(&history),
+        spans: spans.clone(),
         stop: stop_dispatch.clone(),
     });
     let dispatch = tokio::spawn(dispatch.run());
@@ -210,6 +214,7 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
         metrics: Arc::clone(&metrics),
         settled: Arc::clone(&settled),
         history,
+        spans: spans.clone(),
         guard: Guard::new("ingest", ingest_listener.reach()),
         closing: closing.clone(),
     });
@@ -232,6 +237,7 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
         settled,
         tasks,
         spool,
+        spans,
         log,
         abort,
     };
@@ -254,6 +260,7 @@ struct Ending {
     settled: Arc<Settled>,
     tasks: TaskTracker,
     spool: Arc<dyn Spool>,
+    spans: Spans,
     log: Log,
     abort: CancellationToken,
 }
@@ -295,6 +302,7 @@ impl Ending {
             tracing::warn!(note = "some connections did not end in time", "shutdown.unserved");
         }
         self.spool.close().await;
+        self.spans.close().await;
         self.log.flush();
         tracing::info!("shutdown.ended");
     }

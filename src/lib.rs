@@ -23,6 +23,7 @@ pub mod log;
 pub mod server;
 pub mod settled;
 pub mod shown;
+pub mod spans;
 pub mod spool;
 pub mod stall;
 pub mod supervisor;

@@ -9,13 +9,13 @@ const FLOORS: [&[&str]; 6] = [
     &["cli"],
     &["app", "admin"],
     &["ingest", "dispatch", "attempt", "reload", "trial"],
-    &["client", "server", "spool", "live", "settled", "gates", "history", "shown", "stall", "supervisor", "log"],
+    &["client", "server", "spool", "live", "settled", "gates", "history", "shown", "stall", "supervisor", "log", "spans"],
     &["plan", "config", "webhook", "cloudevents", "template", "kind"],
     &["event", "delivery", "diagnostic", "metrics", "secret", "trace"],
 ];
 
 /// The arrows between modules of one floor: from, to.
-const ARROWS: [(&str, &str); 24] = [
+const ARROWS: [(&str, &str); 25] = [
     ("app", "admin"),
     ("dispatch", "attempt"),
     ("trial", "attempt"),
@@ -24,6 +24,7 @@ const ARROWS: [(&str, &str); 24] = [
     ("history", "client"),
     ("history", "shown"),
     ("server", "stall"),
+    ("spans", "client"),
     ("plan", "config"),
     ("plan", "webhook"),
     ("plan", "kind"),

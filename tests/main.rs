@@ -25,6 +25,7 @@ mod metrics;
 mod monitoring;
 mod nats;
 mod oracle;
+mod otel;
 mod recipes;
 mod reload;
 mod security;

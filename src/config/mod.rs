@@ -19,6 +19,8 @@ mod snapshot;
 mod table;
 mod tests;
 
+#[cfg(feature = "otel")]
+pub(crate) use compile::check_endpoint;
 pub use definition::{ShownDefinition, hide_lines, shown_definition};
 pub use folder::is_webhook_name;
 pub use index::Index;
@@ -34,7 +36,7 @@ pub use reference::{Key, SIDECAR, Shape, WEBHOOK, reference};
 pub use references::{PLACEHOLDER, REFERENCE_BYTES_MAX};
 pub use schema::ConfigFile;
 pub use snapshot::{
-    Admin, Egress, History, Ingest, Listen, Log, Login, Metrics, Nats, OnInvalidWebhook, SOCKET_MODE, Settings,
-    Shutdown, Snapshot, Spool, SpoolPlace,
+    Admin, Egress, History, Ingest, Listen, Log, Login, Metrics, Nats, OnInvalidWebhook, SAMPLE_PARTS, SOCKET_MODE,
+    Settings, Shutdown, Snapshot, Spool, SpoolPlace, Traces,
 };
 pub use tests::{Expect, TestCase, TestEvent, TestResponse, is_answered};

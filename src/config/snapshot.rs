@@ -1,5 +1,6 @@
 //! The Snapshot: one immutable compiled configuration.
 
+use http::HeaderName;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -89,6 +90,8 @@ pub struct Settings {
     pub shutdown: Shutdown,
     /// What is logged and how.
     pub log: Log,
+    /// Where spans are sent.
+    pub traces: Traces,
 }
 
 /// `[ingest]`.
@@ -229,6 +232,28 @@ pub struct Log {
     pub json: bool,
     /// error, warn, info, debug or trace.
     pub level: tracing::Level,
+}
+
+/// How many parts [`Traces::sampled_parts`] are of.
+pub const SAMPLE_PARTS: u32 = 1_000_000;
+
+/// `[traces]`. What it leaves open the environment may say.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Traces {
+    /// The collector's base URL.
+    pub endpoint: Option<String>,
+    /// What goes with each request to it.
+    pub headers: Vec<(HeaderName, Secret)>,
+    /// Of the traces that begin here, how many of [`SAMPLE_PARTS`] are recorded.
+    pub sampled_parts: u32,
+    /// Who we are to it.
+    pub service_name: Option<String>,
+}
+
+impl Default for Traces {
+    fn default() -> Self {
+        Self { endpoint: None, headers: Vec::new(), sampled_parts: SAMPLE_PARTS, service_name: None }
+    }
 }
 
 /// The mode of a Unix socket of which nothing is said: its owner and group may connect.

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::attempt::{Attempted, Met, attempt};
 use crate::delivery::{LastOutcome, Outcome, Reason, delivery_id};
-use crate::dispatch::{Dispatch, handles};
+use crate::dispatch::{Dispatch, handles, span};
 use crate::gates::Turn;
 use crate::history::{Invocation, Then, Timings, view};
 use crate::kind::about::request_id;
@@ -31,9 +31,9 @@ impl Dispatch {
     /// back to the spool.
     pub(super) async fn deliver(&self, live: &Live, webhook: &Arc<Webhook>, lease: Lease, turn: Option<Turn>) {
         let Some(turn) = turn else { return self.bury_expired(live, webhook, lease).await };
-        let span = SpanId::new(fastrand::u64(..));
+        let id = SpanId::new(fastrand::u64(..));
         let way = live.clients.way(&webhook.name).map(AsRef::as_ref);
-        let attempted = attempt(way, webhook, &lease.event, span, None).await;
+        let attempted = attempt(way, webhook, &lease.event, id, None).await;
         let now = Timestamp::now();
         let probe = turn.is_probe();
         let standing = Standing {
@@ -49,6 +49,7 @@ impl Dispatch {
         let settlement = settlement(decision, &lease, &attempted, now);
         count(live, webhook, &lease, &attempted, &settlement, now);
         log(webhook, &lease, &attempted, &decision, probe, now);
+        span::record(&self.spans, webhook, &lease, &attempted, now);
         self.report(&lease, &attempted, &settlement, now);
         let ended = Ended { attempted, decision, probe };
         // A fault in what people look at afterwards would else be one of the delivery, which would be made again for ever.

@@ -15,6 +15,7 @@
 //! deliveries whose `retry.max_age` is over.
 
 mod deliver;
+mod span;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,6 +36,7 @@ use crate::history::History;
 use crate::live::{Live, Reader};
 use crate::metrics::Metrics;
 use crate::settled::Settled;
+use crate::spans::Spans;
 use crate::spool::{Backlog, Spool};
 use crate::webhook::{Status, Webhook};
 
@@ -65,6 +67,8 @@ pub struct Dispatch {
     pub settled: Arc<Settled>,
     /// What people look at afterwards.
     pub history: Arc<History>,
+    /// Where spans go.
+    pub spans: Spans,
     /// Cancelled when no more attempts are begun.
     pub stop: CancellationToken,
 }

@@ -36,6 +36,7 @@ use crate::server::guard::Guard;
 use crate::server::problem::Problem;
 use crate::server::{Answer, Body, BodyError, read_body};
 use crate::settled::Settled;
+use crate::spans::Spans;
 use crate::spool::{Appended, Batch, Key, Owed, Spool, SpoolError};
 use crate::webhook::{Status, Webhook};
 
@@ -62,6 +63,8 @@ pub struct Ingest {
     pub history: Arc<History>,
     /// Who is let in.
     pub guard: Guard,
+    /// Where spans go.
+    pub spans: Spans,
     /// Cancelled when no more events are taken.
     pub closing: CancellationToken,
 }
@@ -84,13 +87,16 @@ impl Planned {
 impl Ingest {
     /// Answers one request.
     pub async fn answer(self: Arc<Self>, request: Request<Body>) -> Answer {
-        match self.take(request).await {
+        let asked = trace::Asked::new(&self.spans, request.headers());
+        let answer = match self.take(request, &asked).await {
             Ok(answer) => answer,
             Err(problem) => problem.into(),
-        }
+        };
+        asked.ended(answer.status());
+        answer
     }
 
-    async fn take(&self, request: Request<Body>) -> Result<Answer, Problem> {
+    async fn take(&self, request: Request<Body>, asked: &trace::Asked) -> Result<Answer, Problem> {
         let live = Arc::clone(&self.live.borrow());
         self.guard.admit(request.headers(), live.snapshot.settings.ingest.token.as_ref())?;
         let route = Route::find(request.uri().path())?;
@@ -104,7 +110,7 @@ impl Ingest {
         {
             kind = live.snapshot.kinds.get(cloudevents::KIND).unwrap_or(kind);
         }
-        let result = self.take_events(&live, kind, invoked, format, request).await;
+        let result = self.take_events(&live, kind, invoked, format, request, asked).await;
         if let Err(problem) = &result {
             let unavailable = problem.status() == StatusCode::SERVICE_UNAVAILABLE;
             let received = if unavailable { Received::Unavailable } else { Received::Invalid };
@@ -120,6 +126,7 @@ impl Ingest {
         invoked: Option<&Arc<Webhook>>,
         format: Result<Format, Problem>,
         request: Request<Body>,
+        asked: &trace::Asked,
     ) -> Result<Answer, Problem> {
         if self.closing.is_cancelled() {
             return Err(Problem::later(StatusCode::SERVICE_UNAVAILABLE, "the sidecar is closing", RETRY_AFTER_CLOSING));
@@ -129,7 +136,6 @@ impl Ingest {
         let bytes_max = live.snapshot.settings.ingest.body_bytes_max;
         let window = live.snapshot.settings.ingest.idempotency_window;
         let path = request.uri().path().to_owned();
-        let trace = trace::trace_of(request.headers());
         // No window knows no keys.
         let named = if window.is_zero() { None } else { key_of(request.headers())? };
         let (head, body) = request.into_parts();
@@ -142,6 +148,7 @@ impl Ingest {
         let whom = invoked.map_or(&*kind.name, |webhook| &*webhook.name);
         let key = named.or_else(|| events.key(&format!("{}/{whom}", invoked.is_some()))).filter(|_| !window.is_zero());
         let content = if key.is_some() { events.content(&path, format, &body) } else { [0; 16] };
+        let trace = asked.trace(events.events.first().map(|event| event.id));
         let planned = events.events.into_iter().map(|event| self.plan(live, invoked, event.in_trace(trace.clone())));
         let planned: Vec<Planned> = planned.collect();
 

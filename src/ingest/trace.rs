@@ -1,17 +1,79 @@
-//! The trace that a request's events come with.
+//! The trace that a request's events come with, and the span of the request in it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
+use jiff::Timestamp;
+use uuid::Uuid;
 
-use crate::trace::Trace;
+use crate::event::EventId;
+use crate::spans::{Kind, Span, Spans};
+use crate::trace::{SpanId, Trace, TraceId};
 use crate::webhook::request::{TRACEPARENT, TRACESTATE};
 
 /// What `tracestate` headers may have together to be looked at, in bytes.
 const STATE_READ_BYTES_MAX: usize = 8 * 1024;
 
+/// A request on its way, as a span.
+pub(super) struct Asked {
+    spans: Spans,
+    /// The trace that it names.
+    came: Option<Arc<Trace>>,
+    begun: Timestamp,
+    span: SpanId,
+    /// The trace that it is recorded in, once that is decided; `None` where it is not recorded.
+    recorded: OnceLock<Option<Arc<Trace>>>,
+}
+
+impl Asked {
+    pub(super) fn new(spans: &Spans, headers: &HeaderMap) -> Self {
+        let span = if spans.are_sent() { fastrand::u64(..) } else { 0 };
+        Self {
+            spans: spans.clone(),
+            came: trace_of(headers),
+            begun: Timestamp::now(),
+            span: SpanId::new(span),
+            recorded: OnceLock::new(),
+        }
+    }
+
+    /// The trace of its events: the one that came, or where spans are sent the one that begins with the first of them. In a trace that is
+    /// recorded the request is what caused their attempts.
+    pub(super) fn trace(&self, first: Option<EventId>) -> Option<Arc<Trace>> {
+        if !self.spans.are_sent() {
+            return self.came.clone();
+        }
+        let id = first.map_or_else(|| TraceId::of(Uuid::now_v7().as_bytes()), |event| TraceId::of(event.as_bytes()));
+        let recorded = self.recorded.get_or_init(|| match &self.came {
+            Some(came) => Some(Arc::clone(came)).filter(|came| came.is_sampled()),
+            None => self.spans.sample(id).then(|| Arc::new(Trace::new(id, self.span, true))),
+        });
+        recorded.as_ref().map(|trace| Arc::new(trace.within(self.span))).or_else(|| self.came.clone())
+    }
+
+    /// Records it.
+    pub(super) fn ended(self, status: StatusCode) {
+        // What was refused before its events were known is in a trace, too.
+        self.trace(None);
+        let Some(Some(trace)) = self.recorded.into_inner() else { return };
+        let attributes =
+            vec![("http.request.method", "POST".into()), ("http.response.status_code", status.as_u16().into())];
+        self.spans.record(Span {
+            name: "ingest",
+            kind: Kind::Server,
+            parent: self.came.as_ref().map(|came| came.parent()),
+            trace,
+            id: self.span,
+            begun: self.begun,
+            ended: Timestamp::now(),
+            attributes,
+            failed: status.is_server_error(),
+        });
+    }
+}
+
 /// The trace of a request; `None` where it names none, or not exactly one. Whatever is wrong with it, the events are taken.
-pub(super) fn trace_of(headers: &HeaderMap) -> Option<Arc<Trace>> {
+fn trace_of(headers: &HeaderMap) -> Option<Arc<Trace>> {
     let mut parents = headers.get_all(TRACEPARENT).iter();
     let (parent, None) = (parents.next()?, parents.next()) else { return None };
     // Several headers are one list, in their order.

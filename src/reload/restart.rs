@@ -1,6 +1,6 @@
 //! The settings that take a restart: a running process obeys those that it started with, whatever the files say since.
 
-use crate::config::{Listen, Login, Metrics, Settings, Spool, SpoolPlace};
+use crate::config::{Listen, Login, Metrics, Settings, Spool, SpoolPlace, Traces};
 use crate::server::guard::Reach;
 
 /// What cannot change while the process runs, as it started with it.
@@ -12,6 +12,7 @@ pub(super) struct Started {
     metrics: Metrics,
     spool: Spool,
     log_json: bool,
+    traces: Traces,
 }
 
 impl Started {
@@ -25,6 +26,7 @@ impl Started {
             metrics: settings.metrics.clone(),
             spool: settings.spool.clone(),
             log_json: settings.log.json,
+            traces: settings.traces.clone(),
         }
     }
 
@@ -49,6 +51,7 @@ impl Started {
         let retention = (&self.spool.dead_letter_retention, &mut fresh.spool.dead_letter_retention);
         keep("spool.dead_letter_retention", retention.0, retention.1, &mut waiting);
         keep("log.format", &self.log_json, &mut fresh.log.json, &mut waiting);
+        keep("traces", &self.traces, &mut fresh.traces, &mut waiting);
         waiting
     }
 }

@@ -22,6 +22,7 @@ use outrigger::metrics::Metrics;
 use outrigger::server::guard::{Guard, Reach};
 use outrigger::server::serve_connection;
 use outrigger::settled::{Report, Settled};
+use outrigger::spans::Spans;
 use outrigger::spool::{
     Appended, Backlog, Batch, DeadLetter, DeadLetterPage, DeadLetterQuery, InvocationPage, InvocationQuery, KeptEvents,
     Key, Lease, Recorded, Settlement, Sought, Spool, SpoolError, Wait,
@@ -135,6 +136,7 @@ impl Door {
             settled,
             history: Arc::new(History::new(Timestamp::UNIX_EPOCH, 0)),
             guard: Guard::new("ingest", Reach::Loopback),
+            spans: Spans::default(),
             closing: CancellationToken::new(),
         });
         let answered = Arc::new(Mutex::new(Vec::new()));

@@ -15,8 +15,12 @@ mod signing;
 mod spool;
 mod testcases;
 mod tls;
+mod traces;
 mod url;
 mod webhook;
+
+#[cfg(feature = "otel")]
+pub(crate) use traces::check_endpoint;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use super::listener::{allow_uids, listen, require_token, socket_mode, token};
 use super::policy::{self, TIMEOUT};
-use super::{Compiled, Defaults, Shared, SidecarFile, kinds, parse, spool, tls};
+use super::{Compiled, Defaults, Shared, SidecarFile, kinds, parse, spool, tls, traces};
 use crate::config::document::{At, Report, Text};
 use crate::config::inputs::{Inputs, Unread};
 use crate::config::lint;
@@ -17,7 +17,7 @@ use crate::config::overrides;
 use crate::config::reference::{HISTORY, PORTS, SIDECAR};
 use crate::config::references::Resolver;
 use crate::config::snapshot::{
-    Admin, Egress, History, Ingest, Log, Metrics, OnInvalidWebhook, Settings, Shutdown, Spool, SpoolPlace,
+    Admin, Egress, History, Ingest, Log, Metrics, OnInvalidWebhook, Settings, Shutdown, Spool, SpoolPlace, Traces,
 };
 use crate::config::table::Table;
 use crate::webhook::filter::Glob;
@@ -110,6 +110,9 @@ impl<'f, 't: 'f> Sections<'f, 't, '_, '_> {
             delay: shutdown.duration(report, "delay", SHUTDOWN).unwrap_or(Duration::ZERO),
         };
         let log = self.log(report);
+        let table = self.section(report, "traces");
+        let is_there = self.root.get("traces").is_some() || !table.entries.is_empty();
+        let traces = if is_there { traces::traces(report, &table, &mut self.resolver) } else { Traces::default() };
         Settings {
             ingest,
             admin,
@@ -122,6 +125,7 @@ impl<'f, 't: 'f> Sections<'f, 't, '_, '_> {
             history,
             shutdown,
             log,
+            traces,
         }
     }
 
@@ -252,7 +256,7 @@ mod tests {
     fn every_section_is_in_the_reference() {
         let sections = [
             "ingest", "admin", "metrics", "spool", "egress", "defaults", "config", "history", "shutdown", "log",
-            "kinds",
+            "traces", "kinds",
         ];
         assert_eq!(names(SIDECAR, ""), sections);
     }

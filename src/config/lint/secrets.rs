@@ -174,6 +174,20 @@ impl Secrets<'_> {
                 self.below(entry);
             }
         }
+        if let Some(traces) = quiet(root, "traces") {
+            for entry in &traces.entries {
+                // A password in a URL, and a header that is no table.
+                self.credentials(entry.node);
+                if entry.name == "headers" && !matches!(entry.node.value, DeValue::Table(_)) {
+                    self.below(entry);
+                }
+            }
+            if let Some(headers) = quiet(&traces, "headers") {
+                for entry in headers.entries.iter().filter(|entry| is_secret_header(entry.name)) {
+                    self.field(&headers, Some(entry));
+                }
+            }
+        }
         let Some(spool) = quiet(root, "spool") else { return };
         self.field(&spool, spool.get("password"));
         for entry in spool.entries.iter().filter(|entry| nearest(entry.name, ["password"]).is_some()) {
