@@ -236,7 +236,12 @@ async fn ask(way: &Way, webhook: &Webhook, origin: &HeaderValue, uri: &Uri) -> R
     let expected = consent(origin, parts, Timestamp::now())?;
     if let Some(expected) = expected.filter(|expected| webhook.rate.is_none_or(|rate| a_minute(rate) > *expected)) {
         // More is not forbidden: the target answers 429, which is obeyed.
-        tracing::warn!(webhook = %webhook.name, per_minute = expected, "consent.rate: the target expects fewer requests than limits.rate allows");
+        tracing::warn!(
+            webhook = %webhook.name,
+            per_minute = expected,
+            note = "the target expects fewer requests than limits.rate allows",
+            "consent.rate"
+        );
     }
     Ok(())
 }

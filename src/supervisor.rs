@@ -59,7 +59,7 @@ impl Supervisor {
     fn tell(&self, message: &str) {
         let Some((from, to)) = self.0.as_deref() else { return };
         if let Err(error) = from.send_to_addr(message.as_bytes(), to) {
-            tracing::warn!(%error, "{VARIABLE} does not take a message: who started this process does not hear how it goes");
+            tracing::warn!(%error, note = "NOTIFY_SOCKET does not take a message: who started this process does not hear how it goes", "supervisor.unheard");
         }
     }
 }

@@ -71,6 +71,10 @@ fn every_piece_of_configuration_in_the_guides_is_good() {
     let pieces = fences_of(&["toml"]);
     for fence in pieces.iter().filter(|fence| fence.title.is_none() && fence.guide != "docs/lints.md") {
         let piece = fence.body.clone();
+        if piece.contains("[traces]") && !cfg!(feature = "otel") {
+            // `tests/otel.rs` asks what a program without them says.
+            continue;
+        }
         let file = |path: &str, text: String| (path.to_owned(), text);
         let files = if is_of_the_sidecar(&piece) {
             let kind = kind_of(&piece).map(|kind| format!("kind = \"{kind}\"\n")).unwrap_or_default();
