@@ -154,14 +154,7 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
         admin: admin_listener.address().to_owned(),
         metrics: metrics_listener.address().to_owned(),
     };
-
-    if !quarantined.is_empty() {
-        tracing::warn!(
-            ?quarantined,
-            note = "faulty webhooks are left out; what they owe is held until they are mended or removed",
-            "config.quarantined"
-        );
-    }
+    tell_quarantined(&quarantined);
     let (traces, ca_pem) = (snapshot.settings.traces.clone(), snapshot.settings.egress.ca_pem.clone());
     let live = Live { quarantined, ..Live::new(snapshot, 1, clients, &metrics) };
     let (publisher, live) = watch::channel(Arc::new(live));
@@ -246,6 +239,17 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
         ending.end().await;
     });
     Ok(Running { addresses, serve })
+}
+
+/// Says which webhooks are left out of the start.
+fn tell_quarantined(quarantined: &[Arc<str>]) {
+    if !quarantined.is_empty() {
+        tracing::warn!(
+            ?quarantined,
+            note = "faulty webhooks are left out; what they owe is held until they are mended or removed",
+            "config.quarantined"
+        );
+    }
 }
 
 /// What ends with the process, and what tells it so.

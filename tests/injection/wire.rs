@@ -117,7 +117,8 @@ fn an_event_from_anywhere_arrives_in_its_places_or_not_at_all() {
             assert_eq!(seen.host, format!("127.0.0.1:{}", target.port()));
             let mut names: Vec<&str> = seen.headers.keys().map(HeaderName::as_str).collect();
             names.sort_unstable();
-            let mut expected = vec!["content-length", "content-type", "user-agent", "webhook-id", "x-who"];
+            let mut expected =
+                vec!["content-length", "content-type", "traceparent", "user-agent", "webhook-id", "x-who"];
             if !http2 {
                 expected.insert(2, "host");
             }
