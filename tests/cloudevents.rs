@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::support::http::HttpAnswer;
 use crate::support::receiver::Target;
 use crate::support::sidecar::Sidecar;
-use crate::support::{receiver, sidecar};
+use crate::support::{PATIENCE, eventually, receiver, sidecar};
 
 /// A Python with the package `cloudevents`; `tests/all` sets it.
 const PYTHON: &str = "OUTRIGGER_TEST_PYTHON";
@@ -446,7 +446,6 @@ fn without_consent_nothing_is_sent_and_the_webhook_waits_for_it() {
     let seen = target.wait(5);
     let methods: Vec<&str> = seen.iter().map(|seen| seen.method.as_str()).collect();
     assert_eq!(methods, ["OPTIONS", "OPTIONS", "OPTIONS", "OPTIONS", "POST"]);
-    let log = sidecar.log();
     for said in [
         "the target does not consent: its answer 200 to OPTIONS has no webhook-allowed-origin",
         "the target does not consent: its answer 204 to OPTIONS names another origin in webhook-allowed-origin",
@@ -454,7 +453,8 @@ fn without_consent_nothing_is_sent_and_the_webhook_waits_for_it() {
         "\"reason\":\"server_error\"",
         "the target expects fewer requests than limits.rate allows",
     ] {
-        assert!(log.contains(said), "{said}\n{log}");
+        let seen = eventually(PATIENCE, || sidecar.log().contains(said).then_some(()));
+        assert!(seen.is_some(), "{said}\n{}", sidecar.log());
     }
 }
 

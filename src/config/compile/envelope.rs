@@ -26,6 +26,7 @@ pub(super) fn envelope(
 ) -> Option<Envelope> {
     let format = root.choice(report, "format", &[("cloudevents", ())]);
     let table = root.table(report, "cloudevents");
+    let envelope = table.as_ref().map(|table| attributes(report, table, templated, resolver));
     if format.is_none() {
         if let (Some(entry), None) = (root.get("cloudevents"), root.get("format")) {
             report.error(
@@ -59,8 +60,12 @@ pub(super) fn envelope(
             "use application/json",
         );
     }
+    Some(envelope.unwrap_or(Envelope { mode: Mode::Structured, set: Vec::new(), origin: None }))
+}
+
+/// Compiles `[cloudevents]`.
+fn attributes(report: &mut Report, table: &Table<'_>, templated: bool, resolver: &mut Resolver<'_, '_>) -> Envelope {
     let mut envelope = Envelope { mode: Mode::Structured, set: Vec::new(), origin: None };
-    let Some(table) = table else { return Some(envelope) };
     table.refuse_unknown(report, WEBHOOK, "cloudevents");
     let modes = [("structured", Mode::Structured), ("binary", Mode::Binary)];
     envelope.mode = table.choice(report, "mode", &modes).unwrap_or(Mode::Structured);
@@ -87,7 +92,7 @@ pub(super) fn envelope(
         }
         envelope.origin = value;
     }
-    Some(envelope)
+    envelope
 }
 
 fn is_of_name(byte: u8) -> bool {
