@@ -306,7 +306,7 @@ impl Ending {
             tracing::warn!(note = "some connections did not end in time", "shutdown.unserved");
         }
         self.spool.close().await;
-        self.spans.close().await;
+        self.spans.close(&self.abort).await;
         self.log.flush();
         tracing::info!("shutdown.ended");
     }

@@ -1,20 +1,10 @@
 //! `/-/log-level`: which level the log has, and another one for as long as somebody looks for something.
 
 use http::StatusCode;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::log::{self, Levels, Log};
 use crate::server::problem::Problem;
-
-/// What is asked for.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Asked {
-    /// `null` goes back to `log.level`. It has to be said: nothing at all is a mistake.
-    #[serde(deserialize_with = "Option::deserialize")]
-    level: Option<String>,
-}
 
 /// `{level, configured, set}`.
 pub(super) fn show(log: &Log) -> Value {
@@ -32,8 +22,13 @@ pub(super) fn set(log: &Log, body: &[u8]) -> Result<Value, Problem> {
         );
         Problem::new(StatusCode::BAD_REQUEST, detail)
     };
-    let Asked { level } = serde_json::from_slice(body).map_err(|_| wrong())?;
-    let level = level.map(|name| log::parse(&name).ok_or_else(wrong)).transpose()?;
+    let asked: Map<String, Value> = serde_json::from_slice(body).map_err(|_| wrong())?;
+    // `null` goes back to `log.level`. It has to be said: nothing at all is a mistake.
+    let level = match asked.get("level").filter(|_| asked.len() == 1) {
+        Some(Value::Null) => None,
+        Some(Value::String(name)) => Some(log::parse(name).ok_or_else(wrong)?),
+        _ => return Err(wrong()),
+    };
     log.set(level);
     Ok(show(log))
 }

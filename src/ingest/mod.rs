@@ -92,13 +92,14 @@ impl Ingest {
             Ok(answer) => answer,
             Err(problem) => problem.into(),
         };
-        asked.ended(answer.status());
+        asked.answered(answer.status());
         answer
     }
 
     async fn take(&self, request: Request<Body>, asked: &trace::Asked) -> Result<Answer, Problem> {
         let live = Arc::clone(&self.live.borrow());
         self.guard.admit(request.headers(), live.snapshot.settings.ingest.token.as_ref())?;
+        asked.admitted(request.method());
         let route = Route::find(request.uri().path())?;
         if request.method() != Method::POST {
             return Err(Problem::method_not_allowed("POST"));

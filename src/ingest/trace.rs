@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -23,6 +23,9 @@ pub(super) struct Asked {
     span: SpanId,
     /// The trace that it is recorded in, once that is decided; `None` where it is not recorded.
     recorded: OnceLock<Option<Arc<Trace>>>,
+    /// Whether its sender was let in: others fill nothing.
+    admitted: OnceLock<Method>,
+    status: OnceLock<StatusCode>,
 }
 
 impl Asked {
@@ -34,7 +37,19 @@ impl Asked {
             begun: Timestamp::now(),
             span: SpanId::new(span),
             recorded: OnceLock::new(),
+            admitted: OnceLock::new(),
+            status: OnceLock::new(),
         }
+    }
+
+    /// Its sender was let in.
+    pub(super) fn admitted(&self, method: &Method) {
+        self.admitted.get_or_init(|| method.clone());
+    }
+
+    /// It was answered.
+    pub(super) fn answered(&self, status: StatusCode) {
+        self.status.get_or_init(|| status);
     }
 
     /// The trace of its events: the one that came, or where spans are sent the one that begins with the first of them. In a trace that is
@@ -50,14 +65,18 @@ impl Asked {
         });
         recorded.as_ref().map(|trace| Arc::new(trace.within(self.span))).or_else(|| self.came.clone())
     }
+}
 
-    /// Records it.
-    pub(super) fn ended(self, status: StatusCode) {
+impl Drop for Asked {
+    /// Records it, answered or not: its sender may have gone, and attempts that it caused name it.
+    fn drop(&mut self) {
+        let Some(method) = self.admitted.get() else { return };
         // What was refused before its events were known is in a trace, too.
         self.trace(None);
-        let Some(Some(trace)) = self.recorded.into_inner() else { return };
-        let attributes =
-            vec![("http.request.method", "POST".into()), ("http.response.status_code", status.as_u16().into())];
+        let Some(Some(trace)) = self.recorded.take() else { return };
+        let status = self.status.get().copied();
+        let mut attributes = vec![("http.request.method", method.as_str().to_owned().into())];
+        attributes.extend(status.map(|status| ("http.response.status_code", status.as_u16().into())));
         self.spans.record(Span {
             name: "ingest",
             kind: Kind::Server,
@@ -67,7 +86,7 @@ impl Asked {
             begun: self.begun,
             ended: Timestamp::now(),
             attributes,
-            failed: status.is_server_error(),
+            failed: status.is_none_or(|status| status.is_server_error()),
         });
     }
 }

@@ -44,6 +44,7 @@ pub(super) struct Repeated {
     of: String,
     webhook: Option<String>,
     error: Option<String>,
+    listener: Option<String>,
     /// How often.
     pub(super) count: u64,
 }
@@ -57,21 +58,22 @@ impl Lines {
         {
             return true;
         }
-        let mut seen = Seen { hasher: self.keys.build_hasher(), of: String::new(), webhook: None, error: None };
+        let mut seen =
+            Seen { hasher: self.keys.build_hasher(), of: String::new(), webhook: None, error: None, listener: None };
         event.record(&mut seen);
         if !collapses(&seen.of) {
             return true;
         }
         let level = *metadata.level();
         seen.hasher.write(level.as_str().as_bytes());
-        let Seen { hasher, of, webhook, error } = seen;
+        let Seen { hasher, of, webhook, error, listener } = seen;
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(line) = known.get_mut(&hasher.finish()) {
             line.repeated.count += 1;
             return false;
         }
         if known.len() < LINES_MAX {
-            let repeated = Repeated { level, of, webhook, error, count: 0 };
+            let repeated = Repeated { level, of, webhook, error, listener, count: 0 };
             known.insert(hasher.finish(), Line { from: now, repeated });
         }
         true
@@ -99,12 +101,12 @@ impl Lines {
 impl Repeated {
     /// Its line.
     pub(super) fn tell(&self) {
-        let Self { level, of, webhook, error, count } = self;
-        let (webhook, error) = (webhook.as_deref(), error.as_deref());
+        let Self { level, of, webhook, error, listener, count } = self;
+        let (webhook, error, listener) = (webhook.as_deref(), error.as_deref(), listener.as_deref());
         if *level == Level::ERROR {
-            tracing::error!(of, count, webhook, error, "log.repeated");
+            tracing::error!(of, count, webhook, error, listener, "log.repeated");
         } else {
-            tracing::warn!(of, count, webhook, error, "log.repeated");
+            tracing::warn!(of, count, webhook, error, listener, "log.repeated");
         }
     }
 }
@@ -115,6 +117,7 @@ struct Seen<H> {
     of: String,
     webhook: Option<String>,
     error: Option<String>,
+    listener: Option<String>,
 }
 
 impl<H: Hasher> Visit for Seen<H> {
@@ -127,6 +130,7 @@ impl<H: Hasher> Visit for Seen<H> {
             "message" => Some(&mut self.of),
             "webhook" => Some(self.webhook.get_or_insert_default()),
             "error" => Some(self.error.get_or_insert_default()),
+            "listener" => Some(self.listener.get_or_insert_default()),
             _ => None,
         };
         self.hasher.write(name.as_bytes());

@@ -146,11 +146,11 @@ pub const EVENTS: &[Entry] = &[
     each(
         "log.repeated",
         &["ERROR", "WARN"],
-        &["of", "count", "webhook?", "error?"],
+        &["of", "count", "webhook?", "error?", "listener?"],
         "A line that was the same, and how often it was left out.",
     ),
     goes_on("server.accept_failed", WARN, &["listener", "error", "note"], "The system gives no connection."),
-    goes_on("server.connection_ended", DEBUG, &["error"], "A client went, or broke the protocol."),
+    each("server.connection_ended", DEBUG, &["error"], "A client went, or broke the protocol."),
     goes_on("server.crowded", WARN, &["listener", "connections", "note"], "A listener has all the connections it may."),
     each("server.listening", INFO, &["listener", "address"], "A listener is bound."),
     goes_on(
@@ -177,7 +177,7 @@ pub const EVENTS: &[Entry] = &[
         "The collector is away or refuses; these spans are dropped.",
     ),
     each("spool.awaited", WARN, &["error", "patience", "note"], "The start waits for NATS."),
-    goes_on("spool.away", &["WARN", "DEBUG"], &["error", "webhook?"], "NATS cannot be reached, or not written to."),
+    each("spool.away", &["WARN", "DEBUG"], &["error", "webhook?"], "NATS cannot be reached, or not written to."),
     each("spool.back", INFO, &[], "NATS is there again."),
     each("spool.event_lost", ERROR, &["webhook", "seq", "note"], "Damage of the disk took an event from its delivery."),
     goes_on("spool.keys_undropped", WARN, &["error", "note"], "Old idempotency keys stay for now."),

@@ -129,6 +129,8 @@ impl Log {
     }
 
     fn change(&self, by: &str, change: impl FnOnce(&mut Levels)) {
+        // What was left out is told under the level that it was left out under.
+        self.tell(true);
         let mut levels = self.0.levels.lock().unwrap_or_else(PoisonError::into_inner);
         let from = levels.in_force();
         change(&mut levels);

@@ -12,6 +12,7 @@ use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::endpoint::Endpoint;
 use super::message;
@@ -49,7 +50,7 @@ impl Collector {
     pub(super) async fn post(&self, body: Vec<u8>) -> Result<u64, String> {
         let uri = &self.endpoint.uri;
         let host = uri.host().unwrap_or_default();
-        let port = uri.port_u16().unwrap_or(if self.tls.is_some() { 443 } else { 4318 });
+        let port = uri.port_u16().unwrap_or(if self.tls.is_some() { 443 } else { 80 });
         let plain = host.trim_start_matches('[').trim_end_matches(']');
         let stream = TcpStream::connect((plain, port)).await.map_err(|error| format!("{host}:{port}: {error}"))?;
         let Some(tls) = &self.tls else { return exchange(stream, self.request(uri, body)?).await };
@@ -79,17 +80,13 @@ where
 {
     let said = |error: hyper::Error| error.to_string();
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(said)?;
-    let connection = tokio::spawn(connection);
-    let answered = async {
-        let answer = sender.send_request(request).await.map_err(said)?;
-        let status = answer.status();
-        let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
-        if !status.is_success() {
-            return Err(format!("the collector answered {}", status.as_u16()));
-        }
-        Ok(body.map_or(0, |body| message::refused(&body.to_bytes())))
-    };
-    let answered = answered.await;
-    connection.abort();
-    answered
+    // Whatever becomes of the request, its connection goes with it.
+    let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
+    let answer = sender.send_request(request).await.map_err(said)?;
+    let status = answer.status();
+    let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
+    if !status.is_success() {
+        return Err(format!("the collector answered {}", status.as_u16()));
+    }
+    Ok(body.map_or(0, |body| message::refused(&body.to_bytes())))
 }

@@ -17,6 +17,7 @@ mod queue;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::Traces;
 use crate::trace::{SpanId, Trace, TraceId};
@@ -133,12 +134,14 @@ impl Spans {
         drop(span);
     }
 
-    /// Sends what was recorded, within a limit, and ends.
+    /// Sends what was recorded, within a limit or until `abort`, and ends.
     #[cfg_attr(not(feature = "otel"), expect(clippy::unused_async, reason = "there is nothing to wait for"))]
-    pub async fn close(&self) {
+    pub async fn close(&self, abort: &CancellationToken) {
+        #[cfg(not(feature = "otel"))]
+        let _ = abort;
         #[cfg(feature = "otel")]
         if let Some(queue) = &self.queue {
-            queue.close().await;
+            queue.close(abort).await;
         }
     }
 }

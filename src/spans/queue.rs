@@ -66,23 +66,30 @@ impl Queue {
     }
 
     pub(super) fn record(&self, span: Span) {
-        if self.sender.try_send(span).is_err() && !self.closing.is_cancelled() {
+        if self.sender.try_send(span).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
-            tracing::warn!(
-                note = "spans come faster than the collector takes them: this one is dropped",
-                "spans.dropped"
-            );
+            if !self.closing.is_cancelled() {
+                tracing::warn!(
+                    note = "spans come faster than the collector takes them: this one is dropped",
+                    "spans.dropped"
+                );
+            }
         }
     }
 
-    /// Sends what waits, within a limit.
-    pub(super) async fn close(&self) {
+    /// Sends what waits, within a limit, or until `abort`.
+    pub(super) async fn close(&self, abort: &CancellationToken) {
         self.closing.cancel();
         let sending = self.sending.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(mut sending) = sending
-            && timeout(CLOSE_TIMEOUT, &mut sending).await.is_err()
-        {
+        let Some(mut sending) = sending else { return };
+        let sent = tokio::select! {
+            sent = timeout(CLOSE_TIMEOUT, &mut sending) => sent.is_ok(),
+            () = abort.cancelled() => false,
+        };
+        if !sent {
             sending.abort();
+            // What it had in its hands is counted when it lets go of it.
+            let _ = sending.await;
             let waiting = self.sender.max_capacity() - self.sender.capacity();
             self.lost.fetch_add(u64::try_from(waiting).unwrap_or(0), Ordering::Relaxed);
         }
@@ -125,11 +132,26 @@ async fn send(mut queue: Receiver<Span>, collector: Collector, lost: Arc<AtomicU
     }
 }
 
+/// Spans that are lost unless they are let go of.
+struct Held<'l> {
+    lost: &'l AtomicU64,
+    count: u64,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.lost.fetch_add(self.count, Ordering::Relaxed);
+    }
+}
+
 /// One request. What it does not bring there is lost: spans are worth less than what they would hold up.
 async fn post(collector: &Collector, batch: Vec<Span>, lost: &AtomicU64) {
     let count = u64::try_from(batch.len()).unwrap_or(u64::MAX);
+    // It may be ended in the middle of it.
+    let mut held = Held { lost, count };
     let body = message::request(collector.resource(), batch);
     let posted = timeout(REQUEST_TIMEOUT, collector.post(body)).await;
+    held.count = 0;
     let (count, error) = match posted.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
         Ok(0) => return,
         Ok(refused) => (refused.min(count), "the collector refuses some".to_owned()),

@@ -82,7 +82,7 @@ pub(crate) fn check_endpoint(url: &str) -> Result<(), &'static str> {
         return Err("a name or a password stands in this URL: they belong in traces.headers");
     }
     if uri.host().is_none_or(str::is_empty)
-        || (uri.port().is_none() && authority.ends_with(':'))
+        || (uri.port_u16().is_none() && authority.rsplit(']').next().is_some_and(|rest| rest.contains(':')))
         || uri.query().is_some()
     {
         return Err("the URL of a collector is a host, a port and perhaps a path");
