@@ -11,9 +11,9 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::support::PATIENCE;
+use crate::support::{PATIENCE, eventually};
 use pod::{Pod, kind, list, named};
-use render::{chart, helm, kustomization, objects, project, shipped, validate};
+use render::{chart, helm, kustomization, objects, patched, project, shipped, validate};
 
 /// A webhook, for values that are about something else.
 const HOOK: &str = "webhooks: { hook.toml: 'url = \"https://hooks.example.com/in\"' }\n";
@@ -28,18 +28,19 @@ settings: |
 spool: { kind: nats }
 workload: { kind: Deployment, replicas: 3 }
 "#;
-const MEMORY: &str = r#"
-settings: |
-  [spool]
-  max_bytes = "48MiB"
+const MEMORY: &str = r"
 spool: { kind: memory, size: 64Mi }
-resources: { limits: { memory: 160Mi } }
+resources: { limits: { memory: 128Mi } }
 workload: { kind: Deployment }
-"#;
+";
 const CHANGED: &str = r#"
 moreWebhooks: [others]
 image: { repository: registry.example.com/outrigger, tag: "9.9" }
+metricsAddress: "::"
 metricsPort: 9999
+settings: |
+  metrics.per_webhook = false
+  spool = { dead_letter_retention = "1d" }
 shutdown: { delaySeconds: 5, graceSeconds: 100, reserveSeconds: 20 }
 secretName: other
 spool: { kind: emptyDir }
@@ -55,6 +56,23 @@ workload: { kind: Deployment, name: grants, port: 0 }
 "#;
 const JOB: &str = "spool: { kind: emptyDir }\nworkload: { kind: Job, name: access-review, port: 0 }\n";
 
+/// Names that YAML takes for numbers and words of its own, and one that the sidecar has; a volume that is small; an image by its digest.
+const ODD: &str = r#"
+image: { tag: "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855" }
+moreWebhooks: ["1"]
+secretName: "2"
+spool: { kind: emptyDir, size: 64Mi }
+workload: { kind: Deployment, name: "3", image: "4" }
+networkPolicy: { scrapersNamespace: "5" }
+podMonitor: { enabled: true }
+"#;
+const INLINE: &str = r#"
+settings: |
+  spool = { kind = "nats", stream = "outrigger", servers = ["nats://nats-0.nats:4222"], replicas = 1 }
+spool: { kind: nats, natsSecretName: "" }
+workload: { kind: Job, name: outrigger }
+"#;
+
 /// The values that are shipped to begin with.
 fn example() -> String {
     shipped("helm/outrigger/ci/example-values.yaml")
@@ -66,7 +84,9 @@ fn rendered(values: &str) -> Vec<Value> {
     let values = if values.contains("webhooks:") { values.to_owned() } else { format!("{HOOK}{values}") };
     let mut objects = chart(&folder(), &values);
     let data = json!({"siem.toml": "url = 'https://siem.example.com/other'", "second.toml": "url = 'https://siem.example.com/in'"});
-    objects.push(json!({"kind": "ConfigMap", "metadata": {"name": "others"}, "data": data}));
+    for name in ["others", "1"] {
+        objects.push(json!({"kind": "ConfigMap", "metadata": {"name": name}, "data": data}));
+    }
     objects
 }
 
@@ -94,6 +114,8 @@ fn the_chart_passes_its_linter_and_every_choice_is_valid_agrees_with_itself_and_
         (MEMORY, "Deployment"),
         (NATS, "Deployment"),
         (JOB, "Job"),
+        (ODD, "Deployment"),
+        (INLINE, "Job"),
     ] {
         let objects = rendered(values);
         let workload = workload(&objects);
@@ -102,7 +124,7 @@ fn the_chart_passes_its_linter_and_every_choice_is_valid_agrees_with_itself_and_
         pod.hold();
         pod.hold_native();
         // A spool in NATS has tests of its own, with servers.
-        if values != NATS {
+        if ![NATS, INLINE].contains(&values) {
             let mounted = pod.mount();
             let (mut process, _) = mounted.run();
             process.signal("TERM");
@@ -145,6 +167,57 @@ fn what_values_say_is_in_what_is_rendered() {
     assert_eq!(named(&Pod::of(workload(&memory), &memory).spec["volumes"], "outrigger-spool"), &spool);
     let nats = rendered(NATS);
     assert!(!workload(&nats).to_string().contains("/var/lib/outrigger"), "nothing is written in the container");
+
+    let odd = rendered(ODD);
+    let image = "outrigger@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    assert_eq!(Pod::of(workload(&odd), &odd).container["image"], image);
+    let named = |kind: &str, objects: &[Value]| self::kind(objects, kind)[0]["metadata"]["name"].clone();
+    assert_eq!((named("Deployment", &odd), named("NetworkPolicy", &odd)), (json!("3"), json!("3")));
+    assert_eq!(kind(&odd, "PodMonitor")[0]["spec"]["selector"], json!({"matchLabels": {"app": "3"}}));
+    let parts = rendered("podMonitor: { enabled: true }\nworkload: { kind: none, name: grants }");
+    assert_eq!(kind(&parts, "PodMonitor")[0]["spec"]["selector"], json!({"matchLabels": {"app": "grants"}}));
+}
+
+#[test]
+#[ignore = "needs helm and kubernetes-validate, which tests/all installs"]
+fn a_job_whose_spool_goes_with_its_pod_waits_for_deliveries_and_no_restart_of_its_sidecar_counts() {
+    const PLAIN: &str = "http://127.0.0.1:8460/v1/events";
+    let waits = format!("{PLAIN}?wait=1m");
+    let memory = MEMORY.replace("Deployment", "Job");
+    for (values, url) in [(JOB, waits.as_str()), (&memory, &waits), (INLINE, PLAIN), (NATS, PLAIN), ("", PLAIN)] {
+        let objects = rendered(values);
+        let pod = Pod::of(workload(&objects), &objects);
+        let env = &named(&pod.spec["containers"], "service")["env"];
+        assert_eq!(named(env, "WEBHOOK_URL")["value"], url, "{values}");
+        pod.hold_job();
+    }
+    for job in objects(&shipped("kubernetes/job.yaml")) {
+        let pod = Pod::of(&job, &[]);
+        let env = &pod.spec["containers"].as_array().unwrap().last().unwrap()["env"];
+        assert_eq!(named(env, "WEBHOOK_URL")["value"], waits);
+        pod.hold_job();
+    }
+}
+
+#[test]
+#[ignore = "needs helm and kubernetes-validate, which tests/all installs"]
+fn nats_lets_in_each_pod_whose_spool_it_has_and_no_other() {
+    let servers = objects(&shipped("kubernetes/nats.yaml"));
+    let [policy] = kind(&servers, "NetworkPolicy")[..] else { panic!("one policy was expected") };
+    let client = list(&policy["spec"]["ingress"]).iter().find(|rule| rule["ports"] == json!([{"port": 4222}])).unwrap();
+    let wanted = client["from"][0]["podSelector"]["matchLabels"].as_object().unwrap();
+    let sidecar = objects(&shipped("kubernetes/sidecar-nats.yaml"));
+    for (objects, let_in) in [
+        (sidecar, true),
+        (rendered(NATS), true),
+        (rendered(INLINE), true),
+        (rendered(""), false),
+        (rendered(CHANGED), false),
+    ] {
+        let labels = &workload(&objects)["spec"]["template"]["metadata"]["labels"];
+        assert_eq!(wanted.iter().all(|(key, value)| labels[key] == *value), let_in, "{labels}");
+    }
+    assert!(shipped("kubernetes/job.yaml").contains("label `outrigger-spool: nats`"));
 }
 
 #[test]
@@ -174,14 +247,45 @@ fn values_that_cannot_be_right_are_refused_with_what_to_do() {
         ("spool: { kind: disk }", "spool/kind"),
         ("spol: {}", "spol"),
         ("shutdown: { graceSeconds: 25s }", "shutdown/graceSeconds"),
+        ("shutdown: { graceSeconds: 601 }", "shutdown/graceSeconds"),
         ("shutdown: { reserveSeconds: 0 }", "shutdown/reserveSeconds"),
         ("metricsPort: 80", "metricsPort"),
+        ("metricsPort: 8461", "the port of ingest or of admin"),
+        ("metricsPort: 8080\nworkload: { port: 8080 }", "share their ports"),
+        ("metricsAddress: localhost", "metricsAddress"),
         ("webhooks: { a/b.toml: x }", "'a/b.toml' does not match"),
         ("workload: { kind: DaemonSet }", "workload/kind"),
         ("settings: { log: {} }", "settings"),
+        ("settings: 'spool ='", "settings is no TOML"),
+        ("workload: { name: a.b }", "workload/name"),
+        ("workload: { name: 3 }", "workload/name"),
+        ("workload: { name: a234567890b234567890c234567890d234567890e234567890f23 }", "workload/name"),
+        ("image: { tag: 'sha256:123' }", "image/tag"),
+        ("secretName: My_Secret", "secretName"),
+        ("moreWebhooks: ['']", "moreWebhooks"),
+        ("podMonitor: { enabled: true }\nworkload: { kind: none }", "set workload.name"),
+        ("env: [{ name: OUTRIGGER_SHUTDOWN_GRACE, value: 60s }]", "set shutdown.graceSeconds"),
+        ("env: [{ name: OUTRIGGER_SPOOL_MAX_BYTES, value: 1GiB }]", "set spool.size"),
+        ("workload: { env: [{ name: WEBHOOK_URL, value: x }] }", "WEBHOOK_URL, which the chart sets"),
+        ("spool: { size: 8Mi }", "set 16Mi or more"),
+        ("spool: { size: 0Gi }", "spool/size"),
+        ("settings: 'spool.max_bytes = \"1GiB\"'", "set spool.size"),
+        ("spool: { kind: memory }\nworkload: { kind: Deployment }", "which is 96Mi; set 2112Mi or more"),
+        (
+            "spool: { kind: memory, size: 64Mi }\nresources: { limits: { memory: 127Mi } }\nworkload: { kind: Job }",
+            "set 128Mi or more",
+        ),
+        (
+            "spool: { kind: memory, size: 64Mi }\nresources: { limits: { memory: 134e6 } }\nworkload: { kind: Job }",
+            "set 128Mi or more",
+        ),
+        (
+            "spool: { kind: memory }\nresources: { limits: { memory: 2 gigs } }\nworkload: { kind: Job }",
+            "is no quantity of bytes",
+        ),
         ("workload: { kind: Deployment }", "set workload.kind to StatefulSet"),
         ("settings: \"[shutdown]\\ngrace = '60s'\\n\"", "set shutdown.graceSeconds"),
-        ("settings: \"metrics.listen = '127.0.0.1:1'\\n\"", "set metricsPort"),
+        ("settings: \"metrics.listen = '127.0.0.1:1'\\n\"", "set metricsAddress and metricsPort"),
         ("settings: \"[spool]\\nkind = 'nats'\\n\"", "set spool.kind to nats"),
         ("spool: { kind: nats }\nworkload: { kind: Deployment }", "settings does not say so"),
     ] {
@@ -273,6 +377,31 @@ fn the_kustomization_puts_the_sidecar_into_a_service_before_all_else() {
 }
 
 #[test]
+#[ignore = "needs kubectl and kubernetes-validate, which tests/all installs"]
+fn the_component_leaves_a_service_what_it_says_of_its_own_pod() {
+    let own = tempfile::Builder::new().tempdir_in(project().join("target")).unwrap();
+    let profile = json!({"type": "Localhost", "localhostProfile": "own.json"});
+    let service = shipped("kustomize/base/access-service.yaml").replace(
+        "      containers:\n",
+        "      terminationGracePeriodSeconds: 300\n      securityContext:\n        fsGroup: 2000\n        runAsUser: 2000\n        \
+         seccompProfile: { type: Localhost, localhostProfile: own.json }\n      containers:\n",
+    );
+    let text = "resources: [service.yaml]\ncomponents: [../../deploy/kustomize/sidecar]\n";
+    fs::write(own.path().join("kustomization.yaml"), text).unwrap();
+    // The second label is for those that keep their grace and their group.
+    for (label, grace, group) in [("sidecar", 40, 65532), ("container", 300, 2000)] {
+        let service = service.replace("outrigger: sidecar", &format!("outrigger: {label}"));
+        fs::write(own.path().join("service.yaml"), service).unwrap();
+        let objects = kustomization(own.path());
+        let pod = Pod::of(workload(&objects), &objects);
+        pod.hold_native();
+        assert_eq!(pod.spec["terminationGracePeriodSeconds"], grace, "{label}");
+        let context = json!({"fsGroup": group, "runAsUser": 2000, "seccompProfile": profile});
+        assert_eq!(pod.spec["securityContext"], context, "{label}");
+    }
+}
+
+#[test]
 #[ignore = "needs kubernetes-validate, which tests/all installs"]
 fn the_manifests_are_valid_and_say_what_the_chart_says() {
     let from_chart = rendered("");
@@ -306,6 +435,32 @@ fn the_manifests_are_valid_and_say_what_the_chart_says() {
 }
 
 #[test]
+#[ignore = "needs helm, kubectl and kubernetes-validate, which tests/all installs"]
+fn the_recipe_for_a_damaged_spool_asks_the_sidecar_to_recover_it() {
+    let guide = include_str!("../docs/kubernetes.md");
+    let (_, rest) = guide.split_once("--type json \\\n  --patch '").expect("a recipe");
+    let patch = rest.split_once('\'').unwrap().0;
+    let of_chart = rendered("");
+    let own = [
+        objects(&shipped("kubernetes/sidecar.yaml")),
+        of_chart,
+        kustomization(&project().join("deploy/kustomize/overlay")),
+    ];
+    for objects in own {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), workload(&objects).to_string()).unwrap();
+        let patched = patched(file.path(), patch);
+        let pod = Pod::of(&patched, &objects);
+        assert_eq!(pod.container["args"].as_array().unwrap().last().unwrap(), "--recover");
+        let (mut process, _) = pod.mount().run();
+        let told = eventually(PATIENCE, || process.lines().iter().find(|line| line.contains("spool.sound")).cloned());
+        assert!(told.is_some(), "{}", process.lines().join("\n"));
+        process.signal("TERM");
+        assert!(process.wait(PATIENCE).success());
+    }
+}
+
+#[test]
 #[ignore = "needs kubernetes-validate, which tests/all installs"]
 fn the_container_of_a_job_waits_for_its_sidecar_and_ends_it_whether_it_succeeds_or_not() {
     let mut jobs = objects(&shipped("kubernetes/job.yaml"));
@@ -325,14 +480,14 @@ fn the_container_of_a_job_waits_for_its_sidecar_and_ends_it_whether_it_succeeds_
         fs::write(&program, format!("#!/bin/sh\necho reviewed\nexit {status}\n")).unwrap();
         fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         let script = main["args"][0].as_str().unwrap();
-        for part in ["127.0.0.1:8461", "127.0.0.1:9460", "--retry 60"] {
+        for part in ["127.0.0.1:8461", "127.0.0.1:9460", "--retry 300"] {
             assert_eq!(script.matches(part).count(), 1, "{part}");
         }
         let metrics = if ready { &bound["metrics"] } else { "127.0.0.1:1" };
         let script = script.replace("127.0.0.1:8461", &bound["admin"]).replace("127.0.0.1:9460", metrics);
         let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
         let mut shell = Command::new("/bin/sh");
-        let done = shell.args(["-c", &script.replace("--retry 60", "--retry 1")]).env("PATH", path).output().unwrap();
+        let done = shell.args(["-c", &script.replace("--retry 300", "--retry 1")]).env("PATH", path).output().unwrap();
         let reviewed = if ready { "reviewed\n" } else { "" };
         assert_eq!(String::from_utf8_lossy(&done.stdout), format!("{reviewed}{{\"closing\":true}}\n"), "{done:?}");
         assert_eq!(done.status.code(), Some(status), "{done:?}");

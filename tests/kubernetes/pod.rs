@@ -95,6 +95,12 @@ impl<'o> Pod<'o> {
         assert_ne!(self.container["startupProbe"], Value::Null, "the others wait for it by this probe");
     }
 
+    /// No restart of the sidecar counts in a Job's `backoffLimit`.
+    pub(super) fn hold_job(&self) {
+        let never = (self.workload["kind"] == "Job").then_some("Never");
+        assert_eq!(self.spec["restartPolicy"].as_str(), never);
+    }
+
     fn hold_probes(&self, settings: &Settings) {
         let Listen::Tcp(metrics) = &settings.metrics.listen else { panic!("{:?} is no port", settings.metrics.listen) };
         assert!(metrics.ip().is_unspecified(), "probes come from the node");
@@ -106,15 +112,19 @@ impl<'o> Pod<'o> {
                 assert_eq!(probe["httpGet"], json!({"path": path, "port": "metrics"}));
             }
         }
-        assert!(self.container["startupProbe"].is_object() && self.container["livenessProbe"].is_object());
+        let startup = &self.container["startupProbe"];
+        assert!(startup.is_object() && self.container["livenessProbe"].is_object());
+        let waits = startup["periodSeconds"].as_u64().unwrap() * startup["failureThreshold"].as_u64().unwrap();
+        assert!(waits >= 300, "a start that reads a spool that holds much is not ended for it");
         for private in [&settings.ingest.listen, &settings.admin.listen] {
             assert!(matches!(private, Listen::Tcp(address) if address.ip().is_loopback()), "{private:?}");
         }
         for policy in kind(self.objects, "NetworkPolicy") {
             let scraped = &policy["spec"]["ingress"][0]["ports"];
             assert_eq!(scraped, &json!([{"port": metrics.port()}]));
-            let selected = &policy["spec"]["podSelector"]["matchLabels"];
-            assert_eq!(selected, &self.workload["spec"]["template"]["metadata"]["labels"]);
+            let labels = &self.workload["spec"]["template"]["metadata"]["labels"];
+            let selected = policy["spec"]["podSelector"]["matchLabels"].as_object().unwrap();
+            assert!(!selected.is_empty() && selected.iter().all(|(key, value)| labels[key] == *value), "{policy}");
         }
     }
 
@@ -141,7 +151,12 @@ impl<'o> Pod<'o> {
             Some(claim) => &claim["spec"]["resources"]["requests"]["storage"],
             None => &named(&self.spec["volumes"], name)["emptyDir"]["sizeLimit"],
         };
-        assert!(bytes(size) > settings.spool.bytes_max, "{size} is no more than {}", settings.spool.bytes_max);
+        // With it lies its journal, and the damaged file that `--recover` keeps.
+        assert!(
+            bytes(size) >= 2 * settings.spool.bytes_max,
+            "{size} has no room for twice {}",
+            settings.spool.bytes_max
+        );
         if claim.is_none() && named(&self.spec["volumes"], name)["emptyDir"]["medium"] == "Memory" {
             let limit = bytes(&self.container["resources"]["limits"]["memory"]);
             assert!(limit >= bytes(size) + (64 << 20), "{limit} bytes have no room for the spool and the process");

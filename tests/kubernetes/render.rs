@@ -60,6 +60,16 @@ pub(super) fn kustomization(folder: &Path) -> Vec<Value> {
     objects(&String::from_utf8(rendered.stdout).unwrap())
 }
 
+/// An object in a file as a patch makes it, without a cluster.
+#[track_caller]
+pub(super) fn patched(file: &Path, patch: &str) -> Value {
+    let mut kubectl = program("OUTRIGGER_TEST_KUBECTL");
+    kubectl.args(["patch", "--local", "--type", "json", "--output", "json", "--patch", patch, "--filename"]).arg(file);
+    let patched = kubectl.output().unwrap();
+    assert!(patched.status.success(), "{}", String::from_utf8_lossy(&patched.stderr));
+    serde_json::from_slice(&patched.stdout).unwrap()
+}
+
 /// The objects of a text in YAML, each valid.
 #[track_caller]
 pub(super) fn objects(yaml: &str) -> Vec<Value> {
