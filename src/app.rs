@@ -129,12 +129,20 @@ pub struct Running {
     serve: JoinHandle<()>,
 }
 
+/// The main task panicked, so nothing was written down and closed in order.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the main task panicked: start it again, what is pending is in the spool; report what stands above with its place"
+)]
+pub struct Panicked;
+
 impl Running {
     /// Waits for its end.
-    pub async fn ended(self) {
-        if self.serve.await.is_err() {
+    pub async fn ended(self) -> Result<(), Panicked> {
+        self.serve.await.map_err(|_| {
             tracing::error!(note = "the main task panicked; standard error has the place", "sidecar.panicked");
-        }
+            Panicked
+        })
     }
 }
 
@@ -446,4 +454,18 @@ fn text(body: &'static str) -> Answer {
     let mut answer = Answer::new(Full::new(Bytes::from_static(body.as_bytes())));
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_main_task_that_panics_is_no_good_end() {
+        let addresses = Addresses { ingest: String::new(), admin: String::new(), metrics: String::new() };
+        let running = |serve| Running { addresses: addresses.clone(), serve };
+        assert!(running(tokio::spawn(async {})).ended().await.is_ok());
+        let panics = tokio::spawn(async { panic!("as a test wants it") });
+        assert!(running(panics).ended().await.is_err());
+    }
 }

@@ -7,7 +7,7 @@ use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
@@ -19,7 +19,15 @@ const SEND_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Where the supervisor listens, if there is one.
 #[derive(Clone, Debug, Default)]
-pub struct Supervisor(Option<Arc<(UnixDatagram, SocketAddr)>>);
+pub struct Supervisor(Option<Arc<Line>>);
+
+#[derive(Debug)]
+struct Line {
+    from: UnixDatagram,
+    to: SocketAddr,
+    /// Whether the end was told of. Held while a message goes out, so that none goes out behind that of the end.
+    stopping: Mutex<bool>,
+}
 
 impl Supervisor {
     /// The one behind this value of `NOTIFY_SOCKET`: a path, or `@` and an abstract name.
@@ -31,10 +39,11 @@ impl Supervisor {
         };
         let from = UnixDatagram::unbound()?;
         from.set_write_timeout(Some(SEND_TIMEOUT))?;
-        Ok(Self(Some(Arc::new((from, address)))))
+        Ok(Self(Some(Arc::new(Line { from, to: address, stopping: Mutex::new(false) }))))
     }
 
-    /// Started, or done with a reload.
+    /// Started, or done with a reload. Like all else it is not said once the end was told of: who heard of readiness after it would take
+    /// the end for called off.
     pub fn ready(&self, status: &str) {
         self.tell(&format!("READY=1\nSTATUS={status}\n"));
     }
@@ -51,13 +60,22 @@ impl Supervisor {
         self.tell(&format!("STATUS={status}\n"));
     }
 
-    /// The end has begun.
+    /// The end has begun: the last that is said.
     pub fn stopping(&self, status: &str) {
-        self.tell(&format!("STOPPING=1\nSTATUS={status}\n"));
+        self.send(&format!("STOPPING=1\nSTATUS={status}\n"), true);
     }
 
     fn tell(&self, message: &str) {
-        let Some((from, to)) = self.0.as_deref() else { return };
+        self.send(message, false);
+    }
+
+    fn send(&self, message: &str, last: bool) {
+        let Some(Line { from, to, stopping }) = self.0.as_deref() else { return };
+        let mut stopping = stopping.lock().unwrap_or_else(PoisonError::into_inner);
+        if *stopping {
+            return;
+        }
+        *stopping = last;
         if let Err(error) = from.send_to_addr(message.as_bytes(), to) {
             tracing::warn!(%error, note = "NOTIFY_SOCKET does not take a message: who started this process does not hear how it goes", "supervisor.unheard");
         }

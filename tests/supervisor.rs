@@ -105,6 +105,29 @@ fn the_end_is_told_when_it_begins_and_not_when_it_is_over() {
 }
 
 #[test]
+fn nothing_is_told_behind_the_end_while_ingest_goes_on() {
+    let (_folder, path, socket) = socket();
+    let builder = told(sidecar(), path.to_str().expect("a path")).setting("shutdown.delay = '10m'");
+    let mut sidecar = builder.start();
+    assert_eq!(next_state(&socket)[0], "READY=1");
+    sidecar.signal("TERM");
+    assert_eq!(next_state(&socket), ["STOPPING=1", "STATUS=draining"]);
+    let unchanged = [("result", "unchanged")];
+    let before = sidecar.metric("outrigger_config_reloads_total", &unchanged).unwrap_or_default();
+    sidecar.signal("HUP");
+    sidecar.wait_metric_from("outrigger_config_reloads_total", &unchanged, before + 1.0);
+    let published = [("result", "published")];
+    let before = sidecar.metric("outrigger_config_reloads_total", &published).unwrap_or_default();
+    sidecar.written().write_webhook("second", HOOK);
+    sidecar.signal("HUP");
+    sidecar.wait_metric_from("outrigger_config_reloads_total", &published, before + 1.0);
+    sidecar.signal("TERM");
+    assert!(sidecar.wait_end(PATIENCE).success());
+    socket.set_nonblocking(true).expect("a mode");
+    assert!(socket.recv(&mut [0; 4096]).is_err(), "a manager that hears of readiness takes the end for called off");
+}
+
+#[test]
 fn a_socket_with_an_abstract_name_is_told_as_well() {
     let name = format!("outrigger-test-{}-{}", std::process::id(), fastrand::u64(..));
     let address = SocketAddr::from_abstract_name(&name).expect("a name");
@@ -139,6 +162,16 @@ fn who_does_not_listen_holds_nothing_up() {
 
 /// What of the unit a user's manager can do: it has no other users, and no root file system of its own.
 const USABLE: [&str; 6] = ["[", "Type=", "ExecStart", "ExecReload=", "Restart", "Timeout"];
+
+#[test]
+fn the_unit_asks_for_no_file_that_need_not_be_there() {
+    let unit = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/systemd/outrigger.service"));
+    let unit = unit.expect("the unit");
+    for key in ["LoadCredential=", "LoadCredentialEncrypted=", "EnvironmentFile=/"] {
+        assert!(!unit.lines().any(|line| line.starts_with(key)), "a unit whose {key} is not there fails");
+    }
+    assert!(unit.contains("\n# LoadCredential="), "an example shows how");
+}
 
 /// A manager of its own, in namespaces of its own: it starts, reloads, refuses, restarts after a crash and stops, and prints what it knows
 /// then. The configuration is in `$1`, which is the manager's home as well.

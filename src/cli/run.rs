@@ -128,8 +128,7 @@ async fn serve(loader: Loader, loaded: Loaded, log: Log) -> anyhow::Result<()> {
     });
     let running = start(Start { loader, loaded, routes, hints, supervisor, log, stop, abort }).await?;
     announce(&running, webhooks);
-    running.ended().await;
-    Ok(())
+    Ok(running.ended().await?)
 }
 
 /// The bound addresses, in the log and on standard output, where scripts and people find the port behind a 0.

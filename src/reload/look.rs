@@ -63,6 +63,12 @@ impl Looks {
         Ok(Self(orders))
     }
 
+    /// Those of a thread that is gone.
+    #[cfg(test)]
+    pub(super) fn gone() -> Self {
+        Self(mpsc::channel().0)
+    }
+
     /// Gives an order. The answer is what a look came to, or `None` where none was needed.
     pub(super) fn order(&self, order: Order) -> oneshot::Receiver<Option<Arc<Told>>> {
         let (answer, answered) = oneshot::channel();

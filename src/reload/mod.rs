@@ -108,7 +108,11 @@ impl Reloading {
             if order == Order::Read {
                 self.supervisor.reloading();
             }
-            let Some(told) = self.look(order, &stop).await else { return };
+            let Some(told) = self.look(order, &stop).await else {
+                // Nothing looks any more, and still the reload that was told of has an end.
+                self.tell(order, None);
+                return;
+            };
             self.tell(order, told.as_deref());
             if let Some(told) = &told {
                 self.hinted.keep(LastLook::of(told, Timestamp::now()));
@@ -311,6 +315,25 @@ mod tests {
         assert_eq!(hints.request().err(), Some(Refusal::Closing));
         assert_eq!(readings.load(Ordering::SeqCst), 1, "it hangs until now");
         drop(permit);
+    }
+
+    #[tokio::test]
+    async fn a_reload_that_was_told_of_has_an_end_also_when_the_thread_that_looks_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notify");
+        let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+        socket.set_read_timeout(Some(LIMIT)).unwrap();
+        let next = || {
+            let mut message = [0; 256];
+            let length = socket.recv(&mut message).unwrap();
+            String::from_utf8_lossy(&message[..length]).lines().next().unwrap().to_owned()
+        };
+        let (looker, (hints, hinted), _) = looker(dir.path(), |_| {});
+        let mut reloading = Reloading::start(looker, hinted, Supervisor::at(Some(path.into())).unwrap()).unwrap();
+        reloading.looks = Looks::gone();
+        let _asked = hints.request().unwrap();
+        reloading.run(CancellationToken::new()).await;
+        assert_eq!((next(), next()), ("RELOADING=1".to_owned(), "READY=1".to_owned()));
     }
 
     #[tokio::test]

@@ -133,7 +133,7 @@ async fn show(dir: &Path, work: &Path, keep: bool) -> anyhow::Result<ExitCode> {
         }
     }
     stop.cancel();
-    running.ended().await;
+    running.ended().await?;
     drop(targets);
     if faults.is_empty() {
         println!("\nAll went as it should.");
