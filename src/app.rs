@@ -154,7 +154,8 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
         Arc::new(Metrics::told(snapshot.kinds.keys().map(AsRef::as_ref), snapshot.settings.metrics.per_webhook)?);
     let clients = Clients::new(&snapshot.settings.egress, routes, snapshot.webhooks.values())?;
     let spool = open_spool(&snapshot.settings, &metrics).await?;
-    metrics.set_spool_max(snapshot.settings.spool.bytes_max);
+    let place = if matches!(snapshot.settings.spool.place, SpoolPlace::Disk(_)) { "disk" } else { "nats" };
+    metrics.set_spool_max(place, snapshot.settings.spool.bytes_max);
     let history = Arc::new(History::new(Timestamp::now(), spool.last_invocation()));
     let [ingest_listener, admin_listener, metrics_listener] = bind_all(&snapshot.settings).await?;
     let addresses = Addresses {

@@ -1,6 +1,6 @@
 //! Every metric in one place: name, help, labels, and the typed handles through which the rest of the code counts.
 //!
-//! Series of a webhook start at zero when its definition arrives and go when it goes. Labels are bounded: webhook and
+//! Series of a webhook start at zero when its definition arrives and go when it goes and owes nothing any more. Labels are bounded: webhook and
 //! validator names come from the configuration, kinds from the Snapshot, reasons and outcomes from closed lists. Where
 //! `metrics.per_webhook` is false, all webhooks have one set of series.
 
@@ -28,6 +28,9 @@ const LATENCY_BUCKETS: [f64; 14] =
     [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 120.0, 600.0, 3600.0, 21600.0];
 /// Upper bounds of the buckets for commits of the spool, in seconds.
 const COMMIT_BUCKETS: [f64; 10] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.0];
+
+/// Webhooks with series, beyond which one without a definition gets none: twice as many as there may be files.
+const UNDEFINED_MAX: usize = 20_000;
 
 /// A request for a token that was answered with one, as the label `outcome` of `oauth_token_requests_total`.
 const ISSUED: &str = "issued";
@@ -125,11 +128,13 @@ families! {
     OLDEST_PENDING = "oldest_pending_seconds" ["webhook"] "gauge" "Age of the oldest delivery that is not settled; 0 when there is none.";
     DEAD_LETTERS = "dead_letters" ["webhook"] "gauge" "Dead letters kept in the spool.";
     DEAD_LETTERS_TOTAL = "dead_letters_total" ["webhook", "reason"] "counter" "Deliveries given up on, by reason.";
+    REMOVED_DEAD_LETTERS = "removed_dead_letters_total" [] "counter" "Deliveries given up on because their webhook was removed; its own series may have gone before anybody reads them.";
     PAUSED = "webhook_paused" ["webhook", "cause"] "gauge" "1 while the webhook is paused for this cause, else 0.";
     TOKEN_REQUESTS = "oauth_token_requests_total" ["webhook", "outcome"] "counter" "Requests for an OAuth 2.0 token: issued or failed. Webhooks that share a token share its requests.";
     TARGET_CERTIFICATE = "target_certificate_expiry_timestamp_seconds" ["webhook"] "gauge" "Unix time at which the certificate expires that the target showed last.";
     CLIENT_CERTIFICATE = "client_certificate_expiry_timestamp_seconds" ["webhook"] "gauge" "Unix time at which the client certificate in force expires.";
     LAST_SUCCESS = "last_success_timestamp_seconds" ["webhook"] "gauge" "Unix time of the last accepted attempt; 0 before the first.";
+    SPOOL_INFO = "spool_info" ["place"] "gauge" "Where the spool is, disk or nats; always 1. Sidecars with one in NATS tell of one spool together.";
     SPOOL_BYTES = "spool_bytes" [] "gauge" "Bytes that the spool holds.";
     SPOOL_MAX_BYTES = "spool_max_bytes" [] "gauge" "The limit of the spool, beyond which ingest answers 503.";
     SPOOL_UP = "spool_up" [] "gauge" "1 while the spool can take and give, 0 while its NATS servers are away.";
@@ -148,6 +153,8 @@ pub struct Metrics {
     events_unmatched: IntCounterVec,
     families: WebhookFamilies,
     webhooks: Mutex<BTreeMap<Arc<str>, Arc<WebhookMetrics>>>,
+    removed_dead: IntCounter,
+    spool_info: IntGaugeVec,
     spool_bytes: IntGauge,
     spool_bytes_max: IntGauge,
     spool_up: IntGauge,
@@ -242,6 +249,8 @@ impl Metrics {
             events_unmatched: counters(&registry, &EVENTS_UNMATCHED)?,
             families: WebhookFamilies::new(&registry, !per_webhook)?,
             webhooks: Mutex::default(),
+            removed_dead: register(&registry, IntCounter::with_opts(opts(&REMOVED_DEAD_LETTERS))?)?,
+            spool_info: register(&registry, IntGaugeVec::new(opts(&SPOOL_INFO), SPOOL_INFO.labels)?)?,
             spool_bytes: register(&registry, IntGauge::with_opts(opts(&SPOOL_BYTES))?)?,
             spool_bytes_max: register(&registry, IntGauge::with_opts(opts(&SPOOL_MAX_BYTES))?)?,
             spool_up: register(&registry, IntGauge::with_opts(opts(&SPOOL_UP))?)?,
@@ -308,6 +317,29 @@ impl Metrics {
         fresh
     }
 
+    /// The handles of a webhook that no definition in force names, faulty or removed, and that the spool owes something: those that
+    /// it has, or new ones. None where there are so many that they would have no bound.
+    pub fn undefined_webhook(&self, name: &Arc<str>) -> Option<Arc<WebhookMetrics>> {
+        let mut webhooks = self.webhooks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = webhooks.get(name) {
+            return Some(Arc::clone(known));
+        }
+        if webhooks.len() >= UNDEFINED_MAX {
+            return None;
+        }
+        let fresh = Arc::new(self.families.handles(name, []));
+        webhooks.insert(Arc::clone(name), Arc::clone(&fresh));
+        Some(fresh)
+    }
+
+    /// Counts deliveries that became dead letters because their webhook is gone.
+    pub fn buried_removed(&self, name: &Arc<str>, count: u64) {
+        self.removed_dead.inc_by(count);
+        if let Some(handles) = self.undefined_webhook(name) {
+            handles.buried(Reason::WebhookRemoved, count);
+        }
+    }
+
     /// Takes a webhook's series away; `false` while somebody holds its handles, and counts by them or is about to.
     pub fn remove_webhook(&self, name: &str) -> bool {
         let mut webhooks = self.webhooks.lock().unwrap_or_else(PoisonError::into_inner);
@@ -331,8 +363,9 @@ impl Metrics {
         }
     }
 
-    /// The spool's limit.
-    pub fn set_spool_max(&self, bytes: u64) {
+    /// Where the spool is, and its limit.
+    pub fn set_spool_max(&self, place: &str, bytes: u64) {
+        self.spool_info.with_label_values(&[place]).set(1);
         self.spool_bytes_max.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
@@ -705,6 +738,25 @@ mod tests {
     }
 
     #[test]
+    fn what_a_webhook_without_a_definition_owes_is_told_and_what_is_buried_of_it_stays_counted() {
+        for (metrics, label) in [(Metrics::new([]), "slack"), (Metrics::told([], false), "all")] {
+            let metrics = metrics.expect("metrics");
+            let name: Arc<str> = "slack".into();
+            metrics.set_backlog(&name, 3, 1, None);
+            assert!(!page(&metrics).contains("pending_deliveries{"), "nobody has asked for series");
+            drop(metrics.undefined_webhook(&name).expect("there is room"));
+            metrics.set_backlog(&name, 3, 1, None);
+            assert!(page(&metrics).contains(&format!("outrigger_pending_deliveries{{webhook=\"{label}\"}} 3")));
+            metrics.buried_removed(&name, 3);
+            let dead = format!("outrigger_dead_letters_total{{reason=\"webhook_removed\",webhook=\"{label}\"}} 3");
+            assert!(page(&metrics).contains(&dead));
+            assert!(metrics.remove_webhook(&name));
+            assert_eq!(page(&metrics).contains(&dead), label == "all");
+            assert!(page(&metrics).contains("outrigger_removed_dead_letters_total 3"));
+        }
+    }
+
+    #[test]
     fn webhooks_that_are_told_as_one_have_one_set_of_series_and_what_was_counted_stays() {
         let metrics = Metrics::told(["request"], false).expect("metrics");
         let at = |second| Timestamp::UNIX_EPOCH + Duration::from_secs(second);
@@ -770,6 +822,7 @@ mod tests {
         webhook.set_target_certificate(Timestamp::MAX);
         webhook.set_client_certificate(Some(Timestamp::MAX));
         metrics.set_config_webhooks(1, 0, 0);
+        metrics.set_spool_max("disk", 1);
         let page = page(&metrics);
         for family in FAMILIES {
             assert!(page.contains(&format!("# TYPE {} {}", family.name, family.kind)), "{} is not there", family.name);

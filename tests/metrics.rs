@@ -200,6 +200,42 @@ fn series_of_a_webhook_that_was_removed_while_it_sent_go_once_nothing_is_owed() 
     assert!(sidecar.log().contains("\"outcome\":\"accepted\""), "what was in flight ended: {}", sidecar.log());
 }
 
+#[test]
+fn what_faulty_and_removed_webhooks_owe_is_told_and_what_is_given_up_of_it_stays_counted() {
+    for (per_webhook, owed) in [(true, [("faulty", 1.0), ("removed", 1.0)]), (false, [("all", 2.0), ("all", 2.0)])] {
+        let target = receiver().otherwise(500).start();
+        let slow = format!("url = {:?}\nretry = {{ initial = \"1h\", max_interval = \"1h\" }}\n", target.url("/"));
+        let mut sidecar = sidecar()
+            .reaching(&target)
+            .setting("config.on_invalid_webhook = \"quarantine\"")
+            .setting("config.removal_grace = \"3s\"")
+            .setting(&format!("metrics.per_webhook = {per_webhook}"))
+            .webhook("faulty", &slow)
+            .webhook("removed", &slow)
+            .webhook("stays", &format!("triggers = [\"Manual\"]\n{slow}"))
+            .start();
+        assert_eq!(sidecar.post("/v1/events", EVENT).status, 202);
+        target.wait(2);
+        sidecar.kill9();
+        sidecar.written().write_webhook("faulty", "url = 'http://'\n");
+        fs::remove_file(sidecar.written().config().join("webhooks/removed.toml")).expect("it was written");
+        sidecar.restart();
+        for (label, count) in owed {
+            sidecar.wait_metric("outrigger_pending_deliveries", &[("webhook", label)], count);
+        }
+        sidecar.wait_metric("outrigger_removed_dead_letters_total", &[], 1.0);
+        if per_webhook {
+            // Whatever is gone has no series, and what is faulty keeps its own.
+            let gone = eventually(PATIENCE, || (!sidecar.metrics().contains("webhook=\"removed\"")).then_some(()));
+            assert!(gone.is_some(), "{}", sidecar.metrics());
+        } else {
+            let labels = [("webhook", "all"), ("reason", "webhook_removed")];
+            assert_eq!(sidecar.metric("outrigger_dead_letters_total", &labels), Some(1.0));
+        }
+        sidecar.wait_metric("outrigger_pending_deliveries", &[("webhook", owed[0].0)], 1.0);
+    }
+}
+
 /// What has a value and must never go down: counters, and the parts of histograms.
 fn counted(sidecar: &Sidecar) -> BTreeMap<String, f64> {
     let counters = families(sidecar).into_iter().filter(|(name, family)| {

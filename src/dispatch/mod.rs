@@ -135,11 +135,11 @@ impl Dispatch {
         attempts.wait().await;
     }
 
-    /// The webhooks that are configured, and those that the spool holds deliveries for.
+    /// The webhooks that files name, be they faulty, and those that the spool holds deliveries for.
     fn names(&self, live: &Live) -> Vec<Arc<str>> {
         let pending = self.spool.backlog().into_iter().filter(|backlog| backlog.pending > 0);
         let mut names: Vec<Arc<str>> = pending.map(|backlog| backlog.webhook).collect();
-        names.extend(live.snapshot.webhooks.keys().cloned());
+        names.extend(live.snapshot.webhooks.keys().chain(&live.quarantined).cloned());
         names.sort();
         names.dedup();
         names
@@ -163,6 +163,8 @@ impl Dispatch {
             let Some(webhook) = live.snapshot.webhooks.get(name).cloned() else {
                 let faulty = live.names(name);
                 drop(live);
+                // What it owes is told as ever, though no definition started its series.
+                drop(self.metrics.undefined_webhook(name));
                 if faulty {
                     // Its file is there and faulty: nothing can be sent, and nothing is given up.
                     tokio::select! {
@@ -330,6 +332,7 @@ impl Dispatch {
         match self.spool.bury(name, Reason::WebhookRemoved, None).await {
             Ok(0) => {}
             Ok(count) => {
+                self.metrics.buried_removed(name, count);
                 tracing::warn!(webhook = %name, count, reason = %Reason::WebhookRemoved, note = "deliveries of a removed webhook are dead letters", "deliveries.orphaned");
             }
             Err(error) => {
