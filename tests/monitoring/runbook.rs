@@ -71,7 +71,8 @@ fn what_the_runbook_asks_for_over_http_is_answered() {
         let (address, path) = rest.split(' ').next().unwrap().split_once('/').unwrap();
         let listener = if address.ends_with(":8461") { "admin" } else { "metrics" };
         let method = if line.contains("-X POST") { "POST" } else { "GET" };
-        let headers = [("outrigger-request", "1")];
+        let said = line.split("-H '").skip(1).map(|rest| rest.split_once('\'').unwrap().0.split_once(": ").unwrap());
+        let headers: Vec<_> = said.collect();
         let answer = http::exchange(sidecar.address(listener), method, &format!("/{path}"), &headers, b"").unwrap();
         assert_eq!(answer.status, 200, "{line}: {}", answer.body);
         asked += 1;
