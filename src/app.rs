@@ -154,8 +154,6 @@ pub async fn start(start: Start) -> Result<Running, StartError> {
         Arc::new(Metrics::told(snapshot.kinds.keys().map(AsRef::as_ref), snapshot.settings.metrics.per_webhook)?);
     let clients = Clients::new(&snapshot.settings.egress, routes, snapshot.webhooks.values())?;
     let spool = open_spool(&snapshot.settings, &metrics).await?;
-    let place = if matches!(snapshot.settings.spool.place, SpoolPlace::Disk(_)) { "disk" } else { "nats" };
-    metrics.set_spool_max(place, snapshot.settings.spool.bytes_max);
     let history = Arc::new(History::new(Timestamp::now(), spool.last_invocation()));
     let [ingest_listener, admin_listener, metrics_listener] = bind_all(&snapshot.settings).await?;
     let addresses = Addresses {
@@ -325,6 +323,7 @@ impl Ending {
 #[cfg_attr(not(feature = "nats"), expect(clippy::unused_async, reason = "the spool in NATS is opened by waiting"))]
 async fn open_spool(settings: &Settings, metrics: &Metrics) -> Result<Arc<dyn Spool>, StartError> {
     let crate::config::Spool { place, bytes_max, dead_letter_retention } = &settings.spool;
+    metrics.set_spool_max(if matches!(place, SpoolPlace::Disk(_)) { "disk" } else { "nats" }, *bytes_max);
     match place {
         SpoolPlace::Disk(path) => {
             let commits = metrics.spool_commits();

@@ -36,11 +36,13 @@ pub struct Filter {
     pub reason: Option<Reason>,
     /// Those that were given up on at this time or later.
     pub since: Option<Timestamp>,
+    /// Those that were given up on before this time.
+    pub until: Option<Timestamp>,
 }
 
 impl Filter {
     /// The names of its parts, as parameters, members and flags.
-    pub(super) const NAMES: [&str; 3] = ["webhook", "reason", "since"];
+    pub(super) const NAMES: [&str; 4] = ["webhook", "reason", "since", "until"];
 
     /// Sets the part of this name; `false` when there is no such part.
     pub(super) fn set(&mut self, store: &Store<'_>, name: &str, text: &str) -> Result<bool, Problem> {
@@ -49,6 +51,7 @@ impl Filter {
             "webhook" => self.webhook = Some(store.webhook(text).map_err(refused)?),
             "reason" => self.reason = Some(parse_reason(text).map_err(refused)?),
             "since" => self.since = Some(parse_since(text, store.now).map_err(refused)?),
+            "until" => self.until = Some(parse_since(text, store.now).map_err(refused)?),
             _ => return Ok(false),
         }
         Ok(true)

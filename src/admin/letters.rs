@@ -81,6 +81,7 @@ fn parse_query(store: &Store<'_>, text: &str) -> Result<DeadLetterQuery, Problem
         webhook: filter.webhook,
         reason: filter.reason,
         since: filter.since,
+        until: filter.until,
         oldest_first: oldest_first.unwrap_or_default(),
         behind,
     })

@@ -54,7 +54,7 @@ enum Which {
     Filter(Filter, Option<Cursor>),
 }
 
-/// Where a run stands: `BEHIND.END.SINCE`, the last empty where there is none.
+/// Where a run stands: `BEHIND.END.SINCE`, the last empty where there is none, and `.UNTIL` where there is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Cursor {
     /// The number of the last letter that was looked at.
@@ -63,6 +63,8 @@ struct Cursor {
     end: i64,
     /// The time that `since` meant at the first step, in milliseconds: a duration would mean another one each time.
     since_ms: Option<i64>,
+    /// And that of `until`.
+    until_ms: Option<i64>,
 }
 
 /// What a step came to.
@@ -124,26 +126,28 @@ async fn chosen(
     cursor: Option<Cursor>,
     dry_run: bool,
 ) -> Result<Step, Problem> {
-    let (behind, end, since) = if let Some(cursor) = cursor {
-        let since = cursor.since_ms.and_then(|since| Timestamp::from_millisecond(since).ok());
-        (Some(cursor.behind), cursor.end, since)
+    let (behind, end, since, until) = if let Some(cursor) = cursor {
+        let time = |milliseconds: Option<i64>| milliseconds.and_then(|at| Timestamp::from_millisecond(at).ok());
+        (Some(cursor.behind), cursor.end, time(cursor.since_ms), time(cursor.until_ms))
     } else {
         let newest = page(store, DeadLetterQuery { limit: 1, ..DeadLetterQuery::default() }).await?;
         let Some(newest) = newest.letters.first() else { return Ok(Step::default()) };
-        (None, newest.number, filter.since)
+        (None, newest.number, filter.since, filter.until)
     };
     let query = DeadLetterQuery {
         limit: STEP_LETTERS_MAX,
         webhook: filter.webhook,
         reason: filter.reason,
         since,
+        until,
         oldest_first: true,
         behind,
     };
     let mut found = page(store, query).await?;
     found.letters.retain(|letter| letter.number <= end);
     let step = settle(store, action, &found.letters, dry_run).await?;
-    let at = |behind| Cursor { behind, end, since_ms: since.map(Timestamp::as_millisecond) };
+    let milliseconds = |time: Option<Timestamp>| time.map(Timestamp::as_millisecond);
+    let at = |behind| Cursor { behind, end, since_ms: milliseconds(since), until_ms: milliseconds(until) };
     let cursor = found.next.filter(|next| *next < end).map(at);
     Ok(Step { cursor, run: Some(at(i64::MIN)), ..step })
 }
@@ -212,7 +216,7 @@ fn parse(store: &Store<'_>, action: Action, body: &[u8]) -> Result<Request, Prob
         None if !all && filter.is_empty() => {
             let done = action.done();
             return Err(bad(format!(
-                "nothing says what is to be {done}: give `ids`, or `webhook`, `reason` or `since`, or `\"all\": true` for every dead letter"
+                "nothing says what is to be {done}: give `ids`, or `webhook`, `reason`, `since` or `until`, or `\"all\": true` for every dead letter"
             )));
         }
         None => Which::Filter(filter, cursor),
@@ -234,17 +238,19 @@ fn parse_ids(value: &Value) -> Result<Vec<String>, Problem> {
 
 fn show_cursor(cursor: Cursor) -> String {
     let since = cursor.since_ms.map_or_else(String::new, |since| since.to_string());
-    format!("{}.{}.{since}", cursor.behind, cursor.end)
+    let until = cursor.until_ms.map_or_else(String::new, |until| format!(".{until}"));
+    format!("{}.{}.{since}{until}", cursor.behind, cursor.end)
 }
 
 fn parse_cursor(text: &str) -> Option<Cursor> {
-    let mut parts = text.splitn(3, '.');
+    let mut parts = text.splitn(4, '.');
     let (behind, end) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
     let since_ms = match parts.next()? {
         "" => None,
         since => Some(since.parse().ok()?),
     };
-    Some(Cursor { behind, end, since_ms })
+    let until_ms = parts.next().map(str::parse).transpose().ok()?;
+    Some(Cursor { behind, end, since_ms, until_ms })
 }
 
 #[cfg(test)]
@@ -254,12 +260,16 @@ mod tests {
     #[test]
     fn a_cursor_is_read_as_it_is_written_and_nothing_else_is() {
         for cursor in [
-            Cursor { behind: 500, end: 1000, since_ms: None },
-            Cursor { behind: i64::MIN, end: 0, since_ms: Some(1_763_808_000_000) },
+            Cursor { behind: 500, end: 1000, since_ms: None, until_ms: None },
+            Cursor { behind: i64::MIN, end: 0, since_ms: Some(1_763_808_000_000), until_ms: None },
+            Cursor { behind: 1, end: 2, since_ms: Some(3), until_ms: Some(4) },
+            Cursor { behind: 1, end: 2, since_ms: None, until_ms: Some(-4) },
         ] {
             assert_eq!(parse_cursor(&show_cursor(cursor)), Some(cursor));
         }
-        for nonsense in ["", "1", "1.2", "1.2.x", "1.2.3.4", "a.b.", "99999999999999999999.1.", "1. 2."] {
+        for nonsense in
+            ["", "1", "1.2", "1.2.x", "1.2.3.x", "1.2.3.", "1.2.3.4.5", "a.b.", "99999999999999999999.1.", "1. 2."]
+        {
             assert_eq!(parse_cursor(nonsense), None, "{nonsense}");
         }
     }

@@ -422,6 +422,8 @@ pub struct DeadLetterQuery {
     pub reason: Option<Reason>,
     /// Only those that were given up on at this time or later.
     pub since: Option<Timestamp>,
+    /// Only those that were given up on before this time.
+    pub until: Option<Timestamp>,
     /// The oldest first, else the latest.
     pub oldest_first: bool,
     /// Only those behind this [`DeadLetter::number`] in the order of the list: the next page.
@@ -431,7 +433,15 @@ pub struct DeadLetterQuery {
 impl Default for DeadLetterQuery {
     /// The latest of all.
     fn default() -> Self {
-        Self { limit: DEAD_LETTERS_MAX, webhook: None, reason: None, since: None, oldest_first: false, behind: None }
+        Self {
+            limit: DEAD_LETTERS_MAX,
+            webhook: None,
+            reason: None,
+            since: None,
+            until: None,
+            oldest_first: false,
+            behind: None,
+        }
     }
 }
 

@@ -212,6 +212,7 @@ fn dead_letters(connection: &Connection, query: &DeadLetterQuery) -> Result<Dead
     let behind = query.behind.unwrap_or(if query.oldest_first { i64::MIN } else { i64::MAX });
     let limit = query.limit.min(DEAD_LETTERS_MAX);
     let since_ms = query.since.map_or(i64::MIN, Timestamp::as_millisecond);
+    let until_ms = query.until.map_or(i64::MAX, Timestamp::as_millisecond);
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query(params![behind, DEAD_LETTERS_SCANNED_MAX, webhook])?;
     let (mut page, mut scanned) = (DeadLetterPage::default(), 0);
@@ -223,7 +224,7 @@ fn dead_letters(connection: &Connection, query: &DeadLetterQuery) -> Result<Dead
         page.next = Some(row.get(0)?);
         let reason_fits =
             query.reason.is_none_or(|reason| row.get_ref(6).is_ok_and(|text| text.as_str() == Ok(reason.as_str())));
-        if reason_fits && column::number(row, 9)? >= since_ms {
+        if reason_fits && (since_ms..until_ms).contains(&column::number(row, 9)?) {
             page.letters.extend(letter(row)?);
         }
     }

@@ -297,6 +297,7 @@ async fn letters_are_listed_by_what_is_asked_in_both_directions<B: Backend>(back
         (DeadLetterQuery { reason: Some(Reason::TemplateError), ..query.clone() }, 26),
         (DeadLetterQuery { reason: Some(Reason::Gone), ..query.clone() }, 0),
         (DeadLetterQuery { since: Some(Timestamp::from_millisecond(1_800_000_000_031).unwrap()), ..query.clone() }, 20),
+        (DeadLetterQuery { until: Some(Timestamp::from_millisecond(1_800_000_000_031).unwrap()), ..query.clone() }, 60),
         (DeadLetterQuery { limit: 0, ..query.clone() }, 0),
     ];
     for (query, count) in cases {
@@ -310,6 +311,7 @@ async fn letters_are_listed_by_what_is_asked_in_both_directions<B: Backend>(back
             query.webhook.as_ref().is_none_or(|webhook| *webhook == letter.webhook)
                 && query.reason.is_none_or(|reason| reason == letter.reason)
                 && query.since.is_none_or(|since| letter.died_at >= since)
+                && query.until.is_none_or(|until| letter.died_at < until)
         };
         assert!(letters.iter().all(fits), "{query:?}");
     }

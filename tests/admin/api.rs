@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{MARK, ask, bury, edit, get, hook, listed, post, remove};
+use super::{MARK, ask, bury, edit, get, hook, listed, post, remove, run};
 use crate::bad_input::assert_problem;
 use crate::support::{receiver, sidecar};
 
@@ -293,6 +293,30 @@ fn what_a_dry_run_counted_is_dropped_without_what_died_after_it() {
     let dropped = post(&sidecar, "/api/v1/dead-letters/drop", &body);
     assert_eq!((&dropped["dropped"], &dropped["cursor"]), (&json!(3), &Value::Null));
     assert_eq!(listed(&sidecar, "").len(), 2);
+}
+
+#[test]
+fn old_letters_are_listed_and_dropped_alone() {
+    let target = receiver().otherwise(400).start();
+    let sidecar = sidecar().reaching(&target).webhook("hook", &hook(&target.url("/"), "")).start();
+    bury(&sidecar, "hook", 1);
+    let old = listed(&sidecar, "");
+    bury(&sidecar, "hook", 2);
+    let letters = get(&sidecar, "/api/v1/dead-letters?order=oldest");
+    let until = &letters["dead_letters"][1]["died_at"];
+    assert_eq!(listed(&sidecar, &format!("until={}", until.as_str().expect("a time"))), old, "{letters}");
+    assert!(listed(&sidecar, "until=1h").is_empty());
+    let counted = post(&sidecar, "/api/v1/dead-letters/drop", &json!({ "until": until, "dry_run": true }));
+    assert_eq!(counted["matched"], 1, "{counted}");
+    // What was meant at first is meant by each step that goes on from it.
+    let body = json!({ "until": "0s", "cursor": counted["run"] });
+    let dropped = post(&sidecar, "/api/v1/dead-letters/drop", &body);
+    assert_eq!((&dropped["dropped"], &dropped["cursor"]), (&json!(1), &Value::Null));
+    assert_eq!(listed(&sidecar, "").len(), 2);
+    let ended = run(&sidecar, &["dead-letters", "drop", "--until", "1h", "--yes"]);
+    assert_eq!((ended.status.code(), listed(&sidecar, "").len()), (Some(1), 2), "{ended:?}");
+    let ended = run(&sidecar, &["dead-letters", "drop", "--until", "0s", "--yes"]);
+    assert_eq!((ended.status.code(), listed(&sidecar, "").len()), (Some(0), 0), "{ended:?}");
 }
 
 #[test]

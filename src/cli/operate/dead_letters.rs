@@ -45,6 +45,9 @@ pub(in crate::cli) struct DeadLetters {
     /// Those given up on since a time (2026-11-22T10:00:00Z), or in a time until now (2h)
     #[arg(long, value_name = "TIME|DURATION", value_parser = time)]
     since: Option<Timestamp>,
+    /// Those given up on before a time, or longer ago than a time
+    #[arg(long, value_name = "TIME|DURATION", value_parser = time)]
+    until: Option<Timestamp>,
     /// All of them
     #[arg(long)]
     all: bool,
@@ -91,7 +94,7 @@ impl DeadLetters {
 
     /// What is wrong with the words of the command line.
     fn misuse(&self) -> Option<String> {
-        let filtered = self.webhook.is_some() || self.reason.is_some() || self.since.is_some();
+        let filtered = self.webhook.is_some() || self.reason.is_some() || self.since.is_some() || self.until.is_some();
         let repairs = matches!(self.verb, Verb::Replay | Verb::Drop);
         if self.verb != Verb::List && self.limit.is_some() {
             return Some("--limit is for the list".to_owned());
@@ -106,7 +109,7 @@ impl DeadLetters {
             Verb::List if !self.ids.is_empty() => return Some("the list takes no ids: `show ID` shows one".to_owned()),
             Verb::Show if self.ids.len() != 1 || filtered => return Some("show takes one ID and no filter".to_owned()),
             Verb::Replay | Verb::Drop if self.ids.is_empty() == (!filtered && !self.all) => {
-                return Some("say which: by IDs, or by --webhook, --reason, --since or --all".to_owned());
+                return Some("say which: by IDs, or by --webhook, --reason, --since, --until or --all".to_owned());
             }
             _ => {}
         }
@@ -193,6 +196,7 @@ impl DeadLetters {
             ("webhook", self.webhook.clone()),
             ("reason", self.reason.map(|reason| reason.to_string())),
             ("since", self.since.map(|since| since.to_string())),
+            ("until", self.until.map(|until| until.to_string())),
         ];
         parts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into()))).collect()
     }

@@ -35,6 +35,7 @@ impl Shared {
         let fits = |letter: &DeadLetter| {
             query.reason.is_none_or(|reason| letter.reason == reason)
                 && query.since.is_none_or(|since| letter.died_at >= since)
+                && query.until.is_none_or(|until| letter.died_at < until)
         };
         let (mut letters, mut looked_at) = (Vec::new(), 0);
         let mut steps = Steps::new(query, self.last_seq().await?);
