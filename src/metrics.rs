@@ -317,8 +317,8 @@ impl Metrics {
         fresh
     }
 
-    /// The handles of a webhook that no definition in force names, faulty or removed, and that the spool owes something: those that
-    /// it has, or new ones. None where there are so many that they would have no bound.
+    /// The handles of a webhook that no definition in force names, whose file is faulty, or gone while the spool owes it something: those
+    /// that it has, or new ones. None where there are so many that they would have no bound.
     pub fn undefined_webhook(&self, name: &Arc<str>) -> Option<Arc<WebhookMetrics>> {
         let mut webhooks = self.webhooks.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = webhooks.get(name) {

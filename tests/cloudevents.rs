@@ -186,6 +186,12 @@ fn source_and_id_are_the_key_of_a_repeat() {
     ];
     let passed = post(&sidecar, "/v1/events", &binary, b"{ \"name\": \"Ana \\\"A\\\" Ruiz\\n\", \"amount\": 1.5 }");
     assert_eq!(passed.header("idempotent-replayed"), "true", "nor does another mode: {passed:?}");
+    let mut sorted = event("1");
+    sorted["data"] = json!({ "amount": 1.5, "name": "Ana \"A\" Ruiz\n" });
+    let text = sorted.to_string().replace("1.5", "15.00e-1");
+    let headers = [("content-type", "application/cloudevents+json")];
+    let passed = post(&sidecar, "/v1/events", &headers, text.as_bytes());
+    assert_eq!(passed.header("idempotent-replayed"), "true", "nor who writes its data anew: {passed:?}");
     other["source"] = json!("/others");
     assert_eq!(structured(&sidecar, "/v1/events", &other).status, 202, "the id of another source is another event");
     // A key of the request's own stands above it.
@@ -193,6 +199,35 @@ fn source_and_id_are_the_key_of_a_repeat() {
     let answer = post(&sidecar, "/v1/events", &headers, event("1").to_string().as_bytes());
     assert_eq!((answer.status, answer.header("idempotent-replayed")), (202, ""));
     assert_eq!(target.wait(3).len(), 3);
+}
+
+#[test]
+fn a_key_that_the_sender_chose_is_for_these_events_and_for_whom_they_are() {
+    let target = receiver().start();
+    let manual = "triggers = [\"Manual\"]";
+    let sidecar = sidecar()
+        .reaching(&target)
+        .webhook("one", &hook(&target, manual))
+        .webhook("other", &hook(&target, manual))
+        .start();
+    let asked = |webhook: &str, event: &Value| {
+        let headers = [("content-type", "application/cloudevents+json"), ("idempotency-key", "k")];
+        let path = format!("/v1/webhooks/{webhook}/invoke");
+        let answer = post(&sidecar, &path, &headers, event.to_string().as_bytes());
+        (answer.status, answer.header("idempotent-replayed").to_owned())
+    };
+    assert_eq!(asked("one", &event("1")), (202, String::new()));
+    assert_eq!(asked("one", &event("1")), (202, "true".to_owned()));
+    assert_eq!(
+        asked("other", &event("1")),
+        (422, String::new()),
+        "nobody is told that what he sent was taken for another"
+    );
+    assert_eq!(asked("one", &event("2")), (422, String::new()), "nor that another event was");
+    let mut elsewhere = event("1");
+    elsewhere["source"] = json!("/others");
+    assert_eq!(asked("one", &elsewhere), (422, String::new()));
+    assert_eq!(target.wait(1).len(), 1);
 }
 
 #[test]

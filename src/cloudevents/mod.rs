@@ -3,6 +3,7 @@
 //! Inside there is one form: the JSON event format. What comes in binary mode is written in it, and what goes out is read from it,
 //! so that a template sees `{{type}}` and `{{data.id}}` however an event came.
 
+mod content;
 pub mod read;
 pub mod write;
 

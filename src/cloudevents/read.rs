@@ -29,6 +29,8 @@ pub struct Incoming<'b> {
     pub data: Option<Cow<'b, str>>,
     /// Whether that is JSON by its content type, and no text or bytes.
     pub is_json: bool,
+    /// Whether it is a text that stands for bytes, in Base64.
+    pub encoded: bool,
 }
 
 /// The JSON text of one event.
@@ -103,14 +105,15 @@ fn one(text: &[u8], number: Option<usize>) -> Result<Incoming<'_>, DecodeError> 
                 .fold(String::from("{"), |text, (name, value)| text + &json_string(name) + ":" + value.get() + ",");
             text.extend([&json_string(DATA), ":", raw.get(), "}"]);
             let data = Some(Cow::Owned(raw.get().to_owned()));
-            Ok(Incoming { source, id, kind, text: Cow::Owned(text.into_bytes()), data, is_json: true })
+            Ok(Incoming { source, id, kind, text: Cow::Owned(text.into_bytes()), data, is_json: true, encoded: false })
         }
         (Some(raw), None) if !of_json && !raw.starts_with('"') => {
             Err(refuse(format!("`{DATA}` is no text, and `datacontenttype` says that it is no JSON")))
         }
         (data, encoded) => {
+            let is_encoded = encoded.is_some();
             let data = data.or(encoded.map(|(raw, _)| raw)).map(Cow::Borrowed);
-            Ok(Incoming { source, id, kind, text: whole, data, is_json: of_json })
+            Ok(Incoming { source, id, kind, text: whole, data, is_json: of_json, encoded: is_encoded })
         }
     }
 }
@@ -210,7 +213,7 @@ pub fn binary<'b>(headers: &HeaderMap, body: &[u8]) -> Result<Incoming<'b>, Deco
     for (name, value) in &attributes {
         member(&mut text, name, &json_string(value));
     }
-    let (mut data, mut is_json_data) = (None, false);
+    let (mut data, mut is_json_data, mut encoded) = (None, false, false);
     if !body.is_empty() {
         let content_type = content_type.unwrap_or_else(|| "application/json".to_owned());
         member(&mut text, "datacontenttype", &json_string(&content_type));
@@ -225,12 +228,13 @@ pub fn binary<'b>(headers: &HeaderMap, body: &[u8]) -> Result<Incoming<'b>, Deco
             }
         };
         member(&mut text, raw.0, &raw.1);
+        encoded = raw.0 == DATA_BASE64;
         data = Some(Cow::Owned(raw.1));
     } else if let Some(content_type) = content_type {
         member(&mut text, "datacontenttype", &json_string(&content_type));
     }
     text.push('}');
-    Ok(Incoming { source, id, kind, text: Cow::Owned(text.into_bytes()), data, is_json: is_json_data })
+    Ok(Incoming { source, id, kind, text: Cow::Owned(text.into_bytes()), data, is_json: is_json_data, encoded })
 }
 
 /// Whether data of a content type is text, so that it can stand as one.

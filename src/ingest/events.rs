@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
-use serde_json::Value;
 use uuid::Uuid;
 
 use crate::cloudevents::read::{Incoming, batch, binary, structured};
@@ -42,7 +41,7 @@ pub(super) struct Taken {
 struct Named {
     /// Source and id of each.
     names: Vec<(String, String)>,
-    /// What happened and the data of each, however they were written: hops add attributes of their own, and write anew.
+    /// What has to be the same of each where it comes again.
     content: Vec<u8>,
 }
 
@@ -53,12 +52,15 @@ impl Taken {
         Some(key_of_events(whom, named.names.iter().map(|(source, id)| (source.as_str(), id.as_str()))))
     }
 
-    /// The hash of what came with a key.
-    pub(super) fn content(&self, path: &str, format: Format, body: &[u8]) -> [u8; 16] {
-        match &self.named {
-            Some(named) => content_of("", Format::Structured, &named.content),
-            None => content_of(path, format, body),
-        }
+    /// The hash of what came with a key. A key that the sender chose says nothing of the events and whom they are for: that is content then.
+    pub(super) fn content(&self, chosen: bool, path: &str, format: Format, body: &[u8]) -> [u8; 16] {
+        let Some(Named { names, content }) = &self.named else { return content_of(path, format, body) };
+        let whom = if chosen {
+            key_of_events(path, names.iter().map(|(source, id)| (source.as_str(), id.as_str())))
+        } else {
+            [0; 16]
+        };
+        content_of("", Format::Structured, &[&whom[..], content].concat())
     }
 }
 
@@ -128,12 +130,7 @@ impl Taking<'_> {
                 self.one(data.ok_or(DecodeError { problem, place: None }).map_err(place)?.as_bytes())
             };
             events.push(event.map_err(place)?);
-            content.extend(incoming.kind.as_bytes().iter().chain(b"\0"));
-            let data = incoming.data.as_deref().map(serde_json::from_str::<Value>);
-            if let Some(Ok(data)) = data {
-                content.extend(data.to_string().as_bytes());
-            }
-            content.push(0);
+            content.append(&mut incoming.content());
             names.push((incoming.source, incoming.id));
         }
         Ok(Taken { events, named: Some(Named { names, content }) })

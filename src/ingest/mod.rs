@@ -147,8 +147,10 @@ impl Ingest {
         let events = taking.events(format)?;
         // The same event for the same webhooks is one, by whichever route.
         let whom = invoked.map_or(&*kind.name, |webhook| &*webhook.name);
-        let key = named.or_else(|| events.key(&format!("{}/{whom}", invoked.is_some()))).filter(|_| !window.is_zero());
-        let content = if key.is_some() { events.content(&path, format, &body) } else { [0; 16] };
+        let whom = format!("{}/{whom}", invoked.is_some());
+        let key = named.or_else(|| events.key(&whom)).filter(|_| !window.is_zero());
+        let path = if format.is_cloudevents() { &whom } else { &path };
+        let content = if key.is_some() { events.content(named.is_some(), path, format, &body) } else { [0; 16] };
         let trace = asked.trace(events.events.first().map(|event| event.id));
         let planned = events.events.into_iter().map(|event| self.plan(live, invoked, event.in_trace(trace.clone())));
         let planned: Vec<Planned> = planned.collect();

@@ -20,6 +20,13 @@ pub struct Decimal {
 }
 
 impl Decimal {
+    /// One text for all numbers of the same value.
+    #[must_use]
+    pub fn canonical(&self) -> String {
+        let Self { negative, digits, exponent } = self;
+        format!("{}{digits}e{exponent}", if *negative { "-" } else { "" })
+    }
+
     /// Reads a number as JSON writes it; `None` for any other text, and for a longer one than [`NUMBER_BYTES_MAX`].
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

@@ -129,8 +129,6 @@ impl Log {
     }
 
     fn change(&self, by: &str, change: impl FnOnce(&mut Levels)) {
-        // What was left out is told under the level that it was left out under.
-        self.tell(true);
         let mut levels = self.0.levels.lock().unwrap_or_else(PoisonError::into_inner);
         let from = levels.in_force();
         change(&mut levels);
@@ -138,6 +136,8 @@ impl Log {
         if from == to {
             return;
         }
+        // What was left out is told under the level under which it was.
+        self.tell(true);
         let tell = || tracing::info!(from = name(from), to = name(to), by, "log.level_changed");
         // It is told by whichever of both tells it.
         if from >= Level::INFO {

@@ -88,6 +88,23 @@ fn what_repeats_is_written_once_and_counted_when_its_window_ends() {
 }
 
 #[test]
+fn another_level_tells_what_was_left_out_and_the_same_one_leaves_windows_alone() {
+    logged(Level::INFO, |log, written| {
+        away("a", "no quorum", 1);
+        away("a", "no quorum", 1);
+        assert_eq!(written.names(), ["spool.settlement_refused"]);
+        log.configure(Level::INFO);
+        log.set(None);
+        away("a", "no quorum", 1);
+        assert!(written.take().is_empty(), "a reload that changes no level ends no window");
+        log.set(Some(Level::ERROR));
+        let told = written.take();
+        assert_eq!(told[0]["message"], "log.repeated");
+        assert_eq!(told[0]["count"], 2);
+    });
+}
+
+#[test]
 fn what_happened_is_told_each_time_and_what_is_left_out_is_told_at_the_end() {
     logged(Level::INFO, |log, written| {
         for _ in 0..3 {

@@ -32,7 +32,10 @@ const RANDOM_BITS: u32 = 32;
 pub(super) struct Queue {
     sender: Sender<Span>,
     sampled_parts: u32,
-    lost: Arc<AtomicU64>,
+    /// Spans that were recorded, whatever became of them.
+    recorded: AtomicU64,
+    /// Spans that the collector took.
+    taken: Arc<AtomicU64>,
     closing: CancellationToken,
     sending: Mutex<Option<JoinHandle<()>>>,
 }
@@ -49,12 +52,13 @@ impl Queue {
             }
         };
         let (sender, queue) = mpsc::channel(QUEUE_MAX);
-        let (lost, closing) = (Arc::default(), CancellationToken::new());
-        let sending = tokio::spawn(send(queue, collector, Arc::clone(&lost), closing.clone()));
+        let (taken, closing) = (Arc::default(), CancellationToken::new());
+        let sending = tokio::spawn(send(queue, collector, Arc::clone(&taken), closing.clone()));
         Some(Arc::new(Self {
             sender,
             sampled_parts: traces.sampled_parts,
-            lost,
+            recorded: AtomicU64::new(0),
+            taken,
             closing,
             sending: Mutex::new(Some(sending)),
         }))
@@ -66,14 +70,12 @@ impl Queue {
     }
 
     pub(super) fn record(&self, span: Span) {
-        if self.sender.try_send(span).is_err() {
-            self.lost.fetch_add(1, Ordering::Relaxed);
-            if !self.closing.is_cancelled() {
-                tracing::warn!(
-                    note = "spans come faster than the collector takes them: this one is dropped",
-                    "spans.dropped"
-                );
-            }
+        self.recorded.fetch_add(1, Ordering::Relaxed);
+        if self.sender.try_send(span).is_err() && !self.closing.is_cancelled() {
+            tracing::warn!(
+                note = "spans come faster than the collector takes them: this one is dropped",
+                "spans.dropped"
+            );
         }
     }
 
@@ -88,12 +90,9 @@ impl Queue {
         };
         if !sent {
             sending.abort();
-            // What it had in its hands is counted when it lets go of it.
-            let _ = sending.await;
-            let waiting = self.sender.max_capacity() - self.sender.capacity();
-            self.lost.fetch_add(u64::try_from(waiting).unwrap_or(0), Ordering::Relaxed);
         }
-        let count = self.lost.load(Ordering::Relaxed);
+        // What was not taken by now is lost, wherever it was.
+        let count = self.recorded.load(Ordering::Relaxed).saturating_sub(self.taken.load(Ordering::Relaxed));
         if count > 0 {
             tracing::warn!(count, note = "so many spans did not reach the collector", "spans.lost");
         }
@@ -106,7 +105,7 @@ fn samples(id: TraceId, parts: u32) -> bool {
 }
 
 /// Gathers and sends until the end, and then what is left.
-async fn send(mut queue: Receiver<Span>, collector: Collector, lost: Arc<AtomicU64>, closing: CancellationToken) {
+async fn send(mut queue: Receiver<Span>, collector: Collector, taken: Arc<AtomicU64>, closing: CancellationToken) {
     let mut batch = Vec::new();
     loop {
         tokio::select! {
@@ -124,40 +123,30 @@ async fn send(mut queue: Receiver<Span>, collector: Collector, lost: Arc<AtomicU
                 received = queue.recv_many(&mut batch, room) => if received == 0 { break },
             }
         }
-        post(&collector, std::mem::take(&mut batch), &lost).await;
+        post(&collector, std::mem::take(&mut batch), &taken).await;
     }
     queue.close();
     while queue.recv_many(&mut batch, BATCH_MAX).await > 0 {
-        post(&collector, std::mem::take(&mut batch), &lost).await;
-    }
-}
-
-/// Spans that are lost unless they are let go of.
-struct Held<'l> {
-    lost: &'l AtomicU64,
-    count: u64,
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        self.lost.fetch_add(self.count, Ordering::Relaxed);
+        post(&collector, std::mem::take(&mut batch), &taken).await;
     }
 }
 
 /// One request. What it does not bring there is lost: spans are worth less than what they would hold up.
-async fn post(collector: &Collector, batch: Vec<Span>, lost: &AtomicU64) {
+async fn post(collector: &Collector, batch: Vec<Span>, taken: &AtomicU64) {
     let count = u64::try_from(batch.len()).unwrap_or(u64::MAX);
-    // It may be ended in the middle of it.
-    let mut held = Held { lost, count };
     let body = message::request(collector.resource(), batch);
     let posted = timeout(REQUEST_TIMEOUT, collector.post(body)).await;
-    held.count = 0;
     let (count, error) = match posted.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
-        Ok(0) => return,
-        Ok(refused) => (refused.min(count), "the collector refuses some".to_owned()),
+        Ok(refused) => {
+            let refused = refused.min(count);
+            taken.fetch_add(count - refused, Ordering::Relaxed);
+            if refused == 0 {
+                return;
+            }
+            (refused, "the collector refuses some".to_owned())
+        }
         Err(error) => (count, error),
     };
-    lost.fetch_add(count, Ordering::Relaxed);
     tracing::warn!(count, error, note = "spans could not be sent and are dropped", "spans.unsent");
 }
 
