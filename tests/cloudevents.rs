@@ -427,6 +427,26 @@ fn a_reference_in_an_attribute_is_masked_as_headers_write_it() {
 }
 
 #[test]
+fn attributes_of_an_event_are_judged_where_they_come_in_and_not_again_on_their_way() {
+    let target = receiver().start();
+    let file = hook(&target, "format = \"cloudevents\"\ncloudevents.type = \"{{type}}\"");
+    let sidecar = sidecar().reaching(&target).webhook("hook", &file).write();
+    // As a spool may hold them that took them in when less was asked.
+    let mut old = event("1");
+    old["source"] = json!("a source");
+    let render = |event: &Value| {
+        std::fs::write(sidecar.dir().join("event.json"), event.to_string()).expect("it is writable");
+        let path = sidecar.dir().join("event.json");
+        let run = sidecar.run(&["render", "hook", "--event", path.to_str().expect("a text")]);
+        format!("{}{}", run.stdout, run.stderr)
+    };
+    assert!(render(&old).contains("\"source\": \"a source\""), "{}", render(&old));
+    // What the file makes is judged here.
+    old["type"] = json!("a\nb");
+    assert!(render(&old).contains("`type` holds a control character"), "{}", render(&old));
+}
+
+#[test]
 fn an_attribute_that_an_event_leaves_empty_is_a_template_error() {
     let target = receiver().start();
     let sidecar = sidecar()

@@ -58,7 +58,9 @@ fn value(to: &mut Vec<u8>, of: &Value) {
         }
         Value::Array(list) => {
             to.push(b'[');
-            list.iter().for_each(|element| value(to, element));
+            for element in list {
+                value(to, element);
+            }
             to.push(b']');
         }
         Value::Object(members) => {

@@ -91,11 +91,15 @@ impl Queue {
         if !sent {
             sending.abort();
         }
-        // What was not taken by now is lost, wherever it was.
-        let count = self.recorded.load(Ordering::Relaxed).saturating_sub(self.taken.load(Ordering::Relaxed));
+        let count = self.lost();
         if count > 0 {
             tracing::warn!(count, note = "so many spans did not reach the collector", "spans.lost");
         }
+    }
+
+    /// How many were not taken by now, wherever they are: at the end these are lost.
+    fn lost(&self) -> u64 {
+        self.recorded.load(Ordering::Relaxed).saturating_sub(self.taken.load(Ordering::Relaxed))
     }
 }
 
@@ -152,7 +156,46 @@ async fn post(collector: &Collector, batch: Vec<Span>, taken: &AtomicU64) {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+    use tokio::io::AsyncReadExt as _;
+    use tokio::net::TcpListener;
+
     use super::*;
+    use crate::spans::Kind;
+    use crate::trace::{SpanId, Trace};
+
+    /// A collector that takes a request and never answers.
+    #[tokio::test]
+    async fn what_waits_is_lost_with_what_is_on_its_way_and_counted() {
+        const COUNT: usize = BATCH_MAX + 88;
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let endpoint = Some(format!("http://{}", listener.local_addr().expect("it is bound")));
+        let queue = Queue::start(&Traces { endpoint, ..Traces::default() }, None).expect("a collector is named");
+        let span = SpanId::new(1);
+        let trace = Arc::new(Trace::new(TraceId::of(&[1; 16]), span, true));
+        let now = Timestamp::UNIX_EPOCH;
+        for _ in 0..COUNT {
+            queue.record(Span {
+                name: "attempt",
+                kind: Kind::Client,
+                trace: Arc::clone(&trace),
+                id: span,
+                parent: None,
+                begun: now,
+                ended: now,
+                attributes: Vec::new(),
+                failed: false,
+            });
+        }
+        let (mut stream, _) =
+            timeout(REQUEST_TIMEOUT, listener.accept()).await.expect("in time").expect("a connection");
+        let mut head = [0; 64];
+        assert!(stream.read(&mut head).await.expect("a request") > 0);
+        let at_once = CancellationToken::new();
+        at_once.cancel();
+        queue.close(&at_once).await;
+        assert_eq!(queue.lost(), COUNT as u64);
+    }
 
     #[test]
     fn as_many_traces_are_sampled_as_are_asked_for() {
