@@ -8,6 +8,7 @@ pub mod read;
 pub mod write;
 
 use jiff::Timestamp;
+use serde_json::Value;
 
 /// The name of the kind.
 pub const KIND: &str = "cloudevents";
@@ -115,6 +116,16 @@ fn is_time(text: &str) -> bool {
         && text.parse::<Timestamp>().is_ok()
 }
 
+/// Puts a member at the end of an object that is being written; `value` is JSON.
+fn member(text: &mut String, name: &str, value: &str) {
+    if text.len() > 1 {
+        text.push(',');
+    }
+    text.push_str(&Value::from(name).to_string());
+    text.push(':');
+    text.push_str(value);
+}
+
 /// As much of a text as a message has room for.
 fn shown(text: &str) -> String {
     text.chars().take(40).collect()
@@ -127,7 +138,7 @@ mod tests {
     use http::HeaderMap;
     use http::header::CONTENT_TYPE;
     use proptest::prelude::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::read::{batch, binary, structured};
     use super::write::{Data, attributes_of, data_of};

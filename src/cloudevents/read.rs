@@ -11,7 +11,7 @@ use percent_encoding::percent_decode_str;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{DATA, DATA_BASE64, HEADER_PREFIX, REQUIRED, TEXTS, essence, is_json, is_name, wrong_with};
+use super::{DATA, DATA_BASE64, HEADER_PREFIX, REQUIRED, TEXTS, essence, is_json, is_name, member, wrong_with};
 use crate::kind::decode::{DecodeError, no_json};
 
 /// An event that came in.
@@ -100,10 +100,12 @@ fn one(text: &[u8], number: Option<usize>) -> Result<Incoming<'_>, DecodeError> 
         (None, Some((_, bytes))) if of_json => {
             let raw: &RawValue = serde_json::from_slice(&bytes)
                 .map_err(|error| refuse(format!("`{DATA_BASE64}` is no JSON, as its type says: {error}")))?;
-            let others = members.iter().filter(|(name, _)| *name != DATA && *name != DATA_BASE64);
-            let mut text = others
-                .fold(String::from("{"), |text, (name, value)| text + &json_string(name) + ":" + value.get() + ",");
-            text.extend([&json_string(DATA), ":", raw.get(), "}"]);
+            let mut text = String::from("{");
+            for (name, value) in members.iter().filter(|(name, _)| *name != DATA && *name != DATA_BASE64) {
+                member(&mut text, name, value.get());
+            }
+            member(&mut text, DATA, raw.get());
+            text.push('}');
             let data = Some(Cow::Owned(raw.get().to_owned()));
             Ok(Incoming { source, id, kind, text: Cow::Owned(text.into_bytes()), data, is_json: true, encoded: false })
         }
@@ -199,14 +201,6 @@ pub fn binary<'b>(headers: &HeaderMap, body: &[u8]) -> Result<Incoming<'b>, Deco
 
     let mut text = String::with_capacity(body.len() + 256);
     text.push('{');
-    let member = |text: &mut String, name: &str, value: &str| {
-        if text.len() > 1 {
-            text.push(',');
-        }
-        text.push_str(&json_string(name));
-        text.push(':');
-        text.push_str(value);
-    };
     // Those that every event has come first, whatever the order of the headers.
     let rank = |name: &str| REQUIRED.iter().position(|known| *known == name).unwrap_or(REQUIRED.len());
     attributes.sort_by_key(|(name, _)| rank(name));

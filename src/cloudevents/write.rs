@@ -9,7 +9,7 @@ use serde_json::Value;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-use super::{DATA, DATA_BASE64, HEADER_PREFIX, STRUCTURED, is_json};
+use super::{DATA, DATA_BASE64, HEADER_PREFIX, STRUCTURED, is_json, member};
 use crate::secret::ATTRIBUTE_ENCODES;
 
 /// All attributes in headers, in bytes as they are encoded: more than most receivers take of all headers together.
@@ -65,15 +65,6 @@ pub fn structured(attributes: &[(String, Value)], data: Data, headers: &mut Head
     }
     text.push('}');
     text.into()
-}
-
-fn member(text: &mut String, name: &str, value: &str) {
-    if text.len() > 1 {
-        text.push(',');
-    }
-    text.push_str(&Value::from(name).to_string());
-    text.push(':');
-    text.push_str(value);
 }
 
 /// Writes an event in binary mode: its attributes into `headers`, and its data as the body. The error is the name of an attribute that

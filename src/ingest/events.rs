@@ -5,8 +5,8 @@ use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use crate::cloudevents;
 use crate::cloudevents::read::{Incoming, batch, binary, structured};
-use crate::cloudevents::{self};
 use crate::event::{Event, EventId};
 use crate::kind::Kind;
 use crate::kind::decode::{DecodeError, decode, decode_manual};
