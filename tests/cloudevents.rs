@@ -444,6 +444,10 @@ fn attributes_of_an_event_are_judged_where_they_come_in_and_not_again_on_their_w
     // What the file makes is judged here.
     old["type"] = json!("a\nb");
     assert!(render(&old).contains("`type` holds a control character"), "{}", render(&old));
+    let own_data = "format = \"cloudevents\"\ncontent_type = \"application/json; x=\\u007f\"\nbody = '{}'";
+    let own_data = own_data.replace("\\u007f", "\u{85}");
+    sidecar.write_webhook("hook", &hook(&target, &own_data));
+    assert!(render(&event("1")).contains("`datacontenttype` holds a control character"), "{}", render(&event("1")));
 }
 
 #[test]

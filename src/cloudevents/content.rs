@@ -24,9 +24,15 @@ impl Incoming<'_> {
                 value(&mut content, &data);
             }
             Some(Ok(Value::String(text))) => {
-                content.push(b'b');
                 let decoded = self.encoded.then(|| BASE64_STANDARD.decode(&text).ok()).flatten();
-                part(&mut content, decoded.as_deref().unwrap_or(text.as_bytes()));
+                let bytes = decoded.as_deref().unwrap_or(text.as_bytes());
+                if bytes.is_empty() {
+                    // In binary mode nothing tells it from no data.
+                    content.push(b'-');
+                } else {
+                    content.push(b'b');
+                    part(&mut content, bytes);
+                }
             }
             // Ingest lets in no such data; it is itself then.
             Some(_) => part(&mut content, self.data.as_deref().unwrap_or_default().as_bytes()),
@@ -94,6 +100,8 @@ mod tests {
             (r#","datacontenttype":"text/plain","data":"AP8=""#, r#","data":"AP8=","datacontenttype":"text/plain""#),
             (r#","datacontenttype":"a/b","data":"x""#, r#","datacontenttype":"a/b","data_base64":"eA==""#),
             ("", r#","data_base64":null"#),
+            ("", r#","datacontenttype":"text/plain","data":"""#),
+            ("", r#","datacontenttype":"a/b","data_base64":"""#),
         ];
         for (one, other) in same {
             assert_eq!(content("t", one), content("t", other), "{one} {other}");
@@ -114,7 +122,7 @@ mod tests {
             r#","data":true"#,
             r#","data":false"#,
             r#","datacontenttype":"text/plain","data":"1""#,
-            r#","datacontenttype":"text/plain","data":"""#,
+            r#","data":"""#,
         ];
         let mut contents: Vec<_> = others.iter().map(|more| content("t", more)).collect();
         contents.push(content("u", ""));

@@ -99,6 +99,13 @@ const NUMBER_MEMBER: &str = "$serde_json::private::Number";
 /// Why such a member is refused where it makes no number.
 const RESERVED_MEMBER: &str = "the member `$serde_json::private::Number` is reserved";
 
+/// The name by which the parser hands text over that is not parsed yet: a tree would have in its place what the text says, or could
+/// not be made.
+const RAW_MEMBER: &str = "$serde_json::private::RawValue";
+
+/// Why such a member is refused.
+const RESERVED_RAW_MEMBER: &str = "the member `$serde_json::private::RawValue` is reserved";
+
 /// Whether a text is a number as JSON writes it.
 fn is_number(text: &str) -> bool {
     let ends = |ends: Option<u8>| ends.is_some_and(|byte| byte.is_ascii_digit());
@@ -134,6 +141,7 @@ impl<'de> Visitor<'de> for Skim<'_> {
             if std::mem::take(&mut first) && key == NUMBER_MEMBER {
                 return Err(A::Error::custom(RESERVED_MEMBER));
             }
+            refuse_raw(&key)?;
             let Checked(text) = map.next_value_seed(Below { levels: EVENT_LEVELS_MAX - 1 })?;
             if self.member == Some(&*key) {
                 found = text;
@@ -239,12 +247,18 @@ impl<'de> Visitor<'de> for Below {
         }
         let below = self.level()?;
         let mut key = first;
-        while key.is_some() {
+        while let Some(Text(name)) = &key {
+            refuse_raw(name)?;
             map.next_value_seed(below)?;
             key = map.next_key()?;
         }
         Ok(Checked(None))
     }
+}
+
+/// Refuses the member that no tree has, wherever in an object it stands.
+fn refuse_raw<E: serde::de::Error>(name: &str) -> Result<(), E> {
+    if name == RAW_MEMBER { Err(E::custom(RESERVED_RAW_MEMBER)) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -319,6 +333,19 @@ mod tests {
             let tree = serde_json::from_slice::<Value>(&case);
             let shown = String::from_utf8_lossy(&case[..case.len().min(60)]).into_owned();
             assert_eq!(decoded(&case).is_ok(), tree.is_ok(), "{shown}");
+        }
+    }
+
+    #[test]
+    fn no_event_has_a_member_that_its_tree_would_have_otherwise() {
+        for raw in [
+            r#"{"event_type":"Created","a":{"$serde_json::private::RawValue":"x"}}"#,
+            r#"{"event_type":"Created","a":[{"$serde_json::private::RawValue":"{\"b\":1}"}]}"#,
+            r#"{"event_type":"Created","a":{"b":1,"$serde_json::private::Raw\u0056alue":"1"}}"#,
+            r#"{"$serde_json::private::RawValue":"1","event_type":"Created"}"#,
+        ] {
+            let error = decoded(raw.as_bytes()).unwrap_err();
+            assert!(error.problem.contains(RESERVED_RAW_MEMBER) && error.place.is_some(), "{raw}: {error}");
         }
     }
 

@@ -90,6 +90,8 @@ impl Queue {
         };
         if !sent {
             sending.abort();
+            // What it has just handed over counts.
+            let _ = sending.await;
         }
         let count = self.lost();
         if count > 0 {

@@ -103,7 +103,8 @@ impl Envelope {
             !value.is_null() && value.as_str().is_none_or(is_fit)
         });
         for (name, value) in &attributes {
-            let own = !came || self.set.iter().any(|(set, _)| set == name);
+            let of_file = (!passed_on && name == "datacontenttype") || self.set.iter().any(|(set, _)| set == name);
+            let own = !came || of_file;
             let problem = match value {
                 // What ingest lets in has none of these; a mock event may.
                 _ if !is_name(name) => Some(format!("`{name}` is no name of an attribute")),

@@ -61,6 +61,13 @@ fn a_body_that_holds_no_event_is_refused_with_its_fault_and_nothing_of_it_is_tak
         ("deep arrays", JSON, deep("["), 400, &["100 levels"]),
         ("invalid UTF-8", JSON, b"{\"event_type\":\"RequestCreated\",\"x\":\"\xc3(\"}".to_vec(), 400, &["not JSON"]),
         ("half a surrogate", JSON, br#"{"event_type":"RequestCreated","x":"\ud800"}"#.to_vec(), 400, &["not JSON"]),
+        (
+            "a member that the parser means otherwise",
+            JSON,
+            br#"{"event_type":"RequestCreated","data":{"$serde_json::private::RawValue":"x"}}"#.to_vec(),
+            400,
+            &["RawValue", "reserved"],
+        ),
         ("a NUL byte", JSON, b"{\"event_type\":\"Request\0Created\"}".to_vec(), 400, &["not JSON"]),
         ("UTF-16", JSON, GOOD.encode_utf16().flat_map(u16::to_le_bytes).collect(), 400, &["not JSON"]),
         ("an array", JSON, format!("[{GOOD}]").into_bytes(), 400, &["object", "array", "x-ndjson"]),
