@@ -5,16 +5,12 @@
 //! what is dialled: an answer that changes meanwhile is never looked at.
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use http::Uri;
-use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -63,25 +59,6 @@ struct Ways {
     server_name: Option<ServerName<'static>>,
 }
 
-/// Why there is no connection. It passes through the pool as an error's source and is found again there by its type.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{detail}")]
-pub(super) struct ConnectError {
-    reason: Reason,
-    detail: String,
-}
-
-impl ConnectError {
-    fn new(reason: Reason, detail: String) -> Self {
-        Self { reason, detail }
-    }
-
-    /// The same, in the words of delivery.
-    pub(super) fn to_failure(&self) -> Failure {
-        Failure::new(self.reason, self.detail.clone())
-    }
-}
-
 impl Connector {
     pub(super) fn new(
         guard: Guard,
@@ -92,50 +69,32 @@ impl Connector {
     ) -> Self {
         Self(Arc::new(Ways { guard, allowed_hosts, routes, tls: TlsConnector::from(tls), server_name }))
     }
-}
 
-impl tower_service::Service<Uri> for Connector {
-    type Response = TokioIo<TlsSocket>;
-    type Error = ConnectError;
-    type Future = Pin<Box<dyn Future<Output = Result<TokioIo<TlsSocket>, ConnectError>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let ways = Arc::clone(&self.0);
-        Box::pin(async move {
-            let host = bare_host(&uri).to_ascii_lowercase();
-            let port = uri.port_u16().unwrap_or(HTTPS_PORT);
-            match timeout(CONNECT_TIMEOUT, ways.connect(&uri, &host, port)).await {
-                Ok(result) => result.map(TokioIo::new),
-                Err(_) => Err(ConnectError::new(
-                    Reason::Timeout,
-                    format!("no connection to {host} within {} s", CONNECT_TIMEOUT.as_secs()),
-                )),
-            }
+    /// Opens a connection to the host of an absolute URL.
+    pub(super) async fn connect(&self, uri: &Uri) -> Result<TlsSocket, Failure> {
+        let host = bare_host(uri).to_ascii_lowercase();
+        let port = uri.port_u16().unwrap_or(HTTPS_PORT);
+        timeout(CONNECT_TIMEOUT, self.0.connect(&host, port)).await.unwrap_or_else(|_| {
+            let detail = format!("no connection to {host} within {} s", CONNECT_TIMEOUT.as_secs());
+            Err(Failure::new(Reason::Timeout, detail))
         })
     }
 }
 
 impl Ways {
-    async fn connect(&self, uri: &Uri, host: &str, port: u16) -> Result<TlsSocket, ConnectError> {
-        if uri.scheme() != Some(&http::uri::Scheme::HTTPS) {
-            return Err(ConnectError::new(Reason::NetworkError, format!("{host} is asked for without https")));
-        }
+    async fn connect(&self, host: &str, port: u16) -> Result<TlsSocket, Failure> {
         if !self.allowed_hosts.is_empty() && !self.allowed_hosts.iter().any(|glob| glob.matches(host)) {
             let detail = format!("{host} is not among egress.allowed_hosts");
-            return Err(ConnectError::new(Reason::BlockedAddress, detail));
+            return Err(Failure::new(Reason::BlockedAddress, detail));
         }
         if !self.guard.allows_port(port) {
             let detail = format!("{host} is asked for on port {port}; to reach it, add {port} to egress.allow_ports");
-            return Err(ConnectError::new(Reason::BlockedAddress, detail));
+            return Err(Failure::new(Reason::BlockedAddress, detail));
         }
         let name = match &self.server_name {
             Some(name) => name.clone(),
             None => ServerName::try_from(host.to_owned()).map_err(|_| {
-                ConnectError::new(Reason::TlsError, format!("{host} is no name that a certificate can have"))
+                Failure::new(Reason::TlsError, format!("{host} is no name that a certificate can have"))
             })?,
         };
         let begun = Instant::now();
@@ -153,7 +112,7 @@ impl Ways {
         Ok(TlsSocket::new(stream, opening))
     }
 
-    async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectError> {
+    async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
         if let Ok(literal) = host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(literal, port)]);
         }
@@ -162,12 +121,12 @@ impl Ways {
         }
         match tokio::net::lookup_host((host, port)).await {
             Ok(addresses) => Ok(addresses.collect()),
-            Err(_) => Err(ConnectError::new(Reason::DnsError, format!("the name {host} could not be resolved"))),
+            Err(_) => Err(Failure::new(Reason::DnsError, format!("the name {host} could not be resolved"))),
         }
     }
 
     /// The addresses that the guard lets pass, families taking turns; an error when there is none.
-    fn permitted(&self, host: &str, addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, ConnectError> {
+    fn permitted(&self, host: &str, addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Failure> {
         let mut refused = None;
         let mut passed = Vec::with_capacity(addresses.len());
         for mut address in addresses {
@@ -182,9 +141,9 @@ impl Ways {
             (true, Some(refusal)) => {
                 let literal = host.parse::<IpAddr>().is_ok();
                 let which = if literal { String::new() } else { format!("is {}, which ", refusal.address) };
-                Err(ConnectError::new(Reason::BlockedAddress, format!("{host} {which}{refusal}")))
+                Err(Failure::new(Reason::BlockedAddress, format!("{host} {which}{refusal}")))
             }
-            (true, None) => Err(ConnectError::new(Reason::DnsError, format!("{host} has no address"))),
+            (true, None) => Err(Failure::new(Reason::DnsError, format!("{host} has no address"))),
             (false, _) => Ok(take_turns(passed)),
         }
     }
@@ -208,23 +167,23 @@ fn take_turns(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 }
 
 /// Dials one address after the other and answers with the last one's failure. A single address may take all the time there is.
-async fn dial(host: &str, addresses: &[SocketAddr]) -> Result<TcpStream, ConnectError> {
+async fn dial(host: &str, addresses: &[SocketAddr]) -> Result<TcpStream, Failure> {
     let limit = if addresses.len() > 1 { DIAL_TIMEOUT } else { CONNECT_TIMEOUT };
-    let mut failure = ConnectError::new(Reason::DnsError, format!("{host} has no address"));
+    let mut failure = Failure::new(Reason::DnsError, format!("{host} has no address"));
     for address in addresses {
         failure = match timeout(limit, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => dial_error(host, *address, error.kind()),
             Err(_) => {
                 let detail = format!("{host} ({address}) did not accept a connection within {} s", limit.as_secs());
-                ConnectError::new(Reason::Timeout, detail)
+                Failure::new(Reason::Timeout, detail)
             }
         };
     }
     Err(failure)
 }
 
-fn dial_error(host: &str, address: SocketAddr, kind: io::ErrorKind) -> ConnectError {
+fn dial_error(host: &str, address: SocketAddr, kind: io::ErrorKind) -> Failure {
     let (reason, what) = match kind {
         io::ErrorKind::ConnectionRefused => (Reason::ConnectionRefused, "refused the connection"),
         io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => {
@@ -236,18 +195,18 @@ fn dial_error(host: &str, address: SocketAddr, kind: io::ErrorKind) -> ConnectEr
         }
         _ => (Reason::NetworkError, "could not be connected to"),
     };
-    ConnectError::new(reason, format!("{host} ({address}) {what}"))
+    Failure::new(reason, format!("{host} ({address}) {what}"))
 }
 
-fn handshake_error(host: &str, error: &io::Error) -> ConnectError {
+fn handshake_error(host: &str, error: &io::Error) -> Failure {
     if let Some(cause) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        return ConnectError::new(Reason::TlsError, format!("{host} {}", tls::explain(cause)));
+        return Failure::new(Reason::TlsError, format!("{host} {}", tls::explain(cause)));
     }
     match error.kind() {
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => {
-            ConnectError::new(Reason::ConnectionReset, format!("{host} closed the connection during the TLS handshake"))
+            Failure::new(Reason::ConnectionReset, format!("{host} closed the connection during the TLS handshake"))
         }
-        _ => ConnectError::new(Reason::NetworkError, format!("the TLS handshake with {host} broke off")),
+        _ => Failure::new(Reason::NetworkError, format!("the TLS handshake with {host} broke off")),
     }
 }
 
@@ -282,7 +241,7 @@ mod tests {
     fn a_refused_address_is_named_with_its_network_and_the_key_to_set() {
         let tls = tls::tls_config(None, &Tls::default()).unwrap();
         let connector = Connector::new(Guard::default(), Vec::new(), Routes::default(), tls, None);
-        let failure = connector.0.permitted("x.example", addresses(&["10.0.0.1:443"])).unwrap_err().to_failure();
+        let failure = connector.0.permitted("x.example", addresses(&["10.0.0.1:443"])).unwrap_err();
         assert_eq!(failure.reason, Reason::BlockedAddress);
         let sentence = "x.example is 10.0.0.1, which is a private address; to reach it, add \"10.0.0.1/32\" to egress.allow_networks";
         assert_eq!(failure.detail, sentence);

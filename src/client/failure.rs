@@ -3,11 +3,8 @@
 use std::error::Error;
 use std::io;
 
-use hyper_util::client::legacy;
-
 use crate::delivery::{Failure, Reason};
 
-use super::connect::ConnectError;
 use super::tls;
 
 /// Where in the exchange it failed.
@@ -19,7 +16,7 @@ pub(super) enum Phase {
     Body,
 }
 
-/// The failure behind an error of the pool or of a response's body.
+/// The failure behind an error of a connection or of a response's body.
 pub(super) fn classify(host: &str, phase: Phase, error: &(dyn Error + 'static)) -> Failure {
     let mut cause = Some(error);
     while let Some(error) = cause {
@@ -36,9 +33,6 @@ pub(super) fn classify(host: &str, phase: Phase, error: &(dyn Error + 'static)) 
 }
 
 fn known(host: &str, error: &(dyn Error + 'static)) -> Option<Failure> {
-    if let Some(error) = error.downcast_ref::<ConnectError>() {
-        return Some(error.to_failure());
-    }
     if let Some(error) = error.downcast_ref::<hyper::Error>() {
         return from_hyper(host, error);
     }
@@ -91,10 +85,10 @@ fn from_io(host: &str, error: &io::Error) -> Option<Failure> {
     }
 }
 
-/// Whether an error of the pool says that the connection ended, or that the receiver did not take the request up, so that it may
-/// be sent again on another. What ran into a limit of time does not count, nor what failed before there was a connection.
-pub(super) fn is_connection_end(error: &legacy::Error) -> bool {
-    let mut cause = error.source();
+/// Whether an error says that the connection ended, or that the receiver did not take the request up, so that it may
+/// be sent again on another. What ran into a limit of time does not count.
+pub(super) fn is_connection_end(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
     while let Some(error) = cause {
         if let Some(error) = error.downcast_ref::<hyper::Error>() {
             if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {

@@ -2,23 +2,28 @@
 
 mod clients;
 mod connect;
+mod connection;
 mod consent;
 mod failure;
 pub mod guard;
+mod pool;
 mod socket;
 mod tls;
 mod tokens;
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Request, StatusCode, Version};
-use http_body_util::{BodyExt, Full};
+use http::header::{Entry, HOST};
+use http::uri::{Authority, Scheme};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, Version};
+use http_body_util::Full;
 use hyper::body::{Body, Incoming};
-use hyper_util::client::legacy;
-use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use jiff::Timestamp;
+use tokio::time::timeout;
 
 use crate::config::Egress;
 use crate::delivery::{Failure, Reason};
@@ -30,27 +35,14 @@ pub use socket::Opening;
 pub use tls::tls_config;
 pub use tokens::{Fetched, Issued};
 
-use connect::Connector;
+use connect::{Connector, HTTPS_PORT};
+use connection::{Connection, Http2, Sent};
 use failure::{Phase, classify, closed_early, is_connection_end};
 use guard::Guard;
-use socket::Record;
+use pool::{Found, Pool};
 
-/// An idle connection is closed after this time; receivers' own limits are often 60 s or more.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
-/// Idle connections that are kept for one host.
-const IDLE_PER_HOST_MAX: usize = 128;
-/// The largest head of a response, in bytes.
-const HEAD_BYTES_MAX: usize = 64 * 1024;
-/// The same for HTTP/2, where it is the size of the decoded header list.
-const HEADER_LIST_BYTES_MAX: u32 = 64 * 1024;
-/// What a receiver may send on one HTTP/2 stream before we read it, in bytes.
-const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
-/// The same for all streams of a connection.
-const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
-/// An HTTP/2 connection in use is asked for a sign of life this often: requests would otherwise queue on a dead one.
-const PING_INTERVAL: Duration = Duration::from_secs(10);
-/// A connection that gives none within this time is closed.
-const PING_TIMEOUT: Duration = Duration::from_secs(5);
+/// Whoever waits for a connection that another exchange opens waits no longer: it may come to nothing.
+const DIALLED_WAIT: Duration = Duration::from_secs(2);
 
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
@@ -101,9 +93,8 @@ pub struct Wire {
 /// The client: one pool of connections with one TLS identity.
 #[derive(Clone)]
 pub struct Client {
-    pool: legacy::Client<Connector, Full<Bytes>>,
-    /// Dials for every request: what a reused connection lost goes out on one that cannot be lost in the same way.
-    unpooled: legacy::Client<Connector, Full<Bytes>>,
+    connector: Connector,
+    pool: Arc<Pool>,
 }
 
 impl Client {
@@ -113,90 +104,175 @@ impl Client {
         let config = tls::tls_config(egress.ca_pem.as_deref(), tls)?;
         let guard = Guard::new(egress.allow_networks.clone(), egress.allow_ports.clone());
         let (hosts, name) = (egress.allowed_hosts.clone(), tls.server_name.clone());
-        let connector = Connector::new(guard, hosts, routes, config, name);
-        let mut builder = legacy::Client::builder(TokioExecutor::new());
-        builder
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_max_idle_per_host(IDLE_PER_HOST_MAX)
-            .pool_timer(TokioTimer::new())
-            .timer(TokioTimer::new())
-            // A receiver may close an idle connection at any time: a request that was not yet begun goes to the next one.
-            .retry_canceled_requests(true)
-            .http1_max_buf_size(HEAD_BYTES_MAX)
-            .http2_max_header_list_size(HEADER_LIST_BYTES_MAX)
-            .http2_initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .http2_initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .http2_keep_alive_interval(PING_INTERVAL)
-            .http2_keep_alive_timeout(PING_TIMEOUT);
-        let pool = builder.build(connector.clone());
-        let unpooled = builder.pool_max_idle_per_host(0).build(connector);
-        Ok(Self { pool, unpooled })
+        Ok(Self { connector: Connector::new(guard, hosts, routes, config, name), pool: Pool::new() })
     }
 
     /// Sends one request to an absolute https URL and reads its response. When the receiver has closed the reused connection on
     /// which it went, it is sent once more on a fresh one, within the same limits. The failure's sentence names the host and
     /// nothing more of the URL.
-    pub async fn send(&self, mut request: Request<Full<Bytes>>, limits: Limits) -> Result<Response, Failure> {
-        let host = request.uri().host().unwrap_or_default().to_owned();
-        let mut used = capture_connection(&mut request);
-        let exchange = self.exchange(&host, request, limits.response_bytes_max, &mut used);
-        tokio::time::timeout(limits.timeout, exchange).await.unwrap_or_else(|_| {
+    pub fn send(
+        &self,
+        mut request: Request<Full<Bytes>>,
+        limits: Limits,
+    ) -> impl Future<Output = Result<Response, Failure>> + Send + use<'_> {
+        let uri = request.uri().clone();
+        // What a block takes from around it is there once in its future; the arguments of an `async fn` are there twice.
+        async move {
+            let mut shared = None;
+            let exchange = self.exchange(&uri, &mut request, limits.response_bytes_max, &mut shared);
+            if let Ok(result) = timeout(limits.timeout, exchange).await {
+                return result;
+            }
             // It may be dead: over HTTP/2, where giving up on one exchange leaves it open, others would run into the same.
-            if let Some(connection) = used.connection_metadata().as_ref() {
+            if let Some(connection) = shared {
                 connection.poison();
             }
-            let seconds = limits.timeout.as_secs_f64();
+            let (host, seconds) = (host(&uri), limits.timeout.as_secs_f64());
             Err(Failure::new(Reason::Timeout, format!("no complete answer from {host} within {seconds} s")))
-        })
+        }
     }
 
-    /// `used` is left at the connection that was used last.
+    /// `shared` is left at the connection that was used last, if others may use it too.
     async fn exchange(
         &self,
-        host: &str,
-        request: Request<Full<Bytes>>,
+        uri: &Uri,
+        request: &mut Sent,
         bytes_max: usize,
-        used: &mut CaptureConnection,
+        shared: &mut Option<Arc<Http2>>,
     ) -> Result<Response, Failure> {
         let begun = Instant::now();
-        let mut again = request.clone();
-        let answered = match self.pool.request(request).await {
-            Err(error) if was_stale(&error) => {
-                *used = capture_connection(&mut again);
-                self.unpooled.request(again).await
+        let mut after = None;
+        let (head, mut body, mut connection) = loop {
+            let (mut connection, is_reused) = match https(uri).and_then(|authority| self.pool.take(authority, after)) {
+                Some(connection) => (connection, true),
+                None => Box::pin(self.open(uri, after)).await?,
+            };
+            // A request is kept where it may have to be sent again.
+            let is_kept = after.is_none() && (is_reused || matches!(connection, Connection::Http2(_)));
+            let sent = if is_kept { request.clone() } else { std::mem::take(request) };
+            let answered = match &mut connection {
+                Connection::Http1(connection) => {
+                    let mut answer = pin!(connection.begin(in_origin_form(sent, uri)));
+                    poll_fn(|cx| connection.poll_answer(answer.as_mut(), cx)).await
+                }
+                Connection::Http2(connection) => {
+                    *shared = Some(Arc::clone(connection));
+                    Box::pin(connection.answer(sent)).await
+                }
+            };
+            let mut failed = match answered {
+                Ok(answer) => {
+                    let (head, body) = answer.into_parts();
+                    break (head, body, connection);
+                }
+                Err(failed) => failed,
+            };
+            if let Some(unsent) = failed.take_message().filter(|_| is_reused) {
+                // The receiver had closed it, which was not known before.
+                *request = unsent;
+                uri.clone_into(request.uri_mut());
+            } else if is_kept && was_stale(&connection, failed.error()) {
+                // One that was opened since cannot have been closed for having waited too long.
+                after = Some(begun);
+            } else {
+                return Err(classify(host(uri), Phase::Head, failed.error()));
             }
-            answered => answered,
         };
-        let (head, body) = answered.map_err(|error| classify(host, Phase::Head, &error))?.into_parts();
-        let record = head.extensions.get::<Record>();
-        let opening = record.filter(|record| !record.has_served()).map(Record::opening);
-        let wire = Wire { opening, first_byte: begun.elapsed() };
-        let (body, truncated) = read(host, head.version, body, bytes_max).await?;
-        if let Some(record) = record {
-            record.complete();
+        let (first_byte, is_first) = (begun.elapsed(), !connection.record().has_served());
+        let (body, truncated) = read(host(uri), head.version, &mut body, bytes_max, &mut connection).await?;
+        let record = connection.record();
+        record.complete();
+        let wire = Wire { opening: is_first.then(|| record.opening()), first_byte };
+        let certificate_expires = record.certificate_expires();
+        if let (Connection::Http1(connection), Some(authority), false) = (connection, https(uri), truncated) {
+            self.pool.put(authority, connection);
         }
-        let certificate_expires = record.and_then(Record::certificate_expires);
         Ok(Response { status: head.status, headers: head.headers, body, truncated, wire, certificate_expires })
+    }
+
+    /// A connection that was opened after this, and whether others may have used it.
+    async fn open(&self, uri: &Uri, after: Option<Instant>) -> Result<(Connection, bool), Failure> {
+        let Some(authority) = https(uri) else {
+            return Err(Failure::new(Reason::NetworkError, format!("{} is asked for without https", host(uri))));
+        };
+        let _dials = match self.pool.find(authority, after, false) {
+            Found::Ready(connection) => return Ok((connection, true)),
+            Found::Dial(dials) => dials,
+            Found::Wait(mut dialled) => {
+                // It says nothing and ends when there is a connection, or none.
+                let _ = timeout(DIALLED_WAIT, dialled.changed()).await;
+                match self.pool.find(authority, after, true) {
+                    Found::Ready(connection) => return Ok((connection, true)),
+                    Found::Dial(dials) => dials,
+                    Found::Wait(_) => None,
+                }
+            }
+        };
+        let socket = self.connector.connect(uri).await?;
+        let connection = Connection::open(socket).await.map_err(|error| classify(host(uri), Phase::Head, &error))?;
+        self.pool.opened(authority, &connection);
+        Ok((connection, false))
     }
 }
 
-/// Whether a reused connection ended before any of the answer came: the receiver had most likely closed it before the request was
-/// there. It is then kept from being used again.
-fn was_stale(error: &legacy::Error) -> bool {
-    let Some(connection) = error.connect_info().filter(|_| is_connection_end(error)) else { return false };
-    // Over HTTP/2, where answers mingle, an error of this exchange says by itself that no head came.
-    let stale = Record::of(connection)
-        .is_some_and(|record| record.has_served() && (connection.is_negotiated_h2() || record.is_silent_since()));
-    if stale {
-        connection.poison();
+/// The authority of a URL, where it is one of https.
+fn https(uri: &Uri) -> Option<&Authority> {
+    uri.authority().filter(|_| uri.scheme() == Some(&Scheme::HTTPS))
+}
+
+/// The host that failures name.
+fn host(uri: &Uri) -> &str {
+    uri.host().unwrap_or_default()
+}
+
+/// A request as HTTP/1.1 has it: what the connection goes to is told by a header, and the rest by the target (RFC 9112, section 3.2.1).
+fn in_origin_form(mut request: Sent, uri: &Uri) -> Sent {
+    *request.uri_mut() = match uri.path_and_query() {
+        Some(target) if target != "/" => Uri::from(target.clone()),
+        _ => Uri::default(),
+    };
+    if let Entry::Vacant(vacant) = request.headers_mut().entry(HOST) {
+        let value = match uri.port_u16() {
+            Some(port) if port != HTTPS_PORT => HeaderValue::from_maybe_shared(format!("{}:{port}", host(uri))),
+            _ => HeaderValue::from_str(host(uri)),
+        };
+        // What can be the host of a URL can stand in a header.
+        if let Ok(value) = value {
+            vacant.insert(value);
+        }
     }
-    stale
+    request
+}
+
+/// Whether a connection that others used before ended before any of the answer came: the receiver had most likely closed it before
+/// the request was there. It is then kept from being used again.
+fn was_stale(connection: &Connection, error: &hyper::Error) -> bool {
+    let record = connection.record();
+    if !record.has_served() || !is_connection_end(error) {
+        return false;
+    }
+    match connection {
+        Connection::Http1(_) => record.is_silent_since(),
+        // Where answers mingle, an error of this exchange says by itself that no head came.
+        Connection::Http2(connection) => {
+            connection.poison();
+            true
+        }
+    }
 }
 
 /// Reads a body up to the limit. What lies beyond is never read: dropping the body closes its stream or connection.
-async fn read(host: &str, version: Version, mut body: Incoming, bytes_max: usize) -> Result<(Bytes, bool), Failure> {
+async fn read(
+    host: &str,
+    version: Version,
+    body: &mut Incoming,
+    bytes_max: usize,
+    connection: &mut Connection,
+) -> Result<(Bytes, bool), Failure> {
     let mut read = BytesMut::new();
-    while let Some(frame) = body.frame().await {
+    while !body.is_end_stream()
+        && let Some(frame) = poll_fn(|cx| connection.poll_frame(body, cx)).await
+    {
         let frame = frame.map_err(|error| classify(host, Phase::Body, &error))?;
         let Ok(data) = frame.into_data() else { continue };
         let room = bytes_max - read.len();
@@ -214,4 +290,44 @@ async fn read(host: &str, version: Version, mut body: Incoming, bytes_max: usize
         return Err(closed_early(host));
     }
     Ok((read.freeze(), false))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "unwrap is for tests")]
+mod tests {
+    use super::*;
+
+    /// It is part of every delivery's future, which is moved several times.
+    const SEND_BYTES_MAX: usize = 1024;
+
+    #[test]
+    fn what_waits_for_an_answer_is_small() {
+        let client = Client::new(&Egress::default(), &Tls::default(), Routes::default()).unwrap();
+        let limits = Limits { timeout: Duration::ZERO, response_bytes_max: 0 };
+        let send = client.send(Request::default(), limits);
+        assert!(size_of_val(&send) <= SEND_BYTES_MAX, "{} bytes", size_of_val(&send));
+    }
+
+    #[test]
+    fn over_http1_a_request_names_its_host_once_and_its_port_where_it_is_another() {
+        let cases = [
+            ("https://a.example", "/", "a.example"),
+            ("https://a.example/", "/", "a.example"),
+            ("https://a.example:443/x?y=1", "/x?y=1", "a.example"),
+            ("https://a.example:8443?y=1", "/?y=1", "a.example:8443"),
+            ("https://[::1]:444/x", "/x", "[::1]:444"),
+            ("https://[::1]/x", "/x", "[::1]"),
+        ];
+        for (url, target, host) in cases {
+            let uri: Uri = url.parse().unwrap();
+            let sent = in_origin_form(Request::post(&uri).body(Full::default()).unwrap(), &uri);
+            assert_eq!(
+                (sent.uri().to_string().as_str(), &sent.headers()[HOST]),
+                (target, &HeaderValue::from_static(host))
+            );
+            let given = Request::post(&uri).header(HOST, "b.example").body(Full::default()).unwrap();
+            let sent = in_origin_form(given, &uri);
+            assert_eq!(sent.headers().get_all(HOST).iter().collect::<Vec<_>>(), ["b.example"]);
+        }
+    }
 }

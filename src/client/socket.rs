@@ -1,14 +1,12 @@
-//! An encrypted connection as the pool wants it, with a record of what it has done.
+//! An encrypted connection, with a record of what it has done.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use http::Extensions;
-use hyper_util::client::legacy::connect::{Connected, Connection};
 use jiff::Timestamp;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -21,7 +19,7 @@ use crate::webhook::tls::expiry;
 /// connection after its exchange was given up, which would otherwise wait for ever to say goodbye.
 const WRITE_STALL_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// What a connection is and has done so far. Its users find it in each response and each error of that connection.
+/// What a connection is and has done so far.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Record(Arc<Counts>);
 
@@ -49,13 +47,6 @@ pub struct Opening {
 }
 
 impl Record {
-    /// The record of a connection of ours.
-    pub(super) fn of(connection: &Connected) -> Option<Self> {
-        let mut extras = Extensions::new();
-        connection.get_extras(&mut extras);
-        extras.remove()
-    }
-
     /// When the certificate expires that the receiver showed.
     pub(super) fn certificate_expires(&self) -> Option<Timestamp> {
         self.0.certificate_expires
@@ -100,13 +91,23 @@ impl TlsSocket {
         let record = Record(Arc::new(Counts { certificate_expires, opening, ..Counts::default() }));
         Self { stream, record, stall: Stall::new(limit) }
     }
+
+    /// What the connection has done, now and later.
+    pub(super) fn record(&self) -> Record {
+        self.record.clone()
+    }
+
+    /// Whether HTTP/2 was agreed on.
+    pub(super) fn is_http2(&self) -> bool {
+        self.stream.get_ref().1.alpn_protocol() == Some(b"h2")
+    }
 }
 
-impl Connection for TlsSocket {
-    fn connected(&self) -> Connected {
-        let (_, session) = self.stream.get_ref();
-        let connected = Connected::new().extra(self.record.clone());
-        if session.alpn_protocol() == Some(b"h2") { connected.negotiated_h2() } else { connected }
+impl Drop for TlsSocket {
+    /// Tells the receiver that this was all, as far as that goes without waiting: an end without it might be an attack (RFC 8446,
+    /// section 6.1).
+    fn drop(&mut self) {
+        let _ = Pin::new(&mut self.stream).poll_shutdown(&mut Context::from_waker(Waker::noop()));
     }
 }
 
@@ -194,15 +195,5 @@ mod tests {
         assert!(record.has_served() && record.is_silent_since(), "it is complete and nothing more came");
         record.0.read.store(91, Ordering::Relaxed);
         assert!(record.has_served() && !record.is_silent_since(), "a second answer has begun");
-    }
-
-    #[test]
-    fn the_record_of_a_connection_is_found_again_in_what_the_pool_knows_of_it() {
-        let record = Record::default();
-        let connected = Connected::new().extra(record.clone());
-        record.0.read.store(1, Ordering::Relaxed);
-        record.complete();
-        assert!(Record::of(&connected).unwrap().has_served());
-        assert!(Record::of(&Connected::new()).is_none());
     }
 }

@@ -9,6 +9,9 @@ use rustls::{AlertDescription, CertificateError, ClientConfig, Error, RootCertSt
 use super::ClientError;
 use crate::webhook::tls::{Authorities, Tls, TlsVersion};
 
+/// What is offered to a target, the first it has is spoken.
+const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
 /// What a webhook's `[tls]` and `egress.ca_file` come to, offering HTTP/2 before HTTP/1.1. Key exchange is the hybrid of X25519 and
 /// ML-KEM-768 where the receiver offers it, which keeps what is recorded today from the quantum computers of tomorrow.
 pub fn tls_config(ca_pem: Option<&str>, tls: &Tls) -> Result<Arc<ClientConfig>, ClientError> {
@@ -35,7 +38,7 @@ pub fn tls_config(ca_pem: Option<&str>, tls: &Tls) -> Result<Arc<ClientConfig>, 
         Some(client) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&client.key)))),
         None => builder.with_no_client_auth(),
     };
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = ALPN.map(<[u8]>::to_vec).to_vec();
     Ok(Arc::new(config))
 }
 

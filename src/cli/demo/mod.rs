@@ -10,6 +10,8 @@ mod exchange;
 mod post;
 pub mod receiver;
 mod report;
+#[cfg(test)]
+mod reuse;
 mod targets;
 
 use std::path::{Path, PathBuf};

@@ -1,0 +1,210 @@
+//! The connections that wait for their next exchange.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use http::uri::Authority;
+use tokio::sync::watch;
+use tokio::time::sleep;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::connection::{Connection, Http1, Http2};
+
+/// An idle connection is closed after this time; receivers' own limits are often 60 s or more.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
+/// Idle connections that are kept for one host.
+pub(super) const IDLE_PER_HOST_MAX: usize = 128;
+/// So often idle connections are looked at: those whose time is over go, and those that their receivers closed.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The idle connections of one client, by authority.
+pub(super) struct Pool {
+    idle_timeout: Duration,
+    sweep_interval: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    hosts: HashMap<Authority, Host>,
+    /// Runs while there are hosts.
+    sweeper: Option<AbortOnDropHandle<()>>,
+}
+
+/// What is known of an authority.
+#[derive(Default)]
+struct Host {
+    /// Each for one exchange at a time. The last one in is the first one out: those that are not needed grow old.
+    idle: Vec<(Box<Http1>, Instant)>,
+    /// For all, with the time at which it was last asked for.
+    shared: Option<(Arc<Http2>, Instant)>,
+    /// It was last heard to speak HTTP/1.1.
+    is_http1: bool,
+    /// Who dials while it is not known whether one connection will do for all: closed when he is done.
+    dialling: Option<watch::Receiver<()>>,
+}
+
+/// Where an exchange gets its connection from.
+pub(super) enum Found {
+    /// Here it is.
+    Ready(Connection),
+    /// Somebody dials, and all may share what comes of it.
+    Wait(watch::Receiver<()>),
+    /// One has to be dialled. Others wait while what is here is kept.
+    Dial(Option<watch::Sender<()>>),
+}
+
+impl Pool {
+    /// An empty one.
+    pub(super) fn new() -> Arc<Self> {
+        Self::with_limits(IDLE_TIMEOUT, SWEEP_INTERVAL)
+    }
+
+    pub(super) fn with_limits(idle_timeout: Duration, sweep_interval: Duration) -> Arc<Self> {
+        Arc::new(Self { idle_timeout, sweep_interval, state: Mutex::default() })
+    }
+
+    /// A connection that waits. With `after` it must have been opened after that.
+    pub(super) fn take(&self, authority: &Authority, after: Option<Instant>) -> Option<Connection> {
+        loop {
+            // The lock is let go of before the connection is looked at.
+            let taken = self.state().hosts.get_mut(authority)?.take(self.idle_timeout, after)?;
+            if let Some(connection) = still_open(taken) {
+                return Some(connection);
+            }
+        }
+    }
+
+    /// The same, or what to do where none waits. Whoever `has_waited` for somebody who dials does not wait again.
+    pub(super) fn find(self: &Arc<Self>, authority: &Authority, after: Option<Instant>, has_waited: bool) -> Found {
+        loop {
+            let found = self.with(authority, |host| match host.take(self.idle_timeout, after) {
+                Some(taken) => Found::Ready(taken),
+                None => host.dial(has_waited),
+            });
+            match found {
+                Found::Ready(taken) => {
+                    if let Some(connection) = still_open(taken) {
+                        return Found::Ready(connection);
+                    }
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Remembers what a connection that was dialled speaks, and shares it if it can be shared.
+    pub(super) fn opened(self: &Arc<Self>, authority: &Authority, connection: &Connection) {
+        self.with(authority, |host| {
+            host.is_http1 = matches!(connection, Connection::Http1(_));
+            if let Connection::Http2(connection) = connection
+                && !host.shared.as_ref().is_some_and(|(shared, _)| shared.is_open())
+            {
+                host.shared = Some((Arc::clone(connection), Instant::now()));
+            }
+        });
+    }
+
+    /// Takes a connection back after a complete exchange, if it can be used again.
+    pub(super) fn put(self: &Arc<Self>, authority: &Authority, mut connection: Box<Http1>) {
+        if !connection.is_idle() {
+            return;
+        }
+        // What finds no room is closed, and not while others wait for the lock.
+        let _surplus = self.with(authority, |host| {
+            if host.idle.len() == IDLE_PER_HOST_MAX {
+                return Some(connection);
+            }
+            host.idle.push((connection, Instant::now()));
+            None
+        });
+    }
+
+    /// Lets go of what is too old or was closed. Whether there is nothing left to look after.
+    fn sweep(&self) -> bool {
+        let mut gone = Vec::new();
+        let mut state = self.state();
+        state.hosts.retain(|_, host| {
+            let is_over = |since: &Instant| since.elapsed() >= self.idle_timeout;
+            gone.extend(host.idle.extract_if(.., |(connection, since)| is_over(since) || !connection.is_idle()));
+            host.shared.take_if(|(connection, asked)| is_over(asked) || !connection.is_open());
+            !host.idle.is_empty() || host.shared.is_some() || host.is_dialled()
+        });
+        let is_empty = state.hosts.is_empty();
+        if is_empty {
+            state.sweeper = None;
+        }
+        is_empty
+    }
+
+    /// Does something with what is known of an authority, which is looked after from then on.
+    fn with<T>(self: &Arc<Self>, authority: &Authority, act: impl FnOnce(&mut Host) -> T) -> T {
+        let mut state = self.state();
+        if let Some(host) = state.hosts.get_mut(authority) {
+            return act(host);
+        }
+        if state.sweeper.as_ref().is_none_or(AbortOnDropHandle::is_finished) {
+            let sweeping = sweep(Arc::downgrade(self), self.sweep_interval);
+            state.sweeper = Some(AbortOnDropHandle::new(tokio::spawn(sweeping)));
+        }
+        act(state.hosts.entry(authority.clone()).or_default())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Host {
+    fn take(&mut self, idle_timeout: Duration, after: Option<Instant>) -> Option<Connection> {
+        if let Some((shared, asked)) = &mut self.shared
+            && asked.elapsed() < idle_timeout
+            && shared.is_open()
+            && after.is_none_or(|after| shared.is_since(after))
+        {
+            *asked = Instant::now();
+            return Some(Connection::Http2(Arc::clone(shared)));
+        }
+        let fresh = |(_, since): &mut (_, Instant)| after.is_none() && since.elapsed() < idle_timeout;
+        self.idle.pop_if(fresh).map(|(connection, _)| Connection::Http1(connection))
+    }
+
+    fn dial(&mut self, has_waited: bool) -> Found {
+        match &self.dialling {
+            _ if self.is_http1 => Found::Dial(None),
+            Some(_) if has_waited && self.is_dialled() => Found::Dial(None),
+            Some(dialling) if self.is_dialled() => Found::Wait(dialling.clone()),
+            _ => {
+                let (dials, dialling) = watch::channel(());
+                self.dialling = Some(dialling);
+                Found::Dial(Some(dials))
+            }
+        }
+    }
+
+    /// Whether somebody dials for all.
+    fn is_dialled(&self) -> bool {
+        self.dialling.as_ref().is_some_and(|dialling| dialling.has_changed().is_ok())
+    }
+}
+
+/// A connection that was taken, unless its receiver has closed it meanwhile: most that were closed are known to be by now.
+fn still_open(taken: Connection) -> Option<Connection> {
+    match taken {
+        Connection::Http1(mut connection) => connection.is_idle().then_some(Connection::Http1(connection)),
+        shared => Some(shared),
+    }
+}
+
+async fn sweep(pool: Weak<Pool>, interval: Duration) {
+    loop {
+        sleep(interval).await;
+        if pool.upgrade().is_none_or(|pool| pool.sweep()) {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
