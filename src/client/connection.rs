@@ -3,7 +3,6 @@
 //! Over HTTP/1.1 a connection is driven by whoever has an exchange on it, in the task of that exchange: no message goes from one task
 //! to another, and nobody is woken for it. Over HTTP/2, where many share one, it has tasks of its own.
 
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -41,7 +41,7 @@ struct Host {
     shared: Option<(Arc<Http2>, Instant)>,
     /// It was last heard to speak HTTP/1.1.
     is_http1: bool,
-    /// Who dials while it is not known whether one connection will do for all: closed when he is done.
+    /// Closed when whoever dials for all is done.
     dialling: Option<watch::Receiver<()>>,
 }
 
@@ -98,9 +98,7 @@ impl Pool {
     pub(super) fn opened(self: &Arc<Self>, authority: &Authority, connection: &Connection) {
         self.with(authority, |host| {
             host.is_http1 = matches!(connection, Connection::Http1(_));
-            if let Connection::Http2(connection) = connection
-                && !host.shared.as_ref().is_some_and(|(shared, _)| shared.is_open())
-            {
+            if let Connection::Http2(connection) = connection {
                 host.shared = Some((Arc::clone(connection), Instant::now()));
             }
         });
@@ -193,7 +191,7 @@ impl Host {
 fn still_open(taken: Connection) -> Option<Connection> {
     match taken {
         Connection::Http1(mut connection) => connection.is_idle().then_some(Connection::Http1(connection)),
-        shared => Some(shared),
+        Connection::Http2(shared) => Some(Connection::Http2(shared)),
     }
 }
 

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "unwrap is for tests")]
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -98,6 +100,26 @@ async fn many_at_once_have_a_connection_each_over_http1_which_the_next_use_again
         scene.send(dialled).await;
         assert_eq!(scene.dialled(), dialled);
     }
+}
+
+#[tokio::test]
+async fn an_exchange_on_an_idle_connection_is_woken_once_for_its_answer_and_by_nothing_of_its_own() {
+    let scene = Scene::new(&["http/1.1"]).await;
+    scene.send(1).await;
+    let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let mut fewest = usize::MAX;
+    for _ in 0..20 {
+        let (mut exchange, mut polls) = (pin!(send(&scene.client, LIMITS)), 0);
+        let answered = poll_fn(|cx| {
+            polls += 1;
+            exchange.as_mut().poll(cx)
+        });
+        answered.await.unwrap();
+        // An answer may come in several parts, but not always.
+        fewest = fewest.min(polls);
+    }
+    assert_eq!(fewest, 2, "once to send, and once to hear");
+    assert_eq!((scene.dialled(), tokio::runtime::Handle::current().metrics().num_alive_tasks()), (1, tasks));
 }
 
 #[tokio::test]
