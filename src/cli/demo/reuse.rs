@@ -143,14 +143,41 @@ async fn a_connection_whose_receiver_wants_no_more_is_not_used_again() {
     }
 }
 
-#[tokio::test]
-async fn an_exchange_that_runs_out_of_time_in_mid_answer_closes_its_connection() {
+/// A listener for the host, and a client that is led to it.
+async fn listen() -> (TcpListener, TlsAcceptor, Client) {
     let authority = Authority::new().unwrap();
     let tls = TlsAcceptor::from(Arc::new(authority.server_config(&[HOST], &["http/1.1"]).unwrap()));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let hosts = BTreeMap::from([(HOST.to_owned(), listener.local_addr().unwrap())]);
     let egress = Egress { ca_pem: Some(authority.ca_pem().to_owned()), ..Egress::default() };
-    let client = Client::new(&egress, &Tls::default(), Routes { hosts, ..Routes::default() }).unwrap();
+    (listener, tls, Client::new(&egress, &Tls::default(), Routes { hosts, ..Routes::default() }).unwrap())
+}
+
+#[tokio::test]
+async fn one_whose_dialling_comes_to_nothing_holds_the_others_up_for_a_while_only() {
+    let (listener, tls, client) = listen().await;
+    let first = tokio::spawn({
+        let client = client.clone();
+        async move { send(&client, LIMITS).await }
+    });
+    let (_silent, _) = timeout(PATIENCE, listener.accept()).await.unwrap().unwrap();
+    let receive = async {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut stream = tls.accept(stream).await.unwrap();
+        assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0, "a request");
+        stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+        stream.flush().await.unwrap();
+        stream
+    };
+    let (sent, _stream) = timeout(PATIENCE, async { tokio::join!(send(&client, LIMITS), receive) }).await.unwrap();
+    assert_eq!(sent.map(|response| response.status.as_u16()), Ok(204));
+    assert!(!first.is_finished(), "it did not wait for the other's end");
+    first.abort();
+}
+
+#[tokio::test]
+async fn an_exchange_that_runs_out_of_time_in_mid_answer_closes_its_connection() {
+    let (listener, tls, client) = listen().await;
     for half in ["HTTP/1.1 200 O", "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nha"] {
         let receive = async {
             let (stream, _) = listener.accept().await.unwrap();
