@@ -4,6 +4,7 @@ mod clients;
 mod connect;
 mod connection;
 mod consent;
+mod exchange;
 mod failure;
 pub mod guard;
 mod pool;
@@ -11,17 +12,12 @@ mod socket;
 mod tls;
 mod tokens;
 
-use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use http::header::{Entry, HOST};
-use http::uri::{Authority, Scheme};
-use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, Version};
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode};
 use http_body_util::Full;
-use hyper::body::{Body, Incoming};
 use jiff::Timestamp;
 use tokio::time::timeout;
 
@@ -35,14 +31,10 @@ pub use socket::Opening;
 pub use tls::tls_config;
 pub use tokens::{Fetched, Issued};
 
-use connect::{Connector, HTTPS_PORT};
-use connection::{Connection, Http2, Sent};
-use failure::{Phase, classify, closed_early, is_connection_end};
+use connect::Connector;
+use exchange::host;
 use guard::Guard;
-use pool::{Found, Pool};
-
-/// Whoever waits for a connection that another exchange opens waits no longer: it may come to nothing.
-const DIALLED_WAIT: Duration = Duration::from_secs(2);
+use pool::Pool;
 
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
@@ -131,165 +123,6 @@ impl Client {
             Err(Failure::new(Reason::Timeout, format!("no complete answer from {host} within {seconds} s")))
         }
     }
-
-    /// `shared` is left at the connection that was used last, if others may use it too.
-    async fn exchange(
-        &self,
-        uri: &Uri,
-        request: &mut Sent,
-        bytes_max: usize,
-        shared: &mut Option<Arc<Http2>>,
-    ) -> Result<Response, Failure> {
-        let begun = Instant::now();
-        let mut after = None;
-        let (head, mut body, mut connection) = loop {
-            let (mut connection, is_reused) = match https(uri).and_then(|authority| self.pool.take(authority, after)) {
-                Some(connection) => (connection, true),
-                None => Box::pin(self.open(uri, after)).await?,
-            };
-            // A request is kept where it may have to be sent again.
-            let is_kept = after.is_none() && (is_reused || matches!(connection, Connection::Http2(_)));
-            let sent = if is_kept { request.clone() } else { std::mem::take(request) };
-            let answered = match &mut connection {
-                Connection::Http1(connection) => {
-                    let mut answer = pin!(connection.begin(in_origin_form(sent, uri)));
-                    poll_fn(|cx| connection.poll_answer(answer.as_mut(), cx)).await
-                }
-                Connection::Http2(connection) => {
-                    *shared = Some(Arc::clone(connection));
-                    Box::pin(connection.answer(sent)).await
-                }
-            };
-            let mut failed = match answered {
-                Ok(answer) => {
-                    let (head, body) = answer.into_parts();
-                    break (head, body, connection);
-                }
-                Err(failed) => failed,
-            };
-            if let Some(unsent) = failed.take_message().filter(|_| is_reused) {
-                // The receiver had closed it, which was not known before.
-                *request = unsent;
-                uri.clone_into(request.uri_mut());
-            } else if is_kept && was_stale(&connection, failed.error()) {
-                // One that was opened since cannot have been closed for having waited too long.
-                after = Some(begun);
-            } else {
-                return Err(classify(host(uri), Phase::Head, failed.error()));
-            }
-        };
-        let (first_byte, is_first) = (begun.elapsed(), !connection.record().has_served());
-        let (body, truncated) = read(host(uri), head.version, &mut body, bytes_max, &mut connection).await?;
-        let record = connection.record();
-        record.complete();
-        let wire = Wire { opening: is_first.then(|| record.opening()), first_byte };
-        let certificate_expires = record.certificate_expires();
-        if let (Connection::Http1(connection), Some(authority), false) = (connection, https(uri), truncated) {
-            self.pool.put(authority, connection);
-        }
-        Ok(Response { status: head.status, headers: head.headers, body, truncated, wire, certificate_expires })
-    }
-
-    /// A connection that was opened after this, and whether others may have used it.
-    async fn open(&self, uri: &Uri, after: Option<Instant>) -> Result<(Connection, bool), Failure> {
-        let Some(authority) = https(uri) else {
-            return Err(Failure::new(Reason::NetworkError, format!("{} is asked for without https", host(uri))));
-        };
-        let _dials = match self.pool.find(authority, after, false) {
-            Found::Ready(connection) => return Ok((connection, true)),
-            Found::Dial(dials) => dials,
-            Found::Wait(mut dialled) => {
-                // It says nothing and ends when there is a connection, or none.
-                let _ = timeout(DIALLED_WAIT, dialled.changed()).await;
-                match self.pool.find(authority, after, true) {
-                    Found::Ready(connection) => return Ok((connection, true)),
-                    Found::Dial(dials) => dials,
-                    Found::Wait(_) => None,
-                }
-            }
-        };
-        let socket = self.connector.connect(uri).await?;
-        let connection = Connection::open(socket).await.map_err(|error| classify(host(uri), Phase::Head, &error))?;
-        self.pool.opened(authority, &connection);
-        Ok((connection, false))
-    }
-}
-
-/// The authority of a URL, where it is one of https.
-fn https(uri: &Uri) -> Option<&Authority> {
-    uri.authority().filter(|_| uri.scheme() == Some(&Scheme::HTTPS))
-}
-
-/// The host that failures name.
-fn host(uri: &Uri) -> &str {
-    uri.host().unwrap_or_default()
-}
-
-/// A request as HTTP/1.1 has it: what the connection goes to is told by a header, and the rest by the target (RFC 9112, section 3.2.1).
-fn in_origin_form(mut request: Sent, uri: &Uri) -> Sent {
-    *request.uri_mut() = match uri.path_and_query() {
-        Some(target) if target != "/" => Uri::from(target.clone()),
-        _ => Uri::default(),
-    };
-    if let Entry::Vacant(vacant) = request.headers_mut().entry(HOST) {
-        let value = match uri.port_u16() {
-            Some(port) if port != HTTPS_PORT => HeaderValue::from_maybe_shared(format!("{}:{port}", host(uri))),
-            _ => HeaderValue::from_str(host(uri)),
-        };
-        // What can be the host of a URL can stand in a header.
-        if let Ok(value) = value {
-            vacant.insert(value);
-        }
-    }
-    request
-}
-
-/// Whether a connection that others used before ended before any of the answer came: the receiver had most likely closed it before
-/// the request was there. It is then kept from being used again.
-fn was_stale(connection: &Connection, error: &hyper::Error) -> bool {
-    let record = connection.record();
-    if !record.has_served() || !is_connection_end(error) {
-        return false;
-    }
-    match connection {
-        Connection::Http1(_) => record.is_silent_since(),
-        // Where answers mingle, an error of this exchange says by itself that no head came.
-        Connection::Http2(connection) => {
-            connection.poison();
-            true
-        }
-    }
-}
-
-/// Reads a body up to the limit. What lies beyond is never read: dropping the body closes its stream or connection.
-async fn read(
-    host: &str,
-    version: Version,
-    body: &mut Incoming,
-    bytes_max: usize,
-    connection: &mut Connection,
-) -> Result<(Bytes, bool), Failure> {
-    let mut read = BytesMut::new();
-    while !body.is_end_stream()
-        && let Some(frame) = poll_fn(|cx| connection.poll_frame(body, cx)).await
-    {
-        let frame = frame.map_err(|error| classify(host, Phase::Body, &error))?;
-        let Ok(data) = frame.into_data() else { continue };
-        let room = bytes_max - read.len();
-        if data.len() > room {
-            read.extend_from_slice(data.get(..room).unwrap_or_default());
-            return Ok((read.freeze(), true));
-        }
-        if read.is_empty() && body.is_end_stream() {
-            return Ok((data, false));
-        }
-        read.extend_from_slice(&data);
-    }
-    // A stream that is reset without an error ends the reading, although the receiver did not say that this was all.
-    if version == Version::HTTP_2 && !body.is_end_stream() {
-        return Err(closed_early(host));
-    }
-    Ok((read.freeze(), false))
 }
 
 #[cfg(test)]
@@ -306,28 +139,5 @@ mod tests {
         let limits = Limits { timeout: Duration::ZERO, response_bytes_max: 0 };
         let send = client.send(Request::default(), limits);
         assert!(size_of_val(&send) <= SEND_BYTES_MAX, "{} bytes", size_of_val(&send));
-    }
-
-    #[test]
-    fn over_http1_a_request_names_its_host_once_and_its_port_where_it_is_another() {
-        let cases = [
-            ("https://a.example", "/", "a.example"),
-            ("https://a.example/", "/", "a.example"),
-            ("https://a.example:443/x?y=1", "/x?y=1", "a.example"),
-            ("https://a.example:8443?y=1", "/?y=1", "a.example:8443"),
-            ("https://[::1]:444/x", "/x", "[::1]:444"),
-            ("https://[::1]/x", "/x", "[::1]"),
-        ];
-        for (url, target, host) in cases {
-            let uri: Uri = url.parse().unwrap();
-            let sent = in_origin_form(Request::post(&uri).body(Full::default()).unwrap(), &uri);
-            assert_eq!(
-                (sent.uri().to_string().as_str(), &sent.headers()[HOST]),
-                (target, &HeaderValue::from_static(host))
-            );
-            let given = Request::post(&uri).header(HOST, "b.example").body(Full::default()).unwrap();
-            let sent = in_origin_form(given, &uri);
-            assert_eq!(sent.headers().get_all(HOST).iter().collect::<Vec<_>>(), ["b.example"]);
-        }
     }
 }
