@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -133,7 +133,7 @@ pub async fn attempt(
     extra: Option<(HeaderName, HeaderValue)>,
 ) -> Attempted {
     let begun = Instant::now();
-    let attempted = caught(async {
+    let exchange = pin!(async {
         let rendered = webhook.render(event);
         let render = begun.elapsed();
         let attempted = match (rendered, way) {
@@ -151,7 +151,7 @@ pub async fn attempt(
         };
         Attempted { render, ..attempted }
     });
-    let mut attempted = attempted.await.unwrap_or_else(|| {
+    let mut attempted = caught(exchange).await.unwrap_or_else(|| {
         // Another version may do better: it is retried, with the backoff that a lease given back would not have.
         let detail = "the attempt panicked, which is a fault of Outrigger; standard error has the place";
         Attempted::failed(Failure::new(Reason::NetworkError, detail))
@@ -166,14 +166,12 @@ pub async fn attempt(
 }
 
 /// What a future resolves to; `None` when it panics.
-async fn caught<T>(future: impl Future<Output = T>) -> Option<T> {
-    let mut future = pin!(future);
+fn caught<F: Future>(mut future: Pin<&mut F>) -> impl Future<Output = Option<F::Output>> {
     // What the panic left is dropped with the future and never looked at.
-    let poll = |context: &mut Context<'_>| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+    poll_fn(move |context: &mut Context<'_>| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
         Ok(poll) => poll.map(Some),
         Err(_) => Poll::Ready(None),
-    };
-    poll_fn(poll).await
+    })
 }
 
 /// Authenticates, signs and sends a rendered request, and judges the response.
@@ -208,11 +206,22 @@ async fn exchange(
         // Few webhooks ask, and the others' attempts are not to be larger for it.
         Box::pin(way.consent(ask(way, webhook, origin, &request.uri))).await?;
     }
+    if !way.needs_token() {
+        return send_once(way, webhook, request, None, met).await;
+    }
+    Box::pin(exchange_by_token(way, webhook, request, token, met)).await
+}
+
+/// The same with a token, which may have to be had first.
+async fn exchange_by_token(
+    way: &Way,
+    webhook: &Webhook,
+    request: Request,
+    token: &mut Option<Arc<Issued>>,
+    met: &mut Met,
+) -> Result<Response, Failure> {
     *token = self::token(way, None, met).await?;
-    let response = match token {
-        Some(issued) => send_once(way, webhook, request.clone(), Some(issued), met).await?,
-        None => return send_once(way, webhook, request, None, met).await,
-    };
+    let response = send_once(way, webhook, request.clone(), token.as_deref(), met).await?;
     if response.status == StatusCode::UNAUTHORIZED {
         let other = self::token(way, token.as_ref(), met).await?;
         let same = other.as_ref().zip(token.as_ref()).is_none_or(|(other, refused)| other.is_same(refused));
@@ -289,11 +298,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_caught_wherever_the_future_stands() {
-        assert_eq!(caught(async { 7 }).await, Some(7));
+        assert_eq!(caught(pin!(async { 7 })).await, Some(7));
         let panics = async {
             tokio::task::yield_now().await;
             panic!("as it should");
         };
-        assert_eq!(caught::<()>(panics).await, None);
+        assert_eq!(caught(pin!(panics)).await, None::<()>);
     }
 }

@@ -121,6 +121,12 @@ impl Way {
         &self.line.client
     }
 
+    /// Whether the webhook's target wants a token.
+    #[must_use]
+    pub const fn needs_token(&self) -> bool {
+        self.tokens.is_some()
+    }
+
     /// A token for the webhook's target; `None` where it needs none. `refused` is one that the target did not accept.
     pub async fn token(&self, refused: Option<&Arc<Issued>>) -> Option<Fetched> {
         let (grant, line, tokens) = self.tokens.as_ref()?;

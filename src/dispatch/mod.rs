@@ -240,10 +240,11 @@ impl Dispatch {
                 in_flight.count.fetch_add(1, Ordering::AcqRel);
                 let (dispatch, live, slot) = (Arc::clone(self), Arc::clone(&live), Slot(Arc::clone(&in_flight)));
                 let webhook = Arc::clone(&webhook);
-                attempts.spawn(async move {
+                // Boxed: what is spawned is moved several times, and a delivery on its way is large.
+                attempts.spawn(Box::pin(async move {
                     dispatch.deliver(&live, &webhook, lease, turn).await;
                     drop(slot);
-                });
+                }));
             }
         }
     }
