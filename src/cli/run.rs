@@ -153,10 +153,11 @@ pub(super) fn block_on<T>(future: impl Future<Output = T>) -> std::io::Result<T>
     Ok(output)
 }
 
-/// One thread where there is one processor, else a few.
+/// One thread where there are few processors, else a few. The spool's writer has another one; threads that hand each event over to each
+/// other cost more than they gain while one is enough.
 pub(super) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     match std::thread::available_parallelism().map_or(1, std::num::NonZero::get) {
-        1 => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+        1 | 2 => tokio::runtime::Builder::new_current_thread().enable_all().build(),
         processors => {
             tokio::runtime::Builder::new_multi_thread().worker_threads(processors.min(4)).enable_all().build()
         }
