@@ -9,7 +9,8 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, IgnoredA
 use serde_json::Value;
 
 use crate::event::{Event, EventId};
-use crate::kind::{Kind, MANUAL};
+use crate::kind::reads::Reads;
+use crate::kind::{Kind, MANUAL, scan};
 
 /// How deep objects and lists may nest in an event, its own braces included. It leaves room for what is put around an event:
 /// most parsers, this one too, refuse more than 127.
@@ -62,6 +63,13 @@ pub fn decode_manual(kind: &Kind, raw: Bytes, id: EventId, received_at: Timestam
 fn check_object<'r>(raw: &'r [u8], member: Option<&str>) -> Result<Option<Cow<'r, str>>, DecodeError> {
     if raw.trim_ascii_start().first() != Some(&b'{') {
         return Err(no_object(&parse(raw)?));
+    }
+    // Most of what comes.
+    if let Some(mut tree) = scan::tree(raw, &member.map_or_else(Reads::default, Reads::of_member), EVENT_LEVELS_MAX) {
+        return Ok(match member.and_then(|member| tree.get_mut(member)).map(Value::take) {
+            Some(Value::String(text)) => Some(Cow::Owned(text)),
+            _ => None,
+        });
     }
     let mut deserializer = serde_json::Deserializer::from_slice(raw);
     let found = Skim { member }.deserialize(&mut deserializer).map_err(|error| no_json(&error))?;
@@ -155,6 +163,11 @@ impl<'de> Visitor<'de> for Skim<'_> {
 pub(super) struct Text<'de>(Cow<'de, str>);
 
 impl Text<'_> {
+    /// Its letters.
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// Whether it is this name.
     pub(super) fn is(&self, name: &str) -> bool {
         self.0 == name

@@ -7,6 +7,8 @@ mod path;
 pub mod pattern;
 pub mod pluck;
 mod query;
+pub mod reads;
+mod scan;
 pub mod survey;
 pub mod value;
 mod walk;

@@ -3,11 +3,21 @@
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::Value;
+
+use super::reads::Reads;
+use super::scan;
 
 /// The text at a way of members, without making a tree. `None` when something else than a text is there, or nothing. Of
 /// several members of one name the last counts, as it does in a tree.
 #[must_use]
 pub fn text_at(raw: &[u8], members: &[&str]) -> Option<String> {
+    let mut reads = Reads::default();
+    reads.add(members.iter().map(|member| (*member, None)));
+    if let Some(tree) = scan::tree(raw, &reads, usize::MAX) {
+        let at = members.iter().try_fold(&tree, |value, member| value.get(member));
+        return at.and_then(Value::as_str).map(str::to_owned);
+    }
     let mut found = None;
     let read = Pluck { members, found: &mut found }.deserialize(&mut serde_json::Deserializer::from_slice(raw));
     read.ok().and(found)

@@ -49,6 +49,7 @@ mod parse;
 mod place;
 mod plain;
 mod pool;
+mod reads;
 mod scan;
 mod survey;
 mod write;
@@ -65,6 +66,7 @@ use std::fmt;
 use serde_json::Value;
 
 use crate::diagnostic::Fault;
+use crate::kind::reads::Reads;
 use crate::secret::Secret;
 
 use self::expression::Expression;
@@ -126,7 +128,17 @@ impl Template {
 
     /// Renders one event's payload. `bytes_max` limits the text while it grows.
     pub fn render(&self, payload: &Value, strict: bool, bytes_max: usize) -> Result<Rendered, RenderError> {
-        self.render_within(payload, strict, bytes_max, &mut Budget::new(bytes_max))
+        let rendered = self.render_within(payload, strict, bytes_max, &mut Budget::new(bytes_max));
+        #[cfg(test)]
+        self.assert_reads(payload, &rendered, |part| {
+            self.render_within(part, strict, bytes_max, &mut Budget::new(bytes_max))
+        });
+        rendered
+    }
+
+    /// Adds all that it may read of an event.
+    pub fn add_reads(&self, reads: &mut Reads) {
+        reads::collect(&self.nodes, reads);
     }
 
     /// The same as a part of something larger, which has one budget.

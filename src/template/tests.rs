@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Format, Rendered, Template};
 use crate::diagnostic::Fault;
+use crate::kind::reads::Reads;
 use crate::secret::Secret;
 
 const BYTES_MAX: usize = 1 << 20;
@@ -14,6 +15,23 @@ pub(super) fn compile(source: &str, format: Format) -> Result<Template, Vec<Faul
         "env:TOKEN" => Ok(Secret::new("t\"o{{data.id}}".to_owned())),
         _ => Err((format!("`{name}` is not set"), "set it".to_owned())),
     })
+}
+
+impl Template {
+    /// Sees to it that a rendering reads of an event what it says that it reads.
+    pub(super) fn assert_reads<R: PartialEq + std::fmt::Debug>(
+        &self,
+        payload: &Value,
+        rendered: &R,
+        again: impl Fn(&Value) -> R,
+    ) {
+        let mut reads = Reads::default();
+        self.add_reads(&mut reads);
+        // What nests deeper than a parser goes is in no event.
+        if let Ok(part) = reads.tree(payload.to_string().as_bytes()) {
+            assert_eq!(&again(&part), rendered, "of {payload} it read {part}");
+        }
+    }
 }
 
 fn rendered(source: &str, format: Format, event: &Value) -> Rendered {

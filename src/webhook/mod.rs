@@ -22,6 +22,7 @@ use std::time::Duration;
 use http::header::AUTHORIZATION;
 use http::{HeaderName, Method};
 
+use crate::kind::reads::Reads;
 use crate::kind::{Kind, MANUAL};
 use crate::secret::{Mask, Secret};
 use crate::template::Template;
@@ -70,6 +71,8 @@ pub struct Webhook {
     pub content_type: http::HeaderValue,
     /// What is put around the body.
     pub envelope: Option<Envelope>,
+    /// What rendering reads of an event.
+    pub reads: Reads,
     /// A missing field is a `template_error`.
     pub strict: bool,
     /// The largest rendered body, in bytes.
@@ -104,6 +107,24 @@ impl Webhook {
     pub const fn terms(&self) -> Terms {
         Terms { breaker: self.breaker, probe_max: self.retry.max_interval, rate: self.rate }
     }
+}
+
+/// What the rendering of these reads of an event. What sends the event itself reads all of it, so that it is JSON for certain.
+#[must_use]
+pub fn reads(url: &Url, headers: &[(HeaderName, Arc<Template>)], body: &Body, envelope: Option<&Envelope>) -> Reads {
+    let body = match body {
+        Body::Event => return Reads::Whole,
+        Body::None => None,
+        Body::Json(template) | Body::Text(template) => Some(template),
+    };
+    if envelope.is_some() {
+        return Reads::Whole;
+    }
+    let mut reads = Reads::default();
+    for template in headers.iter().map(|(_, template)| template).chain([&url.path]).chain(body) {
+        template.add_reads(&mut reads);
+    }
+    reads
 }
 
 /// What authenticates a webhook to its target.

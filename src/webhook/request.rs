@@ -1,5 +1,7 @@
 //! From an event to the request that a webhook makes of it. Pure: the same event gives the same request.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, USER_AGENT};
 use http::{HeaderName, HeaderValue, Method, Uri};
@@ -69,8 +71,11 @@ impl Request {
 impl Webhook {
     /// Renders the request for an event. A fault is a [`Reason::TemplateError`].
     pub fn render(&self, event: &Event) -> Result<Request, Failure> {
-        let payload =
-            event.payload().map_err(|error| fault("event", &format_args!("the stored event is damaged: {error}")))?;
+        let payload = match event.parsed() {
+            Some(parsed) => Ok(Cow::Borrowed(parsed)),
+            None => self.reads.tree(&event.raw).map(Cow::Owned),
+        };
+        let payload = payload.map_err(|error| fault("event", &format_args!("the stored event is damaged: {error}")))?;
         let (budget, missing) = (Budget::new(self.body_bytes_max), Vec::new());
         let mut rendering = Rendering { payload: &payload, strict: self.strict, budget, missing };
         let uri = self.render_uri(&mut rendering)?;

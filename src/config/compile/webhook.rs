@@ -22,7 +22,7 @@ use crate::kind::Kind;
 use crate::secret::{Mask, Secret};
 use crate::template::Format;
 use crate::webhook::definition::Definition;
-use crate::webhook::{Auth, Status, Triggers, Webhook};
+use crate::webhook::{Auth, Status, Triggers, Webhook, reads};
 
 /// The kind of a file that names none.
 const KIND_DEFAULT: &str = "request";
@@ -102,6 +102,9 @@ pub(in crate::config) fn webhook(
     let definition =
         Definition { file: document.name.clone(), text: Secret::new(document.text.clone()), body_file: from.file };
 
+    let (url, body) = (url?, body?);
+    let reads = reads(&url, &headers, &body, envelope.as_ref());
+
     Some(Webhook {
         name,
         title,
@@ -109,15 +112,16 @@ pub(in crate::config) fn webhook(
         kind: kind?,
         triggers: triggers?,
         method,
-        url: url?,
+        url,
         headers,
         auth,
         signing,
         tls,
         mask,
-        body: body?,
+        body,
         content_type: content_type?.0,
         envelope,
+        reads,
         strict,
         body_bytes_max,
         timeout,
