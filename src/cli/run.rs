@@ -153,14 +153,22 @@ pub(super) fn block_on<T>(future: impl Future<Output = T>) -> std::io::Result<T>
     Ok(output)
 }
 
+/// Threads that serve and deliver, unless `TOKIO_WORKER_THREADS` says otherwise.
+const THREADS_MAX: usize = 4;
+
 /// One thread where there are few processors, else a few. The spool's writer has another one; threads that hand each event over to each
 /// other cost more than they gain while one is enough.
 pub(super) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    match std::thread::available_parallelism().map_or(1, std::num::NonZero::get) {
-        1 | 2 => tokio::runtime::Builder::new_current_thread().enable_all().build(),
-        processors => {
-            tokio::runtime::Builder::new_multi_thread().worker_threads(processors.min(4)).enable_all().build()
-        }
+    // As tokio names it itself.
+    let asked = std::env::var("TOKIO_WORKER_THREADS").ok().and_then(|asked| asked.parse().ok());
+    let threads =
+        asked.unwrap_or_else(|| match std::thread::available_parallelism().map_or(1, std::num::NonZero::get) {
+            1 | 2 => 1,
+            processors => processors.min(THREADS_MAX),
+        });
+    match threads {
+        0 | 1 => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+        threads => tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build(),
     }
 }
 
