@@ -8,6 +8,7 @@ mod browser;
 mod cli;
 mod cloudevents;
 mod container;
+mod counts;
 mod crash;
 mod delivery;
 mod deploy;
