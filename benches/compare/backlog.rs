@@ -11,15 +11,14 @@ use super::ledger::Ledger;
 use super::load::{Load, send};
 use super::pair::{Way, compare};
 use super::peer::Running;
-use super::sidecar::{text, webhooks};
+use super::sidecar::{SLOTS, text, webhooks};
 use super::stage::Stage;
 
 const PENDING: usize = 10_000;
 /// The event type of those that fail.
 const FAILING: &str = "AccessRequestExpired";
-/// No retry is due while it is measured, or next to none: waits are anything up to this. And no breaker spares the attempts.
-const WAITING: &str =
-    "[retry]\ninitial = \"10h\"\nmax_interval = \"10h\"\n[breaker]\nfailures = 10000\nprobe = \"10h\"\n";
+/// Waits are anything up to an hour, so that next to no retry is due while it is measured, and no breaker spares the attempts.
+const WAITING: &str = "[retry]\ninitial = \"1h\"\nmax_interval = \"1h\"\n[breaker]\nfailures = 10000\nprobe = \"1h\"\n";
 /// How long it may take until all have failed once.
 const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -27,7 +26,7 @@ pub(crate) fn run(stage: &Stage) -> Value {
     let port = stage.receiver.port;
     let start = move || {
         let mut files = webhooks(port, 1);
-        files.push(("failing".to_owned(), text(port, "failing", FAILING) + WAITING));
+        files.push(("failing".to_owned(), text(port, "failing", FAILING, SLOTS) + WAITING));
         stage.start_sidecar(&files, None)
     };
     let alone = Way { name: "fresh alone", wanted: 1, start: Box::new(start) };

@@ -36,7 +36,6 @@ pub(crate) fn run(stage: &Stage) -> Value {
             thread::park_timeout(IDLE);
             measured.idle_mib.push(running.resident_mib());
             let figures = stage.measure(&running, &stage.saturation(), stage.options.events, 1);
-            assert_eq!(figures.lost, 0, "{} lost what it acknowledged", peer.name());
             measured.peak_mib.push(figures.peak_mib);
         }
     }

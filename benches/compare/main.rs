@@ -68,6 +68,10 @@ fn main() -> ExitCode {
         eprintln!("compare: {} cannot be written: {error}", path.display());
         return ExitCode::FAILURE;
     }
+    if stage.lost() > 0 {
+        eprintln!("compare: {} deliveries were acknowledged and did not come in", stage.lost());
+        return ExitCode::FAILURE;
+    }
     ExitCode::SUCCESS
 }
 

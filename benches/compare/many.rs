@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::pair::{Way, compare};
-use super::sidecar::{text, webhooks};
+use super::sidecar::{SLOTS, text, webhooks};
 use super::stage::Stage;
 
 const WANTED: u32 = 10;
@@ -15,8 +15,9 @@ pub(crate) fn run(stage: &Stage) -> Value {
         move || {
             let mut files = webhooks(port, WANTED as usize);
             let others = files.len()..all;
-            files
-                .extend(others.map(|number| (format!("other-{number}"), text(port, "hook/0", "AccessRequestCreated"))));
+            files.extend(
+                others.map(|number| (format!("other-{number}"), text(port, "hook/0", "AccessRequestCreated", SLOTS))),
+            );
             stage.start_sidecar(&files, None)
         }
     };

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum as _;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde::Serialize;
+use tempfile::TempDir;
 
 use super::process;
 
@@ -37,11 +38,14 @@ pub(crate) struct Running {
     /// From its start until it took a connection.
     pub(crate) ready: Duration,
     _output: BufReader<ChildStdout>,
+    /// What it wrote goes with it.
+    _root: TempDir,
 }
 
 impl Running {
-    /// Starts a program and waits until it says where it listens. It gets the first so many cores, or all.
-    pub(crate) fn start(mut command: Command, cores: Option<usize>) -> Self {
+    /// Starts a program and waits until it says where it listens. It gets the first so many cores, or all, and keeps its files
+    /// in `root`.
+    pub(crate) fn start(mut command: Command, root: TempDir, cores: Option<usize>) -> Self {
         command.stdout(Stdio::piped());
         let began = Instant::now();
         // A child has the cores of the thread that starts it.
@@ -64,7 +68,7 @@ impl Running {
             }
         };
         TcpStream::connect(&address).expect("it listens");
-        Self { process, address, ready: began.elapsed(), _output: output }
+        Self { process, address, ready: began.elapsed(), _output: output, _root: root }
     }
 
     /// The processor time that it has taken.

@@ -6,29 +6,27 @@ use std::path::Path;
 
 /// The body that everybody renders: eight fields of an event.
 pub(crate) const BODY: &str = r#"{"fields":{"request":"{{data.id}}","number":"{{data.friendly_id}}","what happened":"{{event_type}}","requester":"{{data.requester.email}}","reason":"{{data.justification}}","integration":"{{data.access_groups.[0].[integration].name}}","kind of resource":"{{data.access_groups.[0].[resource_types].[0].name}}","resource":"{{data.access_groups.[0].access_units.[0].resource.name}}"}}"#;
-/// Deliveries of one webhook at the same time.
+/// Deliveries at the same time: of one webhook, and about as many of several together.
 pub(crate) const SLOTS: usize = 64;
+/// Deliveries of a webhook at the same time, at least: as many as it has where nothing is said.
+const SLOTS_MIN: usize = 8;
 /// The event type that starts the webhooks whose deliveries are counted.
 pub(crate) const TYPE: &str = "AccessRequestGranted";
 
 /// One file of `webhooks/`: its name and its text.
 pub(crate) type File = (String, String);
 
-/// A webhook that wants the events, with one validator.
-pub(crate) fn webhook(port: u16, number: usize) -> File {
-    (format!("hook-{number}"), text(port, &format!("hook/{number}"), TYPE))
-}
-
-/// So many of them.
+/// So many webhooks that want the events, with one validator each.
 pub(crate) fn webhooks(port: u16, count: usize) -> Vec<File> {
-    (0..count).map(|number| webhook(port, number)).collect()
+    let slots = (SLOTS / count).max(SLOTS_MIN);
+    (0..count).map(|number| (format!("hook-{number}"), text(port, &format!("hook/{number}"), TYPE, slots))).collect()
 }
 
-/// The same for another path and another event type.
-pub(crate) fn text(port: u16, path: &str, event_type: &str) -> String {
+/// The same for any path and event type.
+pub(crate) fn text(port: u16, path: &str, event_type: &str, slots: usize) -> String {
     format!(
         "url = \"https://127.0.0.1:{port}/{path}\"\ntriggers = [\"{event_type}\"]\nordering = \"none\"\nbody = '''{BODY}'''\n\
-         [limits]\nconcurrency = {SLOTS}\n[[response_validators]]\npath = \"$.status\"\nexpected = [\"200\"]\n"
+         [limits]\nconcurrency = {slots}\n[[response_validators]]\npath = \"$.status\"\nexpected = [\"200\"]\n"
     )
 }
 

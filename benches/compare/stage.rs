@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::fs;
-use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::thread;
@@ -34,8 +33,8 @@ pub(crate) struct Stage {
     pub(crate) receiver: Receiver,
     /// In the build's own folder: it is on a disk, where a system's temporary one may be in memory.
     directory: TempDir,
-    started: Cell<u32>,
     runs: Cell<u32>,
+    lost: Cell<u64>,
 }
 
 /// What one measurement came to.
@@ -67,7 +66,7 @@ impl Stage {
         let authority = Authority::new().expect("an authority");
         fs::write(directory.path().join("ca.pem"), authority.ca_pem()).expect("a file");
         let receiver = Receiver::start(&authority, options.http2);
-        Self { options, receiver, directory, started: Cell::new(0), runs: Cell::new(0) }
+        Self { options, receiver, directory, runs: Cell::new(0), lost: Cell::new(0) }
     }
 
     /// Starts a forwarder, or the sidecar with one webhook.
@@ -76,25 +75,29 @@ impl Stage {
         if peer == Peer::Outrigger {
             return self.start_sidecar(&sidecar::webhooks(port, 1), cores);
         }
+        let root = self.fresh();
         let mut command = Command::new(std::env::current_exe().expect("a path"));
         command.args(["--child", &peer.name(), &format!("https://127.0.0.1:{port}/hook/0")]);
-        command.arg(self.directory.path().join("ca.pem")).arg(self.fresh().with_extension("log"));
-        Running::start(command, cores)
+        command.arg(self.directory.path().join("ca.pem")).arg(root.path().join("log"));
+        Running::start(command, root, cores)
     }
 
     /// Starts the sidecar with these webhooks and an empty spool.
     pub(crate) fn start_sidecar(&self, webhooks: &[sidecar::File], cores: Option<usize>) -> Running {
         let root = self.fresh();
-        sidecar::write(&root, &self.directory.path().join("ca.pem"), self.receiver.port, webhooks);
+        sidecar::write(root.path(), &self.directory.path().join("ca.pem"), self.receiver.port, webhooks);
         let mut command = Command::new(&self.options.outrigger);
-        command.args(["run", "--config"]).arg(root);
-        Running::start(command, cores)
+        command.args(["run", "--config"]).arg(root.path());
+        Running::start(command, root, cores)
     }
 
-    /// A place that nobody had before.
-    fn fresh(&self) -> PathBuf {
-        self.started.set(self.started.get() + 1);
-        self.directory.path().join(format!("{}", self.started.get()))
+    fn fresh(&self) -> TempDir {
+        TempDir::new_in(self.directory.path()).expect("a directory")
+    }
+
+    /// Deliveries of all measurements so far that were acknowledged and did not come in.
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost.get()
     }
 
     /// A closed loop as the command line says.
@@ -130,7 +133,8 @@ impl Stage {
         thread::park_timeout(AFTERWARDS);
         let cpu = running.cpu().saturating_sub(before);
         let (acknowledging, end_to_end) = (ledger.acknowledging(), ledger.end_to_end());
-        let delivered = ledger.distinct();
+        let (delivered, lost) = (ledger.distinct(), ledger.lost());
+        self.lost.set(self.lost.get() + lost);
         let span = ledger.last().saturating_sub(began).max(1);
         Figures {
             cpu: cpu.as_secs_f64() * 1e6 / delivered.max(1) as f64,
@@ -141,7 +145,7 @@ impl Stage {
             p99: percentile_ms(&end_to_end, 99),
             peak_mib: running.peak_mib(),
             delivered,
-            lost: ledger.lost(),
+            lost,
             duplicates: ledger.duplicates(),
             unanswered,
         }
