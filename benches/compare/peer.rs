@@ -1,5 +1,6 @@
 //! Who is measured: a process of its own each, so that its processor time and memory are its alone.
 
+use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpStream;
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -46,7 +47,8 @@ impl Running {
     /// Starts a program and waits until it says where it listens. It gets the first so many cores, or all, and keeps its files
     /// in `root`.
     pub(crate) fn start(mut command: Command, root: TempDir, cores: Option<usize>) -> Self {
-        command.stdout(Stdio::piped());
+        let log = root.path().join("stderr");
+        command.stdout(Stdio::piped()).stderr(File::create(&log).expect("a file"));
         let began = Instant::now();
         // A child has the cores of the thread that starts it.
         let starting = thread::spawn(move || {
@@ -62,7 +64,8 @@ impl Running {
         let mut line = String::new();
         let address = loop {
             line.clear();
-            assert!(output.read_line(&mut line).expect("text") > 0, "it ended before it listened");
+            let read = output.read_line(&mut line).expect("text");
+            assert!(read > 0, "it ended before it listened: {}", std::fs::read_to_string(&log).unwrap_or_default());
             if let Some(address) = line.trim_end().strip_prefix("ingest listens on http://") {
                 break address.to_owned();
             }
