@@ -2,6 +2,9 @@
 #![allow(clippy::print_stdout, clippy::cast_precision_loss, reason = "a bench prints rounded figures")]
 #![allow(dead_code, reason = "no bench needs all of it")]
 
+#[path = "process.rs"]
+mod process;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -10,6 +13,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
+
+pub(crate) use process::cpu;
+use process::peak_kib;
 
 /// Connections that send events.
 const SENDERS: u64 = 64;
@@ -56,16 +62,12 @@ impl Sidecar {
         assert!(get(&metrics, "/readyz").starts_with("HTTP/1.1 200"), "it is ready");
         let ready_after = began.elapsed();
         let (most_kib, ended) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-        let status = format!("/proc/{}/status", process.id());
+        let id = process.id();
         thread::spawn({
             let (most_kib, ended) = (Arc::clone(&most_kib), Arc::clone(&ended));
             move || {
                 while !ended.load(Relaxed) {
-                    let status = std::fs::read_to_string(&status).unwrap_or_default();
-                    let kib = status
-                        .lines()
-                        .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
-                    most_kib.fetch_max(kib.unwrap_or(0), Relaxed);
+                    most_kib.fetch_max(peak_kib(id), Relaxed);
                     thread::park_timeout(Duration::from_millis(50));
                 }
             }
@@ -147,13 +149,4 @@ pub(crate) fn wait_until(mut reached: impl FnMut() -> bool) {
         assert!(began.elapsed() < PATIENCE, "it takes too long");
         thread::park_timeout(Duration::from_millis(20));
     }
-}
-
-/// The processor time that a process has taken, in the kernel's hundredths of a second.
-pub(crate) fn cpu(process: u32) -> Duration {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).expect("it runs");
-    // Behind the name, which may have anything in it: proc_pid_stat(5) numbers utime 14 and stime 15.
-    let rest = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
-    let ticks: u64 = rest.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap_or(0)).sum();
-    Duration::from_millis(ticks * 10)
 }
