@@ -139,12 +139,12 @@ impl Pool {
     /// Does something with what is known of an authority, which is looked after from then on.
     fn with<T>(self: &Arc<Self>, authority: &Authority, act: impl FnOnce(&mut Host) -> T) -> T {
         let mut state = self.state();
-        if let Some(host) = state.hosts.get_mut(authority) {
-            return act(host);
-        }
         if state.sweeper.as_ref().is_none_or(AbortOnDropHandle::is_finished) {
             let sweeping = sweep(Arc::downgrade(self), self.sweep_interval);
             state.sweeper = Some(AbortOnDropHandle::new(tokio::spawn(sweeping)));
+        }
+        if let Some(host) = state.hosts.get_mut(authority) {
+            return act(host);
         }
         act(state.hosts.entry(authority.clone()).or_default())
     }

@@ -1,5 +1,6 @@
 //! An encrypted connection, with a record of what it has done.
 
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::task::coop::unconstrained;
 use tokio_rustls::client::TlsStream;
 
 use crate::stall::Stall;
@@ -107,7 +109,9 @@ impl Drop for TlsSocket {
     /// Tells the receiver that this was all, as far as that goes without waiting: an end without it might be an attack (RFC 8446,
     /// section 6.1).
     fn drop(&mut self) {
-        let _ = Pin::new(&mut self.stream).poll_shutdown(&mut Context::from_waker(Waker::noop()));
+        // Whatever else its task has done before: many may go at once.
+        let mut ending = unconstrained(poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx)));
+        let _ = Pin::new(&mut ending).poll(&mut Context::from_waker(Waker::noop()));
     }
 }
 

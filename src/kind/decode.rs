@@ -163,11 +163,6 @@ impl<'de> Visitor<'de> for Skim<'_> {
 pub(super) struct Text<'de>(Cow<'de, str>);
 
 impl Text<'_> {
-    /// Its letters.
-    pub(super) fn as_str(&self) -> &str {
-        &self.0
-    }
-
     /// Whether it is this name.
     pub(super) fn is(&self, name: &str) -> bool {
         self.0 == name

@@ -4,12 +4,9 @@
 //! fields.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::decode::Text;
 use super::scan;
 
 /// The parts of a document that somebody reads.
@@ -72,18 +69,10 @@ impl Reads {
         }
     }
 
-    /// The tree of JSON text, with `null` or nothing in place of what is not read. Each path that was added leads to what it leads to in
-    /// the whole tree.
+    /// The tree of JSON text in which each path that was added leads to what it leads to in the whole tree. Of the rest there may be
+    /// nothing, or `null`; where the scanner leaves it to the parser it is the whole tree.
     pub fn tree(&self, raw: &[u8]) -> Result<Value, serde_json::Error> {
-        scan::tree(raw, self, usize::MAX).map_or_else(|| self.tree_by_parser(raw), Ok)
-    }
-
-    /// The same of whatever the parser takes.
-    pub(super) fn tree_by_parser(&self, raw: &[u8]) -> Result<Value, serde_json::Error> {
-        let mut deserializer = serde_json::Deserializer::from_slice(raw);
-        let tree = self.deserialize(&mut deserializer)?;
-        deserializer.end()?;
-        Ok(tree)
+        scan::tree(raw, self, usize::MAX).map_or_else(|| serde_json::from_slice(raw), Ok)
     }
 }
 
@@ -101,78 +90,6 @@ impl Parts {
     /// Whether any element is read.
     pub(super) fn has_elements(&self) -> bool {
         !self.indexes.is_empty()
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for &Reads {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        match self {
-            Reads::Whole => Value::deserialize(deserializer),
-            Reads::Parts(parts) => deserializer.deserialize_any(parts),
-        }
-    }
-}
-
-impl<'de> Visitor<'de> for &Parts {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
-        let (mut list, mut index) = (Vec::new(), 0);
-        loop {
-            if let Some(below) = self.element(index) {
-                let Some(element) = seq.next_element_seed(below)? else { break };
-                list.resize(index, Value::Null);
-                list.push(element);
-            } else if seq.next_element::<IgnoredAny>()?.is_none() {
-                break;
-            }
-            index += 1;
-        }
-        Ok(if self.has_elements() { Value::Array(list) } else { Value::Null })
-    }
-
-    /// Of several members of one name the last counts, as it does in the whole tree. Numbers come here too, and have no members.
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let mut members = Map::new();
-        while let Some(key) = map.next_key::<Text<'de>>()? {
-            if let Some(below) = self.member(key.as_str()) {
-                let value = map.next_value_seed(below)?;
-                members.insert(key.as_str().to_owned(), value);
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(Value::Object(members))
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a template reads of an event.
 
+use crate::kind::decode::EVENT_LEVELS_MAX;
 use crate::kind::reads::Reads;
 
 use super::expression::{Expression, Path};
@@ -59,7 +60,9 @@ impl Walk<'_> {
 
     fn path(&mut self, path: &Path) {
         if let Some(Scope::Event) = self.scopes.iter().rev().nth(path.up) {
-            self.reads.add(path.segments.iter().map(|segment| (&*segment.name, segment.index)));
+            // No event is deeper; what lies at the end is read as a whole.
+            let segments = path.segments.iter().take(EVENT_LEVELS_MAX + 1);
+            self.reads.add(segments.map(|segment| (&*segment.name, segment.index)));
         }
     }
 }
