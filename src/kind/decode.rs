@@ -160,14 +160,7 @@ impl<'de> Visitor<'de> for Skim<'_> {
 }
 
 /// A key, borrowed from the bytes where it holds no escape.
-pub(super) struct Text<'de>(Cow<'de, str>);
-
-impl Text<'_> {
-    /// Whether it is this name.
-    pub(super) fn is(&self, name: &str) -> bool {
-        self.0 == name
-    }
-}
+struct Text<'de>(Cow<'de, str>);
 
 impl<'de> Deserialize<'de> for Text<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -95,12 +95,13 @@ impl Parts {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "unwrap is for tests")]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
-    fn reads(paths: &[&str]) -> Reads {
+    /// What reads all that is at some paths.
+    pub(in crate::kind) fn reads(paths: &[&str]) -> Reads {
         let mut reads = Reads::default();
         for path in paths {
             let steps = path.split('.').filter(|step| !step.is_empty());
@@ -110,7 +111,7 @@ mod tests {
     }
 
     /// What a path leads to.
-    fn at<'v>(tree: &'v Value, path: &str) -> Option<&'v Value> {
+    pub(in crate::kind) fn at<'v>(tree: &'v Value, path: &str) -> Option<&'v Value> {
         path.split('.').filter(|step| !step.is_empty()).try_fold(tree, |value, step| match value {
             Value::Object(members) => members.get(step),
             Value::Array(list) => list.get(step.parse::<usize>().ok()?),

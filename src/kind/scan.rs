@@ -282,25 +282,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::Kind;
+    use super::super::reads::tests::{at, reads};
     use super::*;
-
-    fn reads(paths: &[&str]) -> Reads {
-        let mut reads = Reads::default();
-        for path in paths {
-            let steps = path.split('.').filter(|step| !step.is_empty());
-            reads.add(steps.map(|step| (step, step.parse().ok())));
-        }
-        reads
-    }
-
-    /// What a path leads to.
-    fn at<'v>(tree: &'v Value, path: &str) -> Option<&'v Value> {
-        path.split('.').filter(|step| !step.is_empty()).try_fold(tree, |value, step| match value {
-            Value::Object(members) => members.get(step),
-            Value::Array(list) => list.get(step.parse::<usize>().ok()?),
-            _ => None,
-        })
-    }
 
     #[test]
     fn what_services_send_is_gone_through_without_the_parser() {
