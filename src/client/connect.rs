@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use http::Uri;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
@@ -25,8 +26,9 @@ use super::tls;
 
 /// Name, TCP and TLS together may take this long; the request's own limit may end it sooner.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// One address out of several may take this long before the next one is dialled.
-const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
+/// One address may take this long before the next one is dialled beside it: the
+/// recommended Connection Attempt Delay of RFC 8305, section 5.
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// No more addresses of one name than these are dialled.
 const ADDRESSES_MAX: usize = 6;
 /// The port of a URL that names none.
@@ -166,21 +168,26 @@ fn take_turns(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     ordered
 }
 
-/// Dials one address after the other and answers with the last one's failure. A single address may take all the time there is.
+/// Dials one address after the other, each as soon as the one before has failed or has taken its time, and lets those that were dialled go
+/// on until one is reached (RFC 8305, section 5). Answers with the failure that came last.
 async fn dial(host: &str, addresses: &[SocketAddr]) -> Result<TcpStream, Failure> {
-    let limit = if addresses.len() > 1 { DIAL_TIMEOUT } else { CONNECT_TIMEOUT };
     let mut failure = Failure::new(Reason::DnsError, format!("{host} has no address"));
-    for address in addresses {
-        failure = match timeout(limit, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(error)) => dial_error(host, *address, error.kind()),
-            Err(_) => {
-                let detail = format!("{host} ({address}) did not accept a connection within {} s", limit.as_secs());
-                Failure::new(Reason::Timeout, detail)
-            }
-        };
+    let mut attempts = JoinSet::new();
+    let mut addresses = addresses.iter().copied();
+    loop {
+        let next = addresses.next();
+        if let Some(address) = next {
+            attempts.spawn(async move { TcpStream::connect(address).await.map_err(|error| (address, error.kind())) });
+        }
+        let limit = if addresses.len() > 0 { ATTEMPT_DELAY } else { CONNECT_TIMEOUT };
+        match timeout(limit, attempts.join_next()).await {
+            Ok(Some(Ok(Ok(stream)))) => return Ok(stream),
+            Ok(Some(Ok(Err((address, kind))))) => failure = dial_error(host, address, kind),
+            Ok(None) => return Err(failure),
+            // It takes its time, or was ended with its runtime.
+            Ok(Some(Err(_))) | Err(_) => {}
+        }
     }
-    Err(failure)
 }
 
 fn dial_error(host: &str, address: SocketAddr, kind: io::ErrorKind) -> Failure {
@@ -213,6 +220,8 @@ fn handshake_error(host: &str, error: &io::Error) -> Failure {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "unwrap is for tests")]
 mod tests {
+    use tokio::net::{TcpListener, TcpSocket};
+
     use super::*;
     use crate::webhook::tls::Tls;
 
@@ -227,6 +236,31 @@ mod tests {
         assert_eq!(take_turns(given), expected);
         let many: Vec<_> = (1..=40_u16).map(|port| SocketAddr::from(([1, 1, 1, 1], port))).collect();
         assert_eq!(take_turns(many).len(), ADDRESSES_MAX);
+    }
+
+    /// What drops all that comes: one connection waits to be accepted, and there is room for no more.
+    async fn full() -> (SocketAddr, TcpListener, TcpStream) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let listener = socket.listen(0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let waiting = TcpStream::connect(address).await.unwrap();
+        assert!(timeout(ATTEMPT_DELAY, TcpStream::connect(address)).await.is_err(), "there was room");
+        (address, listener, waiting)
+    }
+
+    #[tokio::test]
+    async fn an_address_that_does_not_answer_or_refuses_delays_the_next_one_for_a_moment_only() {
+        let (full, _listener, _waiting) = full().await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (good, refused) = (listener.local_addr().unwrap(), SocketAddr::from(([127, 0, 0, 1], 1)));
+        for addresses in [vec![full, full, full, full, full, good], vec![refused, good], vec![good, full]] {
+            let reached = timeout(CONNECT_TIMEOUT / 2, dial("a.example", &addresses)).await.unwrap();
+            assert_eq!(reached.unwrap().peer_addr().unwrap(), good);
+        }
+        let failure = dial("a.example", &[refused, refused]).await.unwrap_err();
+        assert_eq!(failure.reason, Reason::ConnectionRefused);
+        assert_eq!(dial("a.example", &[]).await.unwrap_err().reason, Reason::DnsError);
     }
 
     #[test]
