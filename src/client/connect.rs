@@ -26,9 +26,9 @@ use super::tls;
 
 /// Name, TCP and TLS together may take this long; the request's own limit may end it sooner.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// One address may take this long before the next one is dialled beside it: the
+/// One address may take this long before the next one is dialled beside it, and one exchange that dials before another one does: the
 /// recommended Connection Attempt Delay of RFC 8305, section 5.
-const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+pub(super) const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// No more addresses of one name than these are dialled.
 const ADDRESSES_MAX: usize = 6;
 /// The port of a URL that names none.

@@ -3,14 +3,14 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{Entry, HOST};
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Uri, Version};
 use hyper::body::{Body, Incoming};
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 
 use crate::delivery::{Failure, Reason};
 
@@ -19,9 +19,6 @@ use super::connection::{Connection, Http2, Sent};
 use super::failure::{Phase, classify, closed_early, is_connection_end};
 use super::pool::Found;
 use super::{Client, Response, Wire};
-
-/// Whoever waits for a connection that another exchange opens waits no longer: it may come to nothing.
-const DIALLED_WAIT: Duration = Duration::from_secs(2);
 
 impl Client {
     /// `shared` is left at the connection that was used last, if others may use it too.
@@ -87,23 +84,35 @@ impl Client {
         let Some(authority) = https(uri) else {
             return Err(Failure::new(Reason::NetworkError, format!("{} is asked for without https", host(uri))));
         };
-        let _dials = match self.pool.find(authority, after, false) {
-            Found::Ready(connection) => return Ok((connection, true)),
-            Found::Dial(dials) => dials,
-            Found::Wait(mut dialled) => {
-                // It says nothing and ends when there is a connection, or none.
-                let _ = timeout(DIALLED_WAIT, dialled.changed()).await;
-                match self.pool.find(authority, after, true) {
-                    Found::Ready(connection) => return Ok((connection, true)),
-                    Found::Dial(dials) => dials,
-                    Found::Wait(_) => None,
-                }
+        let mut has_waited = false;
+        let dials = loop {
+            match self.pool.find(authority, after, has_waited) {
+                Found::Ready(connection) => return Ok((connection, true)),
+                Found::Dial(dials) => break dials,
+                // What comes before that time is a connection, or that nobody dials any more.
+                Found::Wait(mut opened, until) => has_waited = timeout_at(until.into(), opened.changed()).await.is_ok(),
             }
         };
+        let mut dialling = pin!(self.dial(uri, authority));
+        let Some(dials) = dials else { return Ok((dialling.await?, false)) };
+        let mut opened = dials.subscribe();
+        loop {
+            tokio::select! {
+                biased;
+                dialled = &mut dialling => return Ok((dialled?, false)),
+                // Whoever else dials may have been faster.
+                _ = opened.changed() => if let Some(connection) = self.pool.take(authority, after) {
+                    return Ok((connection, true));
+                },
+            }
+        }
+    }
+
+    async fn dial(&self, uri: &Uri, authority: &Authority) -> Result<Connection, Failure> {
         let socket = self.connector.connect(uri).await?;
         let connection = Connection::open(socket).await.map_err(|error| classify(host(uri), Phase::Head, &error))?;
         self.pool.opened(authority, &connection);
-        Ok((connection, false))
+        Ok(connection)
     }
 }
 

@@ -9,20 +9,26 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::connect::ATTEMPT_DELAY;
 use super::connection::{Connection, Http1, Http2};
 
 /// An idle connection is closed after this time; receivers' own limits are often 60 s or more.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 /// Idle connections that are kept for one host.
-pub(super) const IDLE_PER_HOST_MAX: usize = 128;
+const IDLE_PER_HOST_MAX: usize = 128;
 /// So often idle connections are looked at: those whose time is over go, and those that their receivers closed.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The idle connections of one client, by authority.
 pub(super) struct Pool {
-    idle_timeout: Duration,
-    sweep_interval: Duration,
+    limits: Limits,
     state: Mutex<State>,
+}
+
+struct Limits {
+    idle_timeout: Duration,
+    idle_per_host_max: usize,
+    sweep_interval: Duration,
 }
 
 #[derive(Default)]
@@ -39,47 +45,52 @@ struct Host {
     idle: Vec<(Box<Http1>, Instant)>,
     /// For all, with the time at which it was last asked for.
     shared: Option<(Arc<Http2>, Instant)>,
-    /// It was last heard to speak HTTP/1.1.
-    is_http1: bool,
-    /// Closed when whoever dials for all is done.
-    dialling: Option<watch::Receiver<()>>,
+    /// When it was last heard to speak HTTP/1.1, if that is what it spoke last.
+    http1_heard: Option<Instant>,
+    /// Those who dial for all, and when the last of them began.
+    dialling: Option<(Weak<watch::Sender<()>>, Instant)>,
 }
+
+/// What each of those who dial for all keeps while it does. Whoever is subscribed hears of a connection that one of them opened, and when
+/// none of them dials any more.
+pub(super) type Dials = Arc<watch::Sender<()>>;
 
 /// Where an exchange gets its connection from.
 pub(super) enum Found {
     /// Here it is.
     Ready(Connection),
-    /// Somebody dials, and all may share what comes of it.
-    Wait(watch::Receiver<()>),
-    /// One has to be dialled. Others wait while what is here is kept.
-    Dial(Option<watch::Sender<()>>),
+    /// Somebody dials, and all may share what comes of it. At that time somebody else is to dial as well.
+    Wait(watch::Receiver<()>, Instant),
+    /// One has to be dialled; for all, where there is something to keep.
+    Dial(Option<Dials>),
 }
 
 impl Pool {
     /// An empty one.
     pub(super) fn new() -> Arc<Self> {
-        Self::with_limits(IDLE_TIMEOUT, SWEEP_INTERVAL)
+        let (idle_timeout, sweep_interval) = (IDLE_TIMEOUT, SWEEP_INTERVAL);
+        Self::with_limits(Limits { idle_timeout, idle_per_host_max: IDLE_PER_HOST_MAX, sweep_interval })
     }
 
-    pub(super) fn with_limits(idle_timeout: Duration, sweep_interval: Duration) -> Arc<Self> {
-        Arc::new(Self { idle_timeout, sweep_interval, state: Mutex::default() })
+    fn with_limits(limits: Limits) -> Arc<Self> {
+        Arc::new(Self { limits, state: Mutex::default() })
     }
 
     /// A connection that waits. With `after` it must have been opened after that.
     pub(super) fn take(&self, authority: &Authority, after: Option<Instant>) -> Option<Connection> {
         loop {
             // The lock is let go of before the connection is looked at.
-            let taken = self.state().hosts.get_mut(authority)?.take(self.idle_timeout, after)?;
+            let taken = self.state().hosts.get_mut(authority)?.take(self.limits.idle_timeout, after)?;
             if let Some(connection) = still_open(taken) {
                 return Some(connection);
             }
         }
     }
 
-    /// The same, or what to do where none waits. Whoever `has_waited` for somebody who dials does not wait again.
+    /// The same, or what to do where none waits. Whoever `has_waited` until somebody's dialling ended does not wait again.
     pub(super) fn find(self: &Arc<Self>, authority: &Authority, after: Option<Instant>, has_waited: bool) -> Found {
         loop {
-            let found = self.with(authority, |host| match host.take(self.idle_timeout, after) {
+            let found = self.with(authority, |host| match host.take(self.limits.idle_timeout, after) {
                 Some(taken) => Found::Ready(taken),
                 None => host.dial(has_waited),
             });
@@ -96,12 +107,20 @@ impl Pool {
 
     /// Remembers what a connection that was dialled speaks, and shares it if it can be shared.
     pub(super) fn opened(self: &Arc<Self>, authority: &Authority, connection: &Connection) {
-        self.with(authority, |host| {
-            host.is_http1 = matches!(connection, Connection::Http1(_));
-            if let Connection::Http2(connection) = connection {
-                host.shared = Some((Arc::clone(connection), Instant::now()));
+        let dials = self.with(authority, |host| {
+            let now = Instant::now();
+            match connection {
+                Connection::Http1(_) => host.http1_heard = Some(now),
+                Connection::Http2(connection) => {
+                    host.http1_heard = None;
+                    host.shared = Some((Arc::clone(connection), now));
+                }
             }
+            host.dials()
         });
+        if let Some(dials) = dials {
+            dials.send_replace(());
+        }
     }
 
     /// Takes a connection back after a complete exchange, if it can be used again.
@@ -111,10 +130,12 @@ impl Pool {
         }
         // What finds no room is closed, and not while others wait for the lock.
         let _surplus = self.with(authority, |host| {
-            if host.idle.len() == IDLE_PER_HOST_MAX {
+            if host.idle.len() >= self.limits.idle_per_host_max {
                 return Some(connection);
             }
-            host.idle.push((connection, Instant::now()));
+            let now = Instant::now();
+            host.http1_heard = Some(now);
+            host.idle.push((connection, now));
             None
         });
     }
@@ -124,10 +145,12 @@ impl Pool {
         let mut gone = Vec::new();
         let mut state = self.state();
         state.hosts.retain(|_, host| {
-            let is_over = |since: &Instant| since.elapsed() >= self.idle_timeout;
+            let is_over = |since: &Instant| since.elapsed() >= self.limits.idle_timeout;
             gone.extend(host.idle.extract_if(.., |(connection, since)| is_over(since) || !connection.is_idle()));
             host.shared.take_if(|(connection, asked)| is_over(asked) || !connection.is_open());
-            !host.idle.is_empty() || host.shared.is_some() || host.is_dialled()
+            // What is known of a host outlives its connections: there are receivers that keep none open.
+            let is_known = host.http1_heard.is_some_and(|heard| !is_over(&heard));
+            is_known || !host.idle.is_empty() || host.shared.is_some() || host.dials().is_some()
         });
         let is_empty = state.hosts.is_empty();
         if is_empty {
@@ -140,7 +163,7 @@ impl Pool {
     fn with<T>(self: &Arc<Self>, authority: &Authority, act: impl FnOnce(&mut Host) -> T) -> T {
         let mut state = self.state();
         if state.sweeper.as_ref().is_none_or(AbortOnDropHandle::is_finished) {
-            let sweeping = sweep(Arc::downgrade(self), self.sweep_interval);
+            let sweeping = sweep(Arc::downgrade(self), self.limits.sweep_interval);
             state.sweeper = Some(AbortOnDropHandle::new(tokio::spawn(sweeping)));
         }
         if let Some(host) = state.hosts.get_mut(authority) {
@@ -169,21 +192,22 @@ impl Host {
     }
 
     fn dial(&mut self, has_waited: bool) -> Found {
-        match &self.dialling {
-            _ if self.is_http1 => Found::Dial(None),
-            Some(_) if has_waited && self.is_dialled() => Found::Dial(None),
-            Some(dialling) if self.is_dialled() => Found::Wait(dialling.clone()),
-            _ => {
-                let (dials, dialling) = watch::channel(());
-                self.dialling = Some(dialling);
-                Found::Dial(Some(dials))
-            }
+        if self.http1_heard.is_some() {
+            return Found::Dial(None);
         }
+        if let (Some(dials), Some((_, since)), false) = (self.dials(), &self.dialling, has_waited)
+            && since.elapsed() < ATTEMPT_DELAY
+        {
+            return Found::Wait(dials.subscribe(), *since + ATTEMPT_DELAY);
+        }
+        let dials = self.dials().unwrap_or_default();
+        self.dialling = Some((Arc::downgrade(&dials), Instant::now()));
+        Found::Dial(Some(dials))
     }
 
-    /// Whether somebody dials for all.
-    fn is_dialled(&self) -> bool {
-        self.dialling.as_ref().is_some_and(|dialling| dialling.has_changed().is_ok())
+    /// Where somebody dials for all.
+    fn dials(&self) -> Option<Dials> {
+        self.dialling.as_ref()?.0.upgrade()
     }
 }
 

@@ -32,6 +32,23 @@ impl Caller {
         self.call_url(&raw.url("/"), limits)
     }
 
+    /// So many calls at the same time: the statuses that are answered.
+    fn call_at_once(&self, raw: &Raw, number: usize) -> Vec<Result<u16, Failure>> {
+        self.runtime.block_on(async {
+            let calls: Vec<_> = (0..number)
+                .map(|_| {
+                    let (client, url) = (self.client.clone(), raw.url("/"));
+                    tokio::spawn(async move { post(&client, &url, AMPLE).await.map(|answer| answer.status.as_u16()) })
+                })
+                .collect();
+            let mut answered = Vec::new();
+            for call in calls {
+                answered.push(call.await.expect("no panic"));
+            }
+            answered
+        })
+    }
+
     pub(crate) fn call_url(&self, url: &str, limits: Limits) -> Result<Response, Failure> {
         self.runtime.block_on(async {
             let result = post(&self.client, url, limits).await;
@@ -174,6 +191,21 @@ fn a_connection_that_was_closed_while_idle_is_not_noticed_at_all() {
 }
 
 #[test]
+fn a_receiver_that_closes_after_each_answer_and_does_not_say_so_is_sent_everything_once() {
+    const AT_ONCE: usize = 32;
+    for (name, end) in [("as it should", Step::Leave), ("without a word", Step::Close)] {
+        let raw = Raw::start(Greeting::http1(), move |seen| vec![well(seen), end.clone()]);
+        let caller = Caller::new();
+        for _ in 0..4 {
+            assert_eq!(caller.call_at_once(&raw, AT_ONCE), vec![Ok(200); AT_ONCE], "{name}");
+        }
+        let seen = seen(&raw);
+        assert_eq!(seen.len(), 4 * AT_ONCE, "{name}");
+        assert!(seen.iter().all(|(_, number)| *number == 1), "{name}: {seen:?}");
+    }
+}
+
+#[test]
 fn all_that_shared_a_connection_are_repeated_when_it_ends() {
     const SHARING: usize = 12;
     let raw = Raw::start(Greeting::http2(), |seen| match (seen.connection, seen.number) {
@@ -185,18 +217,7 @@ fn all_that_shared_a_connection_are_repeated_when_it_ends() {
     });
     let caller = Caller::new();
     caller.call(&raw, AMPLE).expect("an answer");
-    let answered: Vec<Result<u16, Failure>> = caller.runtime.block_on(async {
-        let one = || {
-            let (client, url) = (caller.client.clone(), raw.url("/"));
-            tokio::spawn(async move { post(&client, &url, AMPLE).await.map(|response| response.status.as_u16()) })
-        };
-        let waiting: Vec<_> = (0..SHARING).map(|_| one()).collect();
-        let mut answered = Vec::new();
-        for one in waiting {
-            answered.push(one.await.expect("no panic"));
-        }
-        answered
-    });
+    let answered = caller.call_at_once(&raw, SHARING);
     assert_eq!(answered, vec![Ok(200); SHARING]);
     assert_eq!(seen(&raw).iter().filter(|(connection, _)| *connection > 1).count(), SHARING);
 }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Request;
@@ -28,9 +28,13 @@ use super::receiver::Receiver;
 const HOST: &str = "hooks.example";
 /// What the host resolves to; a connection to it goes to the receiver.
 const ADDRESS: [u8; 4] = [1, 1, 1, 1];
+/// What it resolves to at first, where it is told so; a connection to it is made, and nothing is ever said on it.
+const SILENT: [u8; 4] = [2, 2, 2, 2];
 const LIMITS: Limits = Limits { timeout: Duration::from_secs(30), response_bytes_max: 64 * 1024 };
 /// Far more than it takes.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Much longer than another one's dialling is waited for, and shorter than anything that hangs.
+const MOMENT: Duration = Duration::from_secs(2);
 const MANY: usize = 64;
 
 /// A receiver, a client that may reach it, and how many connections were dialled.
@@ -38,22 +42,31 @@ struct Scene {
     receiver: Receiver,
     client: Client,
     dialled: Arc<AtomicUsize>,
+    _silent: TcpListener,
 }
 
 impl Scene {
     async fn new(alpn: &[&str]) -> Self {
+        Self::after_silence(alpn, 0).await
+    }
+
+    /// The first of the connections, so many of them, come to nothing.
+    async fn after_silence(alpn: &[&str], silent: usize) -> Self {
         let authority = Authority::new().unwrap();
         let receiver = Receiver::with_tls(authority.server_config(&[HOST], alpn).unwrap()).await.unwrap();
         let dialled = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&dialled);
         let names = move |_: &str| {
-            counted.fetch_add(1, Ordering::Relaxed);
-            vec![IpAddr::from(ADDRESS)]
+            let is_silent = counted.fetch_add(1, Ordering::Relaxed) < silent;
+            vec![IpAddr::from(if is_silent { SILENT } else { ADDRESS })]
         };
-        let addresses = BTreeMap::from([(IpAddr::from(ADDRESS), receiver.addr())]);
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let leads = [(ADDRESS, receiver.addr()), (SILENT, silent.local_addr().unwrap())];
+        let addresses = leads.map(|(address, to)| (IpAddr::from(address), to)).into();
         let routes = Routes { names: Some(Arc::new(names)), addresses, ..Routes::default() };
         let egress = Egress { ca_pem: Some(authority.ca_pem().to_owned()), ..Egress::default() };
-        Self { receiver, client: Client::new(&egress, &Tls::default(), routes).unwrap(), dialled }
+        let client = Client::new(&egress, &Tls::default(), routes).unwrap();
+        Self { receiver, client, dialled, _silent: silent }
     }
 
     fn dialled(&self) -> usize {
@@ -141,6 +154,11 @@ async fn a_connection_whose_receiver_wants_no_more_is_not_used_again() {
         scene.send(1).await;
         assert_eq!(scene.dialled(), round);
     }
+    // Nor by others, and nothing is sent twice.
+    for round in 1..=3 {
+        scene.send(MANY).await;
+        assert_eq!((scene.dialled(), scene.receiver.count()), (3 + round * MANY, 3 + round * MANY));
+    }
 }
 
 /// A listener for the host, and a client that is led to it.
@@ -154,7 +172,7 @@ async fn listen() -> (TcpListener, TlsAcceptor, Client) {
 }
 
 #[tokio::test]
-async fn one_whose_dialling_comes_to_nothing_holds_the_others_up_for_a_while_only() {
+async fn one_whose_dialling_comes_to_nothing_holds_the_others_up_for_a_moment_only() {
     let (listener, tls, client) = listen().await;
     let first = tokio::spawn({
         let client = client.clone();
@@ -169,10 +187,24 @@ async fn one_whose_dialling_comes_to_nothing_holds_the_others_up_for_a_while_onl
         stream.flush().await.unwrap();
         stream
     };
+    let begun = Instant::now();
     let (sent, _stream) = timeout(PATIENCE, async { tokio::join!(send(&client, LIMITS), receive) }).await.unwrap();
+    assert!(begun.elapsed() < MOMENT, "{:?}", begun.elapsed());
     assert_eq!(sent.map(|response| response.status.as_u16()), Ok(204));
     assert!(!first.is_finished(), "it did not wait for the other's end");
     first.abort();
+}
+
+#[tokio::test]
+async fn dialling_that_comes_to_nothing_is_joined_by_one_more_at_a_time_and_all_share_what_is_opened_first() {
+    for silent in [1, 3] {
+        let scene = Scene::after_silence(&["h2", "http/1.1"], silent).await;
+        // Those whose own dialling never ends are answered as well.
+        scene.send(MANY).await;
+        let dialled = scene.dialled();
+        assert!(dialled > silent && dialled < MANY / 4, "{dialled}");
+        assert!(scene.receiver.recorded().iter().all(|seen| seen.http2));
+    }
 }
 
 #[tokio::test]

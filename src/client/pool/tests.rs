@@ -17,6 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Never, for these tests.
 const LONG: Duration = Duration::from_hours(1);
 const SHORT: Duration = Duration::from_millis(20);
+const IDLE_MAX: usize = 8;
 
 type Far = server::TlsStream<TcpStream>;
 
@@ -54,12 +55,16 @@ impl Dialler {
     }
 }
 
+fn pool(idle_timeout: Duration, sweep_interval: Duration) -> Arc<Pool> {
+    Pool::with_limits(Limits { idle_timeout, idle_per_host_max: IDLE_MAX, sweep_interval })
+}
+
 fn authority() -> Authority {
     Authority::from_static("a.example")
 }
 
 /// Until it holds.
-async fn eventually(holds: impl Fn() -> bool) {
+async fn eventually(mut holds: impl FnMut() -> bool) {
     let waits = async {
         while !holds() {
             yield_now().await;
@@ -70,24 +75,24 @@ async fn eventually(holds: impl Fn() -> bool) {
 
 #[tokio::test]
 async fn no_more_idle_connections_are_kept_than_the_limit_and_the_others_are_closed() {
-    let (dialler, pool) = (Dialler::new().await, Pool::with_limits(LONG, LONG));
+    let (dialler, pool) = (Dialler::new().await, pool(LONG, LONG));
     let mut far_ends = Vec::new();
-    for _ in 0..IDLE_PER_HOST_MAX + 2 {
+    for _ in 0..IDLE_MAX + 2 {
         let (connection, far) = dialler.dial().await;
         pool.put(&authority(), connection);
         far_ends.push(far);
     }
-    for far in far_ends.iter_mut().skip(IDLE_PER_HOST_MAX) {
+    for far in far_ends.iter_mut().skip(IDLE_MAX) {
         let read = timeout(PATIENCE, far.read(&mut [0])).await.unwrap();
         assert_eq!(read.unwrap(), 0, "it is closed, and the receiver is told so");
     }
     let kept = std::iter::from_fn(|| pool.take(&authority(), None)).count();
-    assert_eq!(kept, IDLE_PER_HOST_MAX);
+    assert_eq!(kept, IDLE_MAX);
 }
 
 #[tokio::test]
 async fn an_idle_connection_goes_after_its_time_though_nobody_asks_for_one() {
-    let (dialler, pool) = (Dialler::new().await, Pool::with_limits(SHORT, SHORT));
+    let (dialler, pool) = (Dialler::new().await, pool(SHORT, SHORT));
     let (connection, mut far) = dialler.dial().await;
     pool.put(&authority(), connection);
     assert_eq!(timeout(PATIENCE, far.read(&mut [0])).await.unwrap().unwrap(), 0);
@@ -97,7 +102,7 @@ async fn an_idle_connection_goes_after_its_time_though_nobody_asks_for_one() {
 
 #[tokio::test]
 async fn an_idle_connection_that_is_too_old_is_not_used() {
-    let (dialler, pool) = (Dialler::new().await, Pool::with_limits(Duration::ZERO, LONG));
+    let (dialler, pool) = (Dialler::new().await, pool(Duration::ZERO, LONG));
     let (connection, _far) = dialler.dial().await;
     pool.put(&authority(), connection);
     assert!(pool.take(&authority(), None).is_none());
@@ -106,7 +111,7 @@ async fn an_idle_connection_that_is_too_old_is_not_used() {
 #[tokio::test]
 async fn what_a_receiver_closed_or_wrote_to_is_not_given_out_and_the_next_one_is() {
     for word in [&b""[..], b"HTTP/1.1 408 Request Timeout\r\n\r\n"] {
-        let (dialler, pool) = (Dialler::new().await, Pool::with_limits(LONG, LONG));
+        let (dialler, pool) = (Dialler::new().await, pool(LONG, LONG));
         let (good, _good_far) = dialler.dial().await;
         pool.put(&authority(), good);
         let (ended, mut far) = dialler.dial().await;
@@ -134,31 +139,67 @@ async fn what_a_receiver_closed_or_wrote_to_is_not_given_out_and_the_next_one_is
 
 #[tokio::test]
 async fn what_a_receiver_closed_is_let_go_of_though_nobody_asks() {
-    let (dialler, pool) = (Dialler::new().await, Pool::with_limits(LONG, SHORT));
+    let (dialler, pool) = (Dialler::new().await, pool(LONG, SHORT));
     let (connection, mut far) = dialler.dial().await;
     pool.put(&authority(), connection);
     assert_eq!(pool.state().hosts.len(), 1);
     far.shutdown().await.unwrap();
-    eventually(|| pool.state().hosts.is_empty()).await;
+    eventually(|| pool.state().hosts.values().all(|host| host.idle.is_empty())).await;
 }
 
 #[tokio::test]
 async fn one_dials_while_it_is_unknown_whether_one_will_do_and_each_does_once_it_is_known_that_none_does() {
-    let (dialler, pool) = (Dialler::new().await, Pool::with_limits(LONG, LONG));
+    let (dialler, pool) = (Dialler::new().await, pool(LONG, LONG));
     let Found::Dial(Some(dials)) = pool.find(&authority(), None, false) else { panic!("the first one dials for all") };
-    let Found::Wait(mut dialled) = pool.find(&authority(), None, false) else { panic!("the second one waits") };
-    assert!(matches!(pool.find(&authority(), None, true), Found::Dial(None)), "who has waited does not wait again");
+    let Found::Wait(mut ended, _) = pool.find(&authority(), None, false) else { panic!("the second one waits") };
     drop(dials);
-    assert!(dialled.changed().await.is_err(), "it says nothing and ends");
+    assert!(ended.changed().await.is_err(), "nobody dials any more");
     let Found::Dial(Some(_dials)) = pool.find(&authority(), None, true) else { panic!("another one dials for all") };
+    let Found::Dial(Some(_too)) = pool.find(&authority(), None, true) else { panic!("nor do others wait again") };
+    let Found::Wait(mut opened, _) = pool.find(&authority(), None, false) else { panic!("who comes now does") };
     let (connection, _far) = dialler.dial().await;
     pool.opened(&authority(), &Connection::Http1(connection));
+    assert!(opened.changed().await.is_ok(), "one has opened a connection");
     assert!(matches!(pool.find(&authority(), None, false), Found::Dial(None)));
 }
 
 #[tokio::test]
+async fn beside_one_that_takes_its_time_another_one_dials_and_the_others_wait_on() {
+    let pool = pool(LONG, LONG);
+    let mut dialling = Vec::new();
+    for number in 1..=3 {
+        let mut until = Instant::now();
+        eventually(|| match pool.find(&authority(), None, false) {
+            Found::Dial(dials) => {
+                dialling.push(dials.unwrap());
+                true
+            }
+            Found::Wait(_, next) => {
+                assert!(next <= Instant::now() + ATTEMPT_DELAY, "it is told for how long");
+                until = next;
+                false
+            }
+            Found::Ready(_) => panic!("there is none"),
+        })
+        .await;
+        assert!(Instant::now() >= until, "number {number} began too early");
+    }
+    assert_eq!(dialling.len(), 3);
+}
+
+#[tokio::test]
+async fn that_a_host_speaks_http1_is_known_though_no_connection_to_it_is_left() {
+    let (dialler, pool) = (Dialler::new().await, pool(LONG, LONG));
+    let (connection, far) = dialler.dial().await;
+    pool.opened(&authority(), &Connection::Http1(connection));
+    drop(far);
+    let _ = pool.sweep();
+    assert!(matches!(pool.find(&authority(), None, false), Found::Dial(None)), "nobody waits for another's dialling");
+}
+
+#[tokio::test]
 async fn with_the_pool_goes_who_looks_after_it() {
-    let (dialler, pool) = (Dialler::new().await, Pool::with_limits(LONG, LONG));
+    let (dialler, pool) = (Dialler::new().await, pool(LONG, LONG));
     let (connection, _far) = dialler.dial().await;
     pool.put(&authority(), connection);
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
