@@ -1,5 +1,6 @@
 //! From a posted event to what receivers see, against the real program over real TLS.
 
+mod connections;
 mod idempotency;
 mod ingest;
 mod isolation;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use http::uri::Authority;
 use tokio::sync::watch;
+use tokio::task::coop::consume_budget;
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -14,8 +15,9 @@ use super::connection::{Connection, Http1, Http2};
 
 /// An idle connection is closed after this time; receivers' own limits are often 60 s or more.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
-/// Idle connections that are kept for one host.
-const IDLE_PER_HOST_MAX: usize = 128;
+/// Idle connections that are kept for one host: as many as one webhook may have attempts at once. What many attempts leave behind is
+/// what as many will want next, and there are never more than there were attempts at once within the idle timeout.
+const IDLE_PER_HOST_MAX: usize = 1_000;
 /// So often idle connections are looked at: those whose time is over go, and those that their receivers closed.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -140,8 +142,8 @@ impl Pool {
         });
     }
 
-    /// Lets go of what is too old or was closed. Whether there is nothing left to look after.
-    fn sweep(&self) -> bool {
+    /// Takes out what is too old or was closed. Whether there is nothing left to look after, so that its caller's time is over.
+    fn sweep(&self) -> (Vec<(Box<Http1>, Instant)>, bool) {
         let mut gone = Vec::new();
         let mut state = self.state();
         state.hosts.retain(|_, host| {
@@ -153,10 +155,10 @@ impl Pool {
             is_known || !host.idle.is_empty() || host.shared.is_some() || host.dials().is_some()
         });
         let is_empty = state.hosts.is_empty();
-        if is_empty {
-            state.sweeper = None;
+        if is_empty && let Some(sweeper) = state.sweeper.take() {
+            sweeper.detach();
         }
-        is_empty
+        (gone, is_empty)
     }
 
     /// Does something with what is known of an authority, which is looked after from then on.
@@ -222,7 +224,15 @@ fn still_open(taken: Connection) -> Option<Connection> {
 async fn sweep(pool: Weak<Pool>, interval: Duration) {
     loop {
         sleep(interval).await;
-        if pool.upgrade().is_none_or(|pool| pool.sweep()) {
+        let Some(pool) = pool.upgrade() else { return };
+        let (gone, is_empty) = pool.sweep();
+        drop(pool);
+        // Each one says goodbye, which takes time, and others have something to do.
+        for connection in gone {
+            drop(connection);
+            consume_budget().await;
+        }
+        if is_empty {
             return;
         }
     }
