@@ -180,6 +180,18 @@ pub const EVENTS: &[Entry] = &[
     each("spool.away", &["WARN", "DEBUG"], &["error", "webhook?"], "NATS cannot be reached, or not written to."),
     each("spool.back", INFO, &[], "NATS is there again."),
     each("spool.event_lost", ERROR, &["webhook", "seq", "note"], "Damage of the disk took an event from its delivery."),
+    each(
+        "spool.database_outlived",
+        ERROR,
+        &["events", "note"],
+        "The database is older than the journal beside it: what was written between is lost.",
+    ),
+    goes_on(
+        "spool.journal_unwritten",
+        WARN,
+        &["error", "note"],
+        "Events go to the database at once, which costs more.",
+    ),
     goes_on("spool.keys_undropped", WARN, &["error", "note"], "Old idempotency keys stay for now."),
     goes_on("spool.keys_unread", WARN, &["error", "note"], "The disk gives no idempotency keys."),
     goes_on("spool.log_unwritten", WARN, &["error", "note"], "A full spool makes no room in its log."),

@@ -24,6 +24,11 @@ pub(super) fn options(directory: &Path) -> Options {
     Options::new(directory.join("spool"))
 }
 
+/// Everything goes to the database at once, as where the journal cannot be written.
+pub(super) fn without_journal(directory: &Path) -> Options {
+    Options { journal_bytes_max: 0, ..options(directory) }
+}
+
 pub(super) fn open(directory: &Path) -> Box<dyn Spool> {
     Box::new(DiskSpool::open(options(directory)).unwrap())
 }
@@ -128,7 +133,7 @@ pub(super) fn rows(directory: &Path, table: &str) -> i64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_is_kept_all_or_none() {
     let directory = TempDir::new().unwrap();
-    let spool = open(directory.path());
+    let spool = DiskSpool::open(without_journal(directory.path())).unwrap();
     spool.append(batch([1], &["a"])).await.unwrap();
     let disk = inside(directory.path());
     disk.execute_batch(
@@ -141,48 +146,48 @@ async fn a_batch_is_kept_all_or_none() {
     assert!(error.to_string().contains("no room"), "{error}");
     assert!(error.retry_after() > Duration::ZERO);
     assert_eq!((rows(directory.path(), "events"), rows(directory.path(), "deliveries")), (1, 1));
-    assert_eq!((counters(&*spool, "a"), counters(&*spool, "new")), ((1, 0), (0, 0)));
+    assert_eq!((counters(&spool, "a"), counters(&spool, "new")), ((1, 0), (0, 0)));
 
     disk.execute_batch("DROP TRIGGER fault").unwrap();
     spool.append(batch(2..=5, &["a", "new"])).await.unwrap();
-    assert_eq!(lease_all(&*spool, "a", 5).await.iter().map(number).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
-    assert_eq!(lease_all(&*spool, "new", 4).await.iter().map(number).collect::<Vec<_>>(), [2, 3, 4, 5]);
+    assert_eq!(lease_all(&spool, "a", 5).await.iter().map(number).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+    assert_eq!(lease_all(&spool, "new", 4).await.iter().map(number).collect::<Vec<_>>(), [2, 3, 4, 5]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn settlements_that_cannot_be_written_are_kept_and_written_later() {
     let directory = TempDir::new().unwrap();
-    let spool = open(directory.path());
+    let spool = DiskSpool::open(without_journal(directory.path())).unwrap();
     spool.append(batch(1..=3, &["a"])).await.unwrap();
     let disk = inside(directory.path());
     disk.execute_batch("CREATE TRIGGER fault BEFORE DELETE ON deliveries BEGIN SELECT RAISE(ROLLBACK, 'I/O'); END")
         .unwrap();
-    for lease in lease_all(&*spool, "a", 2).await {
+    for lease in lease_all(&spool, "a", 2).await {
         spool.settle(lease, Settlement::Delivered).await;
     }
     tokio::time::sleep(SHORT).await;
-    assert_eq!(counters(&*spool, "a"), (3, 0), "nothing could be written");
+    assert_eq!(counters(&spool, "a"), (3, 0), "nothing could be written");
     let refused = spool.append(batch([4], &["a"])).await;
     assert!(matches!(refused, Err(SpoolError::Unavailable(_))), "{refused:?}");
     disk.execute_batch("DROP TRIGGER fault").unwrap();
-    counters_become(&*spool, "a", (1, 0)).await;
+    counters_become(&spool, "a", (1, 0)).await;
     spool.append(batch([5], &["a"])).await.unwrap();
-    assert_eq!(lease_all(&*spool, "a", 2).await.iter().map(number).collect::<Vec<_>>(), [3, 5]);
+    assert_eq!(lease_all(&spool, "a", 2).await.iter().map(number).collect::<Vec<_>>(), [3, 5]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_goes_when_its_last_webhook_does_not_need_it_any_more() {
     let directory = TempDir::new().unwrap();
-    let spool = open(directory.path());
+    let spool = DiskSpool::open(without_journal(directory.path())).unwrap();
     spool.append(batch([1], &["a", "b", "c", "a"])).await.unwrap();
-    assert_eq!(counters(&*spool, "a"), (1, 0), "a webhook that is named twice is owed once");
+    assert_eq!(counters(&spool, "a"), (1, 0), "a webhook that is named twice is owed once");
     for (webhook, settlement, events) in
         [("a", Settlement::Delivered, 1), ("b", buried(), 1), ("c", Settlement::Delivered, 1)]
     {
-        let lease = lease(&*spool, webhook, 1).await.pop().unwrap();
+        let lease = lease(&spool, webhook, 1).await.pop().unwrap();
         let dead = u64::from(matches!(settlement, Settlement::Bury { .. }));
         spool.settle(lease, settlement).await;
-        counters_become(&*spool, webhook, (0, dead)).await;
+        counters_become(&spool, webhook, (0, dead)).await;
         assert_eq!(rows(directory.path(), "events"), events, "after {webhook}");
     }
     spool.append(batch([2], &[])).await.unwrap();

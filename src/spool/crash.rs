@@ -24,10 +24,20 @@ use super::*;
 const CHILD: &str = "OUTRIGGER_TEST_SPOOL";
 /// Tells it the number of its first event.
 const FIRST: &str = "OUTRIGGER_TEST_FIRST";
+/// Tells it how large the journal may be.
+const JOURNAL: &str = "OUTRIGGER_TEST_JOURNAL";
+/// Tells it to defer one of so many, and to deliver the others.
+const DEFERRED: &str = "OUTRIGGER_TEST_DEFERRED";
+
+/// How large a journal may be, and that one of so many is deferred: without a journal, with one that is emptied all the time, with one that
+/// is seldom full, and with one that is emptied because it is.
+const KINDS: [(u64, u64); 4] = [(0, 2), (1 << 20, 2), (1 << 20, 40), (3000, 40)];
 
 /// Starts this test binary again, to run the one test that is a child's program.
-fn child(directory: &Path, first: u64) -> Child {
-    program("a_child_appends_until_it_is_killed", directory).env(FIRST, first.to_string()).spawn().unwrap()
+fn child(directory: &Path, first: u64, (journal, deferred): (u64, u64)) -> Child {
+    let mut program = program("a_child_appends_until_it_is_killed", directory);
+    program.env(FIRST, first.to_string()).env(JOURNAL, journal.to_string()).env(DEFERRED, deferred.to_string());
+    program.spawn().unwrap()
 }
 
 fn program(test: &str, directory: &Path) -> Command {
@@ -47,8 +57,10 @@ async fn a_child_appends_until_it_is_killed() {
         writeln!(out, "{line}").unwrap();
         out.flush().unwrap();
     };
-    let spool: Arc<dyn Spool> = Arc::new(DiskSpool::open(options(Path::new(&directory))).unwrap());
-    let first = std::env::var(FIRST).unwrap().parse().unwrap();
+    let told = |name| std::env::var(name).unwrap().parse().unwrap();
+    let options = Options { journal_bytes_max: told(JOURNAL), ..options(Path::new(&directory)) };
+    let spool: Arc<dyn Spool> = Arc::new(DiskSpool::open(options).unwrap());
+    let (first, deferred_one_of) = (told(FIRST), told(DEFERRED));
     let next = Arc::new(AtomicU64::new(first));
     for _ in 0..8 {
         let (spool, next) = (Arc::clone(&spool), Arc::clone(&next));
@@ -63,10 +75,7 @@ async fn a_child_appends_until_it_is_killed() {
     let mut recorded = spool.last_invocation();
     loop {
         for lease in lease(&*spool, "a", 4).await {
-            if number(&lease).is_multiple_of(3) {
-                say(format!("settled {}", number(&lease)));
-                spool.settle(lease, Settlement::Delivered).await;
-            } else {
+            if number(&lease).is_multiple_of(deferred_one_of) {
                 // What is known of a record is its delivery's as well: both are there or neither.
                 let mut settlement = deferred(Duration::from_hours(1), 1);
                 if let Settlement::Defer { record: kept, .. } = &mut settlement {
@@ -74,6 +83,9 @@ async fn a_child_appends_until_it_is_killed() {
                     *kept = Some(Box::new(record(recorded, RECORDS_MAX)));
                 }
                 spool.settle(lease, settlement).await;
+            } else {
+                say(format!("settled {}", number(&lease)));
+                spool.settle(lease, Settlement::Delivered).await;
             }
         }
     }
@@ -151,10 +163,16 @@ fn deferred_and_recorded(directory: &Path) -> (bool, i64, i64) {
 
 #[test]
 fn what_a_killed_process_acknowledged_is_there_or_was_settled() {
+    for kind in KINDS {
+        killed(kind);
+    }
+}
+
+fn killed(kind: (u64, u64)) {
     let directory = TempDir::new().unwrap();
     let mut said = Said::default();
     for round in 0..6 {
-        let mut child = child(directory.path(), 1_000_000 * (round + 1));
+        let mut child = child(directory.path(), 1_000_000 * (round + 1), kind);
         said.read(&mut child, 40 + 61 * usize::try_from(round).unwrap());
         let pending = {
             let spool = DiskSpool::open(options(directory.path())).unwrap();
@@ -173,9 +191,30 @@ fn what_a_killed_process_acknowledged_is_there_or_was_settled() {
     }
 }
 
+/// Copies the files of a spool that a process may be writing, so that the copy is what a crash would have left at some moment since the
+/// copying began. The journal goes first: what it holds goes to the database before it is overwritten, so that of the two the database may
+/// be the later one, and knows then which groups it has. The other way round groups would be missing that were overwritten in between. The
+/// database's log goes after the file that it belongs to.
+pub(super) fn copy_files(from: &Path, to: &Path) {
+    fs::create_dir(to.join("spool")).unwrap();
+    for file in ["journal", "spool.db", "spool.db-wal"] {
+        let (from, to) = (from.join("spool").join(file), to.join("spool").join(file));
+        if file != "journal" || from.exists() {
+            fs::copy(from, to).unwrap();
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_of_the_files_at_any_moment_opens_with_all_that_was_acknowledged() {
+    for (journal_bytes_max, _) in KINDS {
+        copied(journal_bytes_max).await;
+    }
+}
+
+async fn copied(journal_bytes_max: u64) {
     let directory = TempDir::new().unwrap();
+    let options = |directory: &Path| Options { journal_bytes_max, ..options(directory) };
     let spool: Arc<dyn Spool> = Arc::new(DiskSpool::open(options(directory.path())).unwrap());
     let mut acknowledged = 0;
     for round in 0..12_u64 {
@@ -183,12 +222,9 @@ async fn a_copy_of_the_files_at_any_moment_opens_with_all_that_was_acknowledged(
             spool.append(batch([round * 1000 + n], &["a", "b"])).await.unwrap();
             acknowledged += 1;
         }
-        // Nothing is written back from the log between the two copies: nothing is being appended.
+        // Nothing is written back from the log between the copies: nothing is being appended.
         let copy = TempDir::new().unwrap();
-        fs::create_dir(copy.path().join("spool")).unwrap();
-        for file in ["spool.db", "spool.db-wal"] {
-            fs::copy(directory.path().join("spool").join(file), copy.path().join("spool").join(file)).unwrap();
-        }
+        copy_files(directory.path(), copy.path());
         // An append that was cut off: half a page of rubbish behind the log.
         if round % 2 == 0 {
             use std::io::Write;
@@ -203,7 +239,7 @@ async fn a_copy_of_the_files_at_any_moment_opens_with_all_that_was_acknowledged(
 #[test]
 fn a_second_process_is_refused_with_the_first_ones_pid_until_that_is_dead() {
     let directory = TempDir::new().unwrap();
-    let mut first = child(directory.path(), 0);
+    let mut first = child(directory.path(), 0, KINDS[2]);
     let mut line = String::new();
     let mut lines = BufReader::new(first.stdout.take().unwrap());
     while !line.contains("appended") {

@@ -19,6 +19,7 @@ use crate::delivery::{Lane, Reason};
 use crate::event::EventId;
 
 use super::inbox::{Inbox, Order};
+use super::journal::{JOURNAL, JOURNAL_BYTES_MAX, Journal};
 use super::keys::KEY_BYTES;
 use super::ledger::Ledger;
 use super::lock::Lock;
@@ -26,9 +27,10 @@ use super::queue::{Memory, Queue};
 use super::reader::Ask;
 use super::records::Records;
 use super::stored::{self, Stored};
+use super::young::{Made, Young};
 use super::{Appended, Backlog, Batch, DEAD_LETTERS_MAX, DeadLetter, DeadLetterPage, DeadLetterQuery, Lease};
 use super::{InvocationPage, InvocationQuery, KeptEvents, Recorded, Settlement, Sought, Spool, SpoolError, Wait};
-use super::{lock, reader, recover, schema, writer};
+use super::{journal, lock, reader, recover, replay, schema, writer};
 
 /// Deliveries of one webhook that wait in memory, unless [`Options::ready_max`] says otherwise.
 const READY_MAX: usize = 1024;
@@ -53,6 +55,8 @@ pub struct Options {
     pub dead_letter_retention: Duration,
     /// Deliveries of one webhook that wait in memory; the rest stays on disk alone.
     pub ready_max: usize,
+    /// The most that the journal takes; 0 for none. A small spool's takes less.
+    pub journal_bytes_max: u64,
     /// Called with the duration of each commit, on the writer's thread.
     pub commit_seen: Box<dyn Fn(Duration) + Send>,
 }
@@ -66,6 +70,7 @@ impl Options {
             bytes_max: BYTES_MAX,
             dead_letter_retention: DEAD_LETTER_RETENTION,
             ready_max: READY_MAX,
+            journal_bytes_max: JOURNAL_BYTES_MAX,
             commit_seen: Box::new(|_| {}),
         }
     }
@@ -135,6 +140,14 @@ pub enum OpenError {
         /// What `SQLite` says.
         detail: String,
     },
+    /// The journal cannot be read.
+    #[error("{} cannot be read: {error}; what was taken in last is in it: see to it that this user may read it and that its disk works", path.display())]
+    Journal {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
     /// Anything else that `SQLite` refuses.
     #[error("{} cannot be opened: {error}; look whether its disk is full or read-only, and whether this user may write to it", path.display())]
     Database {
@@ -170,6 +183,8 @@ pub(super) struct Shared {
     pub(super) inbox: Inbox,
     /// See [`Spool::bytes`]; the writer measures it.
     pub(super) bytes: AtomicU64,
+    /// Something is in the journal that `SQLite` does not have.
+    pub(super) young: AtomicBool,
     pub(super) writer_ended: watch::Sender<bool>,
     queues: RwLock<HashMap<Arc<str>, Arc<Queue>>>,
     queue_id_last: AtomicI64,
@@ -188,6 +203,7 @@ impl DiskSpool {
         let shared = Arc::new(Shared {
             inbox: Inbox::new(),
             bytes: AtomicU64::new(0),
+            young: AtomicBool::new(false),
             writer_ended: watch::Sender::new(false),
             queues: RwLock::default(),
             queue_id_last: AtomicI64::new(0),
@@ -199,10 +215,19 @@ impl DiskSpool {
         let mut ledger = Ledger::new(&connection).map_err(failed)?;
         // Before the first commit.
         stored::unpointed(&connection).map_err(failed)?;
+        let taken = take_over(&connection, &mut ledger, &options)?;
         let dropped = tidy(&connection, &mut ledger, &options).map_err(failed)?;
-        let stored = Stored::read(&connection, &mut ledger, options.bytes_max).map_err(failed)?;
+        let mut stored = Stored::read(&connection, &mut ledger, options.bytes_max).map_err(failed)?;
         drop(ledger);
+        stored.add(&taken.1);
+        shared.young.store(!taken.1.is_empty(), Relaxed);
         let found = Found { dropped, ..restore(&shared, &stored) };
+        let queues: HashMap<i64, Arc<Queue>> = shared.queues().into_iter().map(|queue| (queue.id, queue)).collect();
+        for (webhook, event, claim) in taken.1.due() {
+            if let Some(queue) = queues.get(&webhook) {
+                queue.hand_over(event, claim);
+            }
+        }
         let Stored { seq_last, keys, last_invocation, .. } = stored;
 
         let (reader, asks) = mpsc::channel();
@@ -224,7 +249,7 @@ impl DiskSpool {
             _lock: lock,
         };
         spool.start("spool-reader", move || reader::run(&reader_connection, &asks, &shared))?;
-        spool.start("spool-writer", move || writer::run(&connection, keys, setup))?;
+        spool.start("spool-writer", move || writer::run(&connection, keys, taken, setup))?;
         Ok(spool)
     }
 
@@ -269,6 +294,46 @@ impl Drop for DiskSpool {
             let _ = thread.join();
         }
     }
+}
+
+/// Takes over what a process that crashed left in its journal. Where there is no room for it in the database now it stays young, and goes
+/// there when there is: what is pending has to be delivered to make that room.
+fn take_over(
+    connection: &Connection,
+    ledger: &mut Ledger<'_>,
+    options: &Options,
+) -> Result<(Journal, Young), OpenError> {
+    let failed = |error| schema::refused(&options.path.join(schema::DATABASE), error);
+    let mark = schema::mark(connection).map_err(failed)?;
+    let groups = journal::read(&options.path, mark)
+        .map_err(|error| OpenError::Journal { path: options.path.join(JOURNAL), error })?;
+    if groups.outlived {
+        let events = groups.entries.len();
+        tracing::error!(
+            events,
+            note = "the spool's database is older than its journal: what was written between is lost; what the journal holds is taken over",
+            "spool.database_outlived"
+        );
+    }
+    let mut journal = Journal::new(&options.path, options.journal_bytes_max, options.bytes_max, &groups);
+    // A damaged database is left as it is.
+    Stored::read(connection, ledger, options.bytes_max).map_err(failed)?;
+    let now_ms = Timestamp::now().as_millisecond();
+    let mut young = replay::young(groups.entries, connection, ledger, now_ms).map_err(failed)?;
+    let Some(mark) = journal.untold() else { return Ok((journal, young)) };
+    let written = ledger.begin().and_then(|()| {
+        young.write(ledger, &Made::new())?;
+        ledger.set_mark(mark)?;
+        ledger.commit()
+    });
+    if written.is_err() {
+        ledger.rollback();
+    }
+    if if_there_is_room(written.map(Some)).map_err(failed)?.is_some() {
+        young.clear();
+        journal.emptied();
+    }
+    Ok((journal, young))
 }
 
 /// Webhooks that have nothing in store, whatever their counters say: what is owed, dead or recorded needs its webhook.
@@ -333,6 +398,14 @@ impl Shared {
             Arc::new(Queue::new(id, Arc::clone(webhook), Arc::clone(&self.memory), self.ready_max))
         });
         Arc::clone(queue)
+    }
+
+    /// Sees to it that the database has all that was appended and delivered.
+    pub(super) fn flush(&self) -> Result<(), SpoolError> {
+        if !self.young.load(Relaxed) || self.inbox.flush().unwrap_or_else(|| !self.young.load(Relaxed)) {
+            return Ok(());
+        }
+        Err(SpoolError::Unavailable("what is in the journal cannot be written to the database".to_owned()))
     }
 
     fn close(&self) {

@@ -1,7 +1,7 @@
 //! What waits for the writer: appends, settlements and orders to bury, each with a bound.
 
 use std::mem;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, oneshot};
@@ -99,13 +99,19 @@ pub(super) struct Waiting {
     pub(super) orders: Vec<Order>,
     pub(super) burials: Vec<Burial>,
     pub(super) repairs: Vec<Repair>,
+    /// Who waits for the database to have all that is in the journal.
+    pub(super) readers: Vec<mpsc::Sender<bool>>,
     /// Nothing comes after this.
     pub(super) closing: bool,
+    /// The writer is gone.
+    ended: bool,
     orders_since: Option<Instant>,
     /// Somebody waits for a settlement among the orders.
     urgent: bool,
     /// The writer sleeps until so many appends wait.
     wanted: usize,
+    /// It wakes by itself at this time.
+    wakes_at: Option<Instant>,
 }
 
 /// What the next group waits for.
@@ -154,9 +160,10 @@ impl Inbox {
                 return Err(SpoolError::Closed);
             }
             waiting.appends.push(Append { events, key, bytes, units, reply });
-            waiting.appends.len() >= waiting.wanted
+            waiting.wakes_at.is_some() && waiting.appends.len() >= waiting.wanted
         };
-        // Every wake-up of the writer costs a switch: while it gathers, only the last of a group wakes it.
+        // Every wake-up of the writer costs a switch: while it gathers, only the last of a group wakes it. One that works looks
+        // before it sleeps.
         if enough {
             self.arrived.notify_one();
         }
@@ -183,9 +190,12 @@ impl Inbox {
         if waiting.closing {
             return false;
         }
-        let first = waiting.orders.is_empty();
-        if first {
-            waiting.orders_since = Some(Instant::now());
+        let now = Instant::now();
+        // A writer that works, or wakes by itself soon enough, sees it then.
+        let sleeps_on = waiting.wakes_at.is_some_and(|at| at > now + SETTLE_WAIT);
+        let first = waiting.orders.is_empty() && sleeps_on;
+        if waiting.orders.is_empty() {
+            waiting.orders_since = Some(now);
         }
         let hurried = urgent && !mem::replace(&mut waiting.urgent, true);
         waiting.orders.push(order);
@@ -240,6 +250,21 @@ impl Inbox {
         Ok(())
     }
 
+    /// Waits until the database has all that was in the journal. False when that could not be written; `None` when the writer has ended and
+    /// has written what it could.
+    pub(super) fn flush(&self) -> Option<bool> {
+        let (reply, answer) = mpsc::channel();
+        {
+            let mut waiting = self.lock();
+            if waiting.ended {
+                return None;
+            }
+            waiting.readers.push(reply);
+        }
+        self.arrived.notify_one();
+        answer.recv().ok()
+    }
+
     /// Answers a batch and gives its room back.
     pub(super) fn answer(&self, append: Append, result: Result<Appended, SpoolError>) {
         self.append_room.add_permits(append.units as usize);
@@ -260,10 +285,19 @@ impl Inbox {
         self.arrived.notify_one();
     }
 
+    /// Lets everybody go who waits for the writer, which is gone.
+    pub(super) fn end(&self) {
+        self.close();
+        let left = mem::replace(&mut *self.lock(), Waiting { closing: true, ended: true, ..Waiting::default() });
+        drop(left);
+    }
+
     /// For the writer: waits until something ought to be written or `idle` is over, and takes all there is. Appends alone
     /// are no reason before they are as many as `gather` says, or its time is over.
     pub(super) fn take(&self, idle: Duration, gather: Option<Gather>) -> Waiting {
         let end = Instant::now() + idle;
+        // What was appended is settled soon: the writer wakes for that by itself, once, and is not woken.
+        let mut settled_by = gather.map(|_| Instant::now() + SETTLE_WAIT);
         let mut waiting = self.lock();
         loop {
             let now = Instant::now();
@@ -275,6 +309,7 @@ impl Inbox {
                 || (!waiting.appends.is_empty() && append_at.is_none())
                 || !waiting.burials.is_empty()
                 || !waiting.repairs.is_empty()
+                || !waiting.readers.is_empty()
                 || settle_at.is_some_and(|at| at <= now)
                 || end <= now;
             if ready {
@@ -283,12 +318,15 @@ impl Inbox {
             }
             // The first append wakes the writer, so that it sleeps no longer than `gather` says from then on.
             waiting.wanted = gather.filter(|_| !waiting.appends.is_empty()).map_or(1, |gather| gather.appends);
-            let until = [settle_at, append_at].into_iter().flatten().fold(end, Instant::min);
+            let until = [settle_at, append_at, settled_by].into_iter().flatten().fold(end, Instant::min);
+            settled_by = None;
+            waiting.wakes_at = Some(until);
             let (guard, _) = self
                 .arrived
                 .wait_timeout(waiting, until.saturating_duration_since(now))
                 .unwrap_or_else(PoisonError::into_inner);
             waiting = guard;
+            waiting.wakes_at = None;
         }
     }
 

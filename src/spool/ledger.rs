@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Result, Row, Statement, params};
 use crate::delivery::{LastOutcome, Reason};
 use crate::event::Event;
 
+use super::journal::Mark;
 use super::queue::Key;
 use super::{Claim, Settlement, column};
 
@@ -51,6 +52,7 @@ pub(super) struct Ledger<'c> {
     pages: Statement<'c>,
     pages_free: Statement<'c>,
     checkpoint: Statement<'c>,
+    mark: Statement<'c>,
 }
 
 impl<'c> Ledger<'c> {
@@ -109,6 +111,7 @@ impl<'c> Ledger<'c> {
             pages: prepare("PRAGMA page_count")?,
             pages_free: prepare("PRAGMA freelist_count")?,
             checkpoint: prepare("PRAGMA wal_checkpoint(TRUNCATE)")?,
+            mark: prepare("INSERT OR REPLACE INTO journal VALUES (1, ?1, ?2)")?,
         })
     }
 
@@ -127,8 +130,8 @@ impl<'c> Ledger<'c> {
         let _ = self.rollback.execute([]);
     }
 
-    /// Keeps an event that `fanout` webhooks want.
-    pub(super) fn add_event(&mut self, seq: i64, event: &Event, fanout: i64) -> Result<()> {
+    /// Keeps an event that `fanout` webhooks wanted at first and `owed` still need.
+    pub(super) fn add_event(&mut self, seq: i64, event: &Event, fanout: i64, owed: i64) -> Result<()> {
         self.add_event.execute(params![
             seq,
             event.id.as_bytes().as_slice(),
@@ -140,7 +143,7 @@ impl<'c> Ledger<'c> {
             event.trace().map(|trace| trace.written()),
         ])?;
         if fanout > 1 {
-            self.add_owed.execute(params![seq, fanout])?;
+            self.add_owed.execute(params![seq, owed])?;
         }
         Ok(())
     }
@@ -148,9 +151,18 @@ impl<'c> Ledger<'c> {
     /// Keeps that a webhook is owed an event. Whether it is blocked: another delivery of its lane comes before it.
     pub(super) fn add_delivery(&mut self, webhook: i64, seq: i64, lane: i64) -> Result<bool> {
         let blocked = lane != 0 && self.lane_head(webhook, lane)?.is_some();
-        let due = if blocked { BLOCKED } else { 0 };
-        self.add_delivery.execute([webhook, due, seq, lane, 0])?;
+        self.add_row(webhook, if blocked { BLOCKED } else { 0 }, seq, lane)?;
         Ok(blocked)
+    }
+
+    /// Keeps a delivery that was never attempted, with its due time.
+    pub(super) fn add_row(&mut self, webhook: i64, due: i64, seq: i64, lane: i64) -> Result<()> {
+        self.add_delivery.execute([webhook, due, seq, lane, 0]).map(drop)
+    }
+
+    /// Keeps up to where the journal was taken over.
+    pub(super) fn set_mark(&mut self, mark: Mark) -> Result<()> {
+        self.mark.execute([mark.number, mark.salt]).map(drop)
     }
 
     /// Makes the first delivery of a lane due, if it is blocked; its key then.
@@ -163,7 +175,8 @@ impl<'c> Ledger<'c> {
         Ok(Some((due_next, seq)))
     }
 
-    fn lane_head(&mut self, webhook: i64, lane: i64) -> Result<Option<Key>> {
+    /// The first delivery of a lane.
+    pub(super) fn lane_head(&mut self, webhook: i64, lane: i64) -> Result<Option<Key>> {
         self.lane_head.query_row([webhook, lane], |row| Ok((row.get(0)?, row.get(1)?))).optional()
     }
 
@@ -429,6 +442,7 @@ mod tests {
             pages,
             pages_free,
             checkpoint,
+            mark,
         } = Ledger::new(&connection).unwrap();
         let statements = [
             begin,
@@ -459,6 +473,7 @@ mod tests {
             pages,
             pages_free,
             checkpoint,
+            mark,
         ];
         for statement in statements {
             assert_by_index(&connection, &statement.expanded_sql().unwrap());

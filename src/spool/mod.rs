@@ -52,10 +52,20 @@
 //! | in `bury` | some of the deliveries are dead letters, the others are pending; calling it again goes on |
 //! | in `replay` or `drop_dead_letters` | all of the letters named were replayed or dropped, or none |
 //! | while old dead letters are dropped | some are gone, the others go later |
-//! | while opening | opening again starts afresh: the schema is made in one transaction |
+//! | while opening | opening again starts afresh: the schema is made in one transaction, and what is in the journal is taken over in one |
 //! | while closing | as without closing |
+//! | while a group of the journal is written | it is there as a whole or not at all, and nobody was told that it is |
+//! | while the journal goes to the database | all of it is in one of them: the transaction that takes it over also says up to which group |
+//! | after that, before the journal begins again | its groups are known to be in the database, and are passed over |
 //!
-//! A commit is one `SQLite` transaction: the counters, the event, its deliveries, its dead letters and its records change together.
+//! A commit is one group of the journal (`journal`), which is one write and one `fdatasync`, or one `SQLite` transaction. In either the
+//! counters, the event, its deliveries, its dead letters and its records change together. In the journal are appends without a key, and
+//! deliveries made of what is in the journal; everything else goes to `SQLite`, and with it, in the same transaction, all that is in the
+//! journal. What is delivered before that never comes there. Who reads the database has the journal taken over first.
+//!
+//! A journal that cannot be written costs speed and nothing else: what it would have taken goes to `SQLite`. What `SQLite` cannot take
+//! stays in the journal. After a transaction that failed the journal takes nothing until another one has succeeded, since a crash may find
+//! that the failed one is there.
 //!
 //! # In NATS
 //!
@@ -85,6 +95,9 @@ mod find;
 #[cfg(test)]
 mod history;
 mod inbox;
+mod journal;
+#[cfg(test)]
+mod journaled;
 mod kept;
 mod keys;
 mod ledger;
@@ -102,11 +115,13 @@ mod reader;
 mod record;
 mod records;
 mod recover;
+mod replay;
 mod schema;
 mod stored;
 #[cfg(test)]
 mod suite;
 mod writer;
+mod young;
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -16,6 +16,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::contract::{event, lease_all, name, number, options, outcome};
+use super::crash::copy_files;
 use super::history::record;
 use super::*;
 
@@ -151,16 +152,20 @@ impl Model {
     }
 }
 
+/// How large the journal may be: none, one that is emptied because it is full, and one that never is.
+const JOURNALS: [u64; 3] = [0, 1200, 1 << 20];
+
 struct World {
     directory: TempDir,
+    journal: u64,
     spool: Arc<DiskSpool>,
     held: Vec<Lease>,
     model: Model,
 }
 
-fn opened(directory: &TempDir) -> Arc<DiskSpool> {
+fn opened(directory: &TempDir, journal_bytes_max: u64) -> Arc<DiskSpool> {
     // Little room in memory, so that most comes from disk.
-    Arc::new(DiskSpool::open(Options { ready_max: 3, ..options(directory.path()) }).unwrap())
+    Arc::new(DiskSpool::open(Options { ready_max: 3, journal_bytes_max, ..options(directory.path()) }).unwrap())
 }
 
 fn batch_of(numbers: std::ops::RangeInclusive<u64>, webhooks: &[usize], lane: u8, key: Option<Key>) -> Batch {
@@ -170,10 +175,10 @@ fn batch_of(numbers: std::ops::RangeInclusive<u64>, webhooks: &[usize], lane: u8
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(journal: u64) -> Self {
         let directory = TempDir::new().unwrap();
-        let spool = opened(&directory);
-        Self { directory, spool, held: Vec::new(), model: Model::default() }
+        let spool = opened(&directory, journal);
+        Self { directory, journal, spool, held: Vec::new(), model: Model::default() }
     }
 
     async fn take(&mut self, step: &Step) {
@@ -228,8 +233,8 @@ impl World {
                 self.model.written();
                 self.held.clear();
                 let files = std::mem::replace(&mut self.directory, TempDir::new().unwrap());
-                self.spool = opened(&self.directory);
-                self.spool = opened(&files);
+                self.spool = opened(&self.directory, self.journal);
+                self.spool = opened(&files, self.journal);
                 self.directory = files;
                 self.look();
             }
@@ -247,14 +252,23 @@ impl World {
         }
     }
 
-    /// Nothing of what cannot be written is there, and what was queued before is written all the same.
+    /// Nothing of what cannot be written is there, and what was queued before is written all the same. With a key it has to go to the
+    /// database, and so does what is in the journal, which fails with it and is kept where it is.
     async fn refused(&mut self) {
+        if self.journal > 0 {
+            // What is queued is written with this one, which is then in the journal: a record whose settlement is refused with it may go.
+            let n = self.model.last + 1;
+            self.spool.append(batch_of(n..=n, &[0], 0, None)).await.unwrap();
+            self.model.written();
+            self.appended(n..=n, &[0], 0);
+        }
         let disk = Connection::open(self.directory.path().join("spool/spool.db")).unwrap();
         disk.busy_timeout(Duration::from_secs(20)).unwrap();
         let fault = "CREATE TRIGGER fault BEFORE INSERT ON events BEGIN SELECT RAISE(ABORT, 'no room'); END";
         disk.execute_batch(fault).unwrap();
         let n = self.model.last + 1;
-        let refused = self.spool.append(batch_of(n..=n + 1, &[0, 1], 1, None)).await;
+        let key = Key { id: [99; 16], content: [0; 16], receipt: Bytes::new(), window: FUTURE };
+        let refused = self.spool.append(batch_of(n..=n + 1, &[0, 1], 1, Some(key))).await;
         assert!(matches!(refused, Err(SpoolError::Unavailable(_))), "{refused:?}");
         disk.execute_batch("DROP TRIGGER fault").unwrap();
     }
@@ -341,18 +355,14 @@ impl World {
     /// Goes on with a copy of the files as they are now.
     fn crash(&mut self, rubbish: bool) {
         let copy = TempDir::new().unwrap();
-        fs::create_dir(copy.path().join("spool")).unwrap();
-        for file in ["spool.db", "spool.db-wal"] {
-            let from = self.directory.path().join("spool").join(file);
-            // The writer may be at work: its log is copied after the file that it belongs to, and never before.
-            fs::copy(from, copy.path().join("spool").join(file)).unwrap();
-        }
+        // The writer may be at work.
+        copy_files(self.directory.path(), copy.path());
         if rubbish {
             use std::io::Write;
             let log = fs::File::options().append(true).open(copy.path().join("spool/spool.db-wal"));
             log.unwrap().write_all(&[0xA5; 3000]).unwrap();
         }
-        let before = std::mem::replace(&mut self.spool, opened(&copy));
+        let before = std::mem::replace(&mut self.spool, opened(&copy, self.journal));
         self.held.clear();
         drop(before);
         self.directory = copy;
@@ -443,13 +453,15 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, max_shrink_iters: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 128, max_shrink_iters: 400, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_spool_does_what_the_model_says(steps in proptest::collection::vec(step(), 1..70)) {
+    fn the_spool_does_what_the_model_says(
+        journal in proptest::sample::select(&JOURNALS[..]), steps in proptest::collection::vec(step(), 1..70),
+    ) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         runtime.block_on(async {
-            let mut world = World::new();
+            let mut world = World::new(journal);
             for step in &steps {
                 world.take(step).await;
             }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,10 +11,48 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 
 use super::contract::{
-    LONG, counters, counters_become, deferred, event, inside, lease, lease_all, name, nothing_is_due, number, open,
-    options, outcome,
+    LONG, counters, counters_become, deferred, event, inside, lease, lease_all, name, nothing_is_due, number, outcome,
 };
 use super::*;
+
+/// How a spool is opened.
+type Make = fn(&Path) -> Options;
+
+fn open(options: Make, directory: &Path) -> Box<dyn Spool> {
+    Box::new(DiskSpool::open(options(directory)).unwrap())
+}
+
+/// Every test with the journal and without.
+macro_rules! order {
+    ($($test:ident)*) => {
+        order! { @ journal, contract::options, $($test)* }
+        order! { @ database, contract::without_journal, $($test)* }
+    };
+    (@ $module:ident, $options:path, $($test:ident)*) => {
+        mod $module {
+            use super::*;
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $test() {
+                    super::$test($options).await;
+                }
+            )*
+        }
+    };
+}
+
+order! {
+    one_of_a_lane_at_a_time_and_other_lanes_pass
+    a_lane_waits_while_its_first_is_deferred_or_given_back
+    what_leaves_its_lane_holds_nobody_up
+    the_order_holds_over_an_opening
+    lanes_of_different_webhooks_do_not_know_each_other
+    a_batch_of_one_lane_goes_one_after_the_other
+    a_burial_takes_all_of_a_lane_and_what_is_left_of_it_goes_on
+    a_burial_ends_however_fast_others_append
+    what_is_older_than_a_time_is_buried_and_the_rest_is_not
+    what_is_replayed_stands_outside_the_order_and_is_as_young_as_its_replay
+}
 
 /// Event `n` in a lane of its webhook; 0 is none.
 fn in_lane(n: u64, webhook: &str, lane: u8) -> Batch {
@@ -36,10 +75,9 @@ fn left_lane(after: Duration) -> Settlement {
     Settlement::Defer { until, attempts, failing_since, last, passed: true, record: None }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn one_of_a_lane_at_a_time_and_other_lanes_pass() {
+async fn one_of_a_lane_at_a_time_and_other_lanes_pass(options: Make) {
     let directory = TempDir::new().unwrap();
-    let spool = open(directory.path());
+    let spool = open(options, directory.path());
     append(&*spool, &[(1, 1), (2, 1), (3, 2), (4, 0), (5, 1), (6, 2), (7, 0)]).await;
     let mut leases = lease_all(&*spool, "a", 4).await;
     assert_eq!(leases.iter().map(number).collect::<Vec<_>>(), [1, 3, 4, 7]);
@@ -61,10 +99,9 @@ async fn one_of_a_lane_at_a_time_and_other_lanes_pass() {
     assert_eq!(numbers(&*spool, 1).await, [5]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_lane_waits_while_its_first_is_deferred_or_given_back() {
+async fn a_lane_waits_while_its_first_is_deferred_or_given_back(options: Make) {
     let directory = TempDir::new().unwrap();
-    let spool = open(directory.path());
+    let spool = open(options, directory.path());
     append(&*spool, &[(1, 1), (2, 1)]).await;
     drop(lease(&*spool, "a", 5).await);
     let mut first = lease(&*spool, "a", 5).await;
@@ -82,10 +119,9 @@ async fn a_lane_waits_while_its_first_is_deferred_or_given_back() {
     counters_become(&*spool, "a", (0, 0)).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_leaves_its_lane_holds_nobody_up() {
+async fn what_leaves_its_lane_holds_nobody_up(options: Make) {
     let directory = TempDir::new().unwrap();
-    let spool = open(directory.path());
+    let spool = open(options, directory.path());
     append(&*spool, &[(1, 1), (2, 1)]).await;
     let first = lease(&*spool, "a", 5).await.pop().unwrap();
     spool.settle(first, left_lane(Duration::from_hours(1))).await;
@@ -97,10 +133,9 @@ async fn what_leaves_its_lane_holds_nobody_up() {
     assert_eq!(counters(&*spool, "a"), (3, 0));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_order_holds_over_an_opening() {
+async fn the_order_holds_over_an_opening(options: Make) {
     let directory = TempDir::new().unwrap();
-    let spool = open(directory.path());
+    let spool = open(options, directory.path());
     append(&*spool, &[(1, 1), (2, 1), (3, 1), (4, 2), (5, 2)]).await;
     let mut leases = lease_all(&*spool, "a", 2).await;
     spool.settle(leases.pop().unwrap(), Settlement::Delivered).await;
@@ -118,7 +153,7 @@ async fn the_order_holds_over_an_opening() {
     spool.close().await;
     drop(spool);
 
-    let spool = open(directory.path());
+    let spool = open(options, directory.path());
     let held = lease(&*spool, "a", 5).await;
     assert_eq!(held.iter().map(number).collect::<Vec<_>>(), [5], "its lane's first was delivered before");
     let first = lease(&*spool, "a", 5).await.pop().unwrap();
@@ -128,10 +163,9 @@ async fn the_order_holds_over_an_opening() {
     assert_eq!(numbers(&*spool, 1).await, [2]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn lanes_of_different_webhooks_do_not_know_each_other() {
+async fn lanes_of_different_webhooks_do_not_know_each_other(options: Make) {
     let directory = TempDir::new().unwrap();
-    let spool = open(directory.path());
+    let spool = open(options, directory.path());
     let lane = Some(Lane::of(b"request-17"));
     let owed = |webhook| Owed { webhook: name(webhook), lane };
     for n in 1..=2 {
@@ -148,10 +182,9 @@ async fn lanes_of_different_webhooks_do_not_know_each_other() {
     nothing_is_due(&*spool, "b").await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_batch_of_one_lane_goes_one_after_the_other() {
+async fn a_batch_of_one_lane_goes_one_after_the_other(options: Make) {
     let directory = TempDir::new().unwrap();
-    let spool = open(directory.path());
+    let spool = open(options, directory.path());
     let lane = Some(Lane::WHOLE);
     let events = (1..=200).map(|n| (event(n), vec![Owed { webhook: name("a"), lane }])).collect();
     spool.append(Batch { events, key: None }).await.unwrap();
@@ -166,7 +199,7 @@ async fn a_batch_of_one_lane_goes_one_after_the_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lane_goes_on_when_its_turn_could_not_be_written_at_first() {
     let directory = TempDir::new().unwrap();
-    let spool = open(directory.path());
+    let spool = open(contract::without_journal, directory.path());
     append(&*spool, &[(1, 1), (2, 1)]).await;
     let first = lease(&*spool, "a", 5).await.pop().unwrap();
     let disk = inside(directory.path());
@@ -178,10 +211,9 @@ async fn a_lane_goes_on_when_its_turn_could_not_be_written_at_first() {
     assert_eq!(numbers(&*spool, 1).await, [2]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_burial_takes_all_of_a_lane_and_what_is_left_of_it_goes_on() {
+async fn a_burial_takes_all_of_a_lane_and_what_is_left_of_it_goes_on(options: Make) {
     let directory = TempDir::new().unwrap();
-    let spool = open(directory.path());
+    let spool = open(options, directory.path());
     append(&*spool, &[(1, 1), (2, 1), (3, 1), (4, 2), (5, 2), (6, 0)]).await;
     let held = lease(&*spool, "a", 1).await.pop().unwrap();
     assert_eq!(spool.bury(&name("a"), Reason::WebhookRemoved, None).await, Ok(5));
@@ -193,10 +225,9 @@ async fn a_burial_takes_all_of_a_lane_and_what_is_left_of_it_goes_on() {
     assert_eq!(numbers(&*spool, 1).await, [7]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_burial_ends_however_fast_others_append() {
+async fn a_burial_ends_however_fast_others_append(options: Make) {
     let directory = TempDir::new().unwrap();
-    let spool: Arc<dyn Spool> = Arc::from(open(directory.path()));
+    let spool: Arc<dyn Spool> = Arc::from(open(options, directory.path()));
     append(&*spool, &[(1, 1), (2, 1), (3, 0)]).await;
     let appenders: Vec<_> = (0..2_u8)
         .map(|lane| {
@@ -221,8 +252,7 @@ async fn a_burial_ends_however_fast_others_append() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_older_than_a_time_is_buried_and_the_rest_is_not() {
+async fn what_is_older_than_a_time_is_buried_and_the_rest_is_not(options: Make) {
     let directory = TempDir::new().unwrap();
     let spool = DiskSpool::open(Options { ready_max: 4, ..options(directory.path()) }).unwrap();
     for n in 1..=900 {
@@ -260,10 +290,9 @@ async fn what_is_older_than_a_time_is_buried_and_the_rest_is_not() {
     assert_eq!(left, (601..=900).collect::<Vec<_>>());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_replayed_stands_outside_the_order_and_is_as_young_as_its_replay() {
+async fn what_is_replayed_stands_outside_the_order_and_is_as_young_as_its_replay(options: Make) {
     let directory = TempDir::new().unwrap();
-    let spool: Arc<dyn Spool> = Arc::from(open(directory.path()));
+    let spool: Arc<dyn Spool> = Arc::from(open(options, directory.path()));
     append(&*spool, &[(1, 1), (2, 1), (3, 1)]).await;
     let first = lease(&*spool, "a", 1).await.pop().unwrap();
     let bury =

@@ -33,6 +33,8 @@ const READY_BYTES_MAX: usize = 8 << 20;
 const READY_BYTES_WEBHOOK_MAX: usize = 2 << 20;
 /// A webhook may always hold this many, so that it goes on whatever the others hold.
 const READY_ALWAYS: usize = 4;
+/// More than this part of what may wait in memory is a queue that fills.
+const FILLING_PART: usize = 4;
 /// What an event weighs beside its payload.
 const EVENT_BYTES: usize = 512;
 /// A waiter looks again after this long: wall clocks jump, and a refill can fail.
@@ -108,8 +110,9 @@ pub(super) struct Plan {
     pub(super) later: Key,
     /// How many rows in all.
     pub(super) rows: usize,
+    /// When there were deferred ones to read.
+    pub(super) next_due: Option<i64>,
     tail: i64,
-    next_due: Option<i64>,
 }
 
 /// What a refill read.
@@ -125,6 +128,8 @@ pub(super) struct Refill {
     pub(super) later: Option<Key>,
     /// When to read deferred rows again.
     pub(super) next_due: Option<i64>,
+    /// There are more that could not be read.
+    pub(super) partial: bool,
 }
 
 impl Queue {
@@ -210,10 +215,10 @@ impl Queue {
         Taken { leases, refill, wait }
     }
 
-    /// Fresh rows wait on disk alone.
-    pub(super) fn is_behind(&self) -> bool {
+    /// So many fresh rows wait that soon some would be on disk alone, or they are already.
+    pub(super) fn is_filling(&self) -> bool {
         let state = self.state();
-        state.tail > state.fresh
+        state.tail > state.fresh || state.ready.len() > self.ready_max / FILLING_PART
     }
 
     /// The writer committed a fresh row.
@@ -244,6 +249,27 @@ impl Queue {
     /// The writer made a row due that nobody in memory knows.
     pub(super) fn made_due(&self, key: Key) {
         self.state().expect(key);
+    }
+
+    /// The turn of a row has come that the writer has in memory: it is handed over where there is room, else read when it is due, and a
+    /// fresh one with the others.
+    pub(super) fn hand_over(&self, event: Arc<Event>, claim: Claim) {
+        let mut state = self.state();
+        if self.has_room(&state) {
+            self.push(&mut state, Entry { event, claim, returned: false });
+        } else if claim.due != 0 {
+            state.expect((claim.due, claim.seq));
+        }
+    }
+
+    /// Hands over a row that the writer has in memory and that cannot be read while the database takes nothing, whether there is room for
+    /// it or not.
+    pub(super) fn hand_over_anyway(&self, event: Arc<Event>, claim: Claim) {
+        let mut state = self.state();
+        let entry = Entry { event, claim, returned: false };
+        if !state.known.contains(&entry.key()) {
+            self.push(&mut state, entry);
+        }
     }
 
     /// Keeps a row from being leased, so that it can be settled without a lease. False when it is leased already or was
@@ -287,11 +313,13 @@ impl Queue {
     pub(super) fn end_refill(&self, plan: &Plan, refill: Option<Refill>) {
         let mut state = self.state();
         state.refilling = false;
-        let failed = refill.is_none();
+        let mut failed = refill.is_none();
         let refill = refill.unwrap_or_else(|| Refill { next_due: plan.next_due, ..Refill::default() });
+        failed |= refill.partial;
         for (event, claim) in refill.rows {
             let key = (claim.due, claim.seq);
             if !state.known.contains(&key) && !state.gone.contains(&key) {
+                failed = false;
                 self.push(&mut state, Entry { event, claim, returned: false });
             }
         }

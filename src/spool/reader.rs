@@ -52,21 +52,30 @@ pub(super) fn run(connection: &Connection, asks: &Receiver<Ask>, shared: &Shared
     while let Ok(ask) = asks.recv() {
         match ask {
             Ask::Refill(queue) => {
+                // First: all that the plan knows of is in the database afterwards.
                 let plan = queue.begin_refill();
-                let result = refill(connection, shared, &queue, &plan);
+                let whole = shared.flush().is_ok();
+                let result = refill(connection, shared, &queue, &plan, whole);
                 if let Err(error) = &result {
                     let error = SpoolError::unavailable(error);
                     tracing::warn!(%error, webhook = %queue.webhook, note = "pending deliveries could not be read", "spool.unread");
                 }
                 queue.end_refill(&plan, result.ok());
             }
+            // What is young neither died nor failed.
             Ask::DeadLetters(query, reply) => {
                 tell(reply, dead_letters(connection, &query));
             }
             Ask::DeadLetter(event, webhook, reply) => tell(reply, dead_letter(connection, event, &webhook)),
             Ask::Invocations(query, reply) => tell(reply, records::page(connection, &query)),
             Ask::Invocation(number, reply) => tell(reply, records::one(connection, number)),
-            Ask::Find(sought, reply) => tell(reply, find::find(connection, &sought)),
+            Ask::Find(sought, reply) => {
+                // Nobody listens any more when the caller's future was dropped.
+                let _ =
+                    reply.send(shared.flush().and_then(|()| {
+                        find::find(connection, &sought).map_err(|error| SpoolError::unavailable(&error))
+                    }));
+            }
             Ask::End => return,
         }
     }
@@ -77,8 +86,9 @@ fn tell<T>(reply: Reply<T>, result: Result<T>) {
     let _ = reply.send(result.map_err(|error| SpoolError::unavailable(&error)));
 }
 
-/// Reads due deferred rows first, which are older, and leaves fresh ones half of the room.
-fn refill(connection: &Connection, shared: &Shared, queue: &Arc<Queue>, plan: &Plan) -> Result<Refill> {
+/// Reads due deferred rows first, which are older, and leaves fresh ones half of the room. Where the database is not `whole`, because what
+/// is young could not be written, there are more of both to come: fresh ones behind all that it has, deferred ones anywhere.
+fn refill(connection: &Connection, shared: &Shared, queue: &Arc<Queue>, plan: &Plan, whole: bool) -> Result<Refill> {
     let now_ms = Timestamp::now().as_millisecond();
     let bytes_max = queue.refill_bytes_max();
     let mut refill = Refill::default();
@@ -116,6 +126,12 @@ fn refill(connection: &Connection, shared: &Shared, queue: &Arc<Queue>, plan: &P
             bytes += loaded;
             refill.fresh = Some(seq);
         }
+    }
+    if !whole {
+        refill.later = None;
+        refill.next_due = refill.next_due.into_iter().chain(plan.next_due).min();
+        refill.fresh_drained = false;
+        refill.partial = true;
     }
     Ok(refill)
 }

@@ -13,9 +13,11 @@ use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Result, Statement, ToSql, params, params_from_iter, types::Value};
 
 use super::disk::OpenError;
+use super::journal::{self, Groups, JOURNAL, Mark};
 use super::ledger::{BLOCKED, Ledger};
 use super::stored::{NUMBER_MAX, Stored};
-use super::{lock, schema};
+use super::young::Made;
+use super::{lock, replay, schema};
 
 /// Reads that may fail before the rest of a table is given up.
 const PROBES_MAX: u32 = 20_000;
@@ -49,10 +51,9 @@ pub fn recover(directory: &Path) -> std::result::Result<Option<Recovered>, OpenE
         return Err(schema::too_new(path, found));
     }
     let made = directory.join(RECOVERED);
-    let failed = |error: rusqlite::Error| schema::refused(&made, error);
     let moved = |error: io::Error| OpenError::Unwritable { path: directory.to_owned(), error };
     remove(&made).map_err(moved)?;
-    let (counts, expected) = copy(&path, &made).map_err(failed)?;
+    let (counts, expected) = copy(directory, &path, &made)?;
     let kept = put_aside(&path, &made).map_err(moved)?;
     Ok(Some(Recovered {
         pending: counts.pending,
@@ -110,17 +111,36 @@ struct Counts {
     dead: u64,
 }
 
-/// Makes a new database of what can be read; what was saved, and what the old one had counted.
-fn copy(old: &Path, new: &Path) -> Result<(Counts, Option<Counts>)> {
+/// Makes a new database of what can be read and of what is in the journal; what was saved, and what the old one had counted, with what is
+/// in the journal.
+fn copy(directory: &Path, old: &Path, new: &Path) -> std::result::Result<(Counts, Option<Counts>), OpenError> {
+    let failed = |error| schema::refused(new, error);
+    // A file whose very head is damaged gives nothing.
+    let from = Connection::open_with_flags(old, OLD).ok();
+    // Where damage took the mark all of the journal is taken: rather is something delivered twice.
+    let mark = from.as_ref().and_then(|from| schema::mark(from).ok().flatten());
+    let mark = mark.filter(|mark| (0..=NUMBER_MAX).contains(&mark.number));
+    let groups =
+        journal::read(directory, mark).map_err(|error| OpenError::Journal { path: directory.join(JOURNAL), error })?;
+    copy_all(from.as_ref(), new, groups).map_err(failed)
+}
+
+fn copy_all(from: Option<&Connection>, new: &Path, groups: Groups) -> Result<(Counts, Option<Counts>)> {
     let mut to = Connection::open(new)?;
     to.execute_batch("PRAGMA page_size = 4096; PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF")?;
     schema::make_tables(&to)?;
     let transaction = to.transaction()?;
-    let mut expected = None;
-    // A file whose very head is damaged gives nothing.
-    if let Ok(from) = Connection::open_with_flags(old, OLD) {
-        expected = copy_rows(&from, &transaction)?;
+    let mut expected = from.map_or(Ok(None), |from| copy_rows(from, &transaction))?;
+    mend_numbers(&transaction)?;
+    let mut ledger = Ledger::new(&transaction)?;
+    let young = replay::young(groups.entries, &transaction, &mut ledger, Timestamp::now().as_millisecond())?;
+    young.write(&mut ledger, &Made::new())?;
+    if let Some(expected) = &mut expected {
+        expected.pending += young.counts().map(|(_, _, count)| count as u64).sum::<u64>();
     }
+    // No group carries this salt: what the journal holds is here.
+    ledger.set_mark(Mark { number: groups.last, salt: fastrand::i64(..) })?;
+    drop(ledger);
     let counts = mend(&transaction)?;
     transaction.commit()?;
     to.close().map_err(|(_, error)| error)?;
@@ -248,12 +268,20 @@ fn read(
     }
 }
 
-/// Takes out what makes no sense or misses its other half, and makes again what can be made of the rest.
-fn mend(to: &Connection) -> Result<Counts> {
+/// Takes out events and webhooks with numbers that no spool gives, and counters that may be any number: what the journal adds is numbered
+/// behind what is left and counted with it.
+fn mend_numbers(to: &Connection) -> Result<()> {
     to.execute_batch(&format!(
         "DELETE FROM events WHERE seq NOT BETWEEN 1 AND {NUMBER_MAX} OR length(id) <> 16;
          DELETE FROM webhooks WHERE id NOT BETWEEN 1 AND {NUMBER_MAX};
-         DELETE FROM dead WHERE number NOT BETWEEN 1 AND {NUMBER_MAX};
+         UPDATE webhooks SET pending = 0, dead = 0;"
+    ))
+}
+
+/// Takes out what else makes no sense or misses its other half, and makes again what can be made of the rest.
+fn mend(to: &Connection) -> Result<Counts> {
+    to.execute_batch(&format!(
+        "DELETE FROM dead WHERE number NOT BETWEEN 1 AND {NUMBER_MAX};
          DELETE FROM invocations WHERE number NOT BETWEEN 1 AND {NUMBER_MAX} OR webhook NOT IN (SELECT id FROM webhooks);
          DELETE FROM deliveries WHERE seq NOT IN (SELECT seq FROM events) OR due NOT BETWEEN 0 AND {BLOCKED};
          UPDATE deliveries SET attempts = 0 WHERE attempts NOT BETWEEN 0 AND {};
@@ -266,6 +294,7 @@ fn mend(to: &Connection) -> Result<Counts> {
          CREATE UNIQUE INDEX temp.needed_seq ON needed (seq);
          DELETE FROM events WHERE seq NOT IN (SELECT seq FROM needed);
          UPDATE events SET fanout = (SELECT n FROM needed WHERE needed.seq = events.seq);
+         DELETE FROM owed;
          INSERT INTO owed SELECT seq, n FROM needed WHERE n > 1;
          UPDATE deliveries SET due = 1 WHERE due = {BLOCKED} AND lane <> 0 AND seq =
            (SELECT min(d.seq) FROM deliveries d WHERE d.webhook = deliveries.webhook AND d.lane = deliveries.lane AND d.lane <> 0);
@@ -376,8 +405,16 @@ mod tests {
         filled(directory.path()).await;
         let path = directory.path().join("spool");
         let pages = fs::metadata(path.join("spool.db")).unwrap().len() / 4096;
-        // Pages of events, of deliveries and of records are among them.
-        damage(&path.join("spool.db"), (24..pages).step_by(40));
+        // Pages of events and of deliveries are among them, and one of records, whose number stands at the end of the head of their root.
+        let file = fs::read(path.join("spool.db")).unwrap();
+        let root: u32 = Connection::open(path.join("spool.db"))
+            .unwrap()
+            .query_row("SELECT rootpage FROM sqlite_schema WHERE name = 'invocations'", [], |row| row.get(0))
+            .unwrap();
+        let root = &file[(root as usize - 1) * 4096..][..12];
+        assert_eq!(root[0], 5, "there are many pages of records");
+        let records = u64::from(u32::from_be_bytes(root[8..].try_into().unwrap())) - 1;
+        damage(&path.join("spool.db"), (24..pages).step_by(40).chain([records]));
         let recovered = recover(&path).unwrap().expect("it is damaged");
         let pending = 2 * EVENTS + 50;
         assert_eq!(recovered.pending + recovered.pending_lost.unwrap(), pending, "{recovered:?}");
@@ -492,6 +529,7 @@ mod tests {
                  UPDATE deliveries SET due = -5 WHERE seq = 2;",
             )
             .unwrap();
+        mend_numbers(&connection).unwrap();
         assert_eq!(mend(&connection).unwrap().pending, 1);
         let left: (i64, i64, i64) = connection
             .query_row(

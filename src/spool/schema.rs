@@ -9,6 +9,7 @@
 //! | `dead` | dead letters, numbered in the order in which they died; no number is given twice |
 //! | `invocations` | records of failed invocations, numbered by when they ended; they hold their own text and need no event |
 //! | `key_sets`, `keys_N` | idempotency keys, in sets of which the oldest is dropped whole |
+//! | `journal` | one row: up to which group the journal is in these tables, and the salt of its groups |
 //!
 //! Pages that are freed are used again; the file itself does not shrink and does not grow past the spool's limit.
 
@@ -16,16 +17,19 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, Error, ErrorCode, OpenFlags};
+use rusqlite::{Connection, Error, ErrorCode, OpenFlags, OptionalExtension};
 
 use super::disk::OpenError;
+use super::journal::Mark;
 
 /// The database's file in the spool's directory.
 pub(super) const DATABASE: &str = "spool.db";
 /// Marks a database as ours: "OUTR".
 const APPLICATION_ID: i64 = 0x4F55_5452;
 /// The version of the tables below.
-const SCHEMA_VERSION: i64 = 4;
+const SCHEMA_VERSION: i64 = 5;
+/// The version that brought traces.
+const SCHEMA_VERSION_TRACES: i64 = 4;
 /// The oldest version that is opened, which did not know traces.
 const SCHEMA_VERSION_MIN: i64 = 3;
 /// How long to wait for somebody else who looks into the file, for example the `sqlite3` shell.
@@ -78,6 +82,11 @@ CREATE TABLE key_sets (
   number INTEGER PRIMARY KEY, opened_ms INTEGER NOT NULL, window_ms INTEGER NOT NULL, keys INTEGER NOT NULL,
   bytes INTEGER NOT NULL
 ) STRICT;
+";
+
+const JOURNAL: &str = "
+CREATE TABLE journal (one INTEGER PRIMARY KEY CHECK (one = 1), number INTEGER NOT NULL, salt INTEGER NOT NULL) STRICT;
+INSERT INTO journal VALUES (1, 0, 0);
 ";
 
 /// Whether a directory holds a spool, for those who must not make one by looking. Where this user may not look there may be one:
@@ -157,10 +166,11 @@ pub(super) fn too_new(path: PathBuf, found: i64) -> OpenError {
 /// Makes the tables of an older version those of this one. No row is touched. Whoever calls has begun a transaction.
 pub(super) fn upgrade_tables(connection: &Connection) -> rusqlite::Result<()> {
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version < SCHEMA_VERSION_TRACES {
+        connection.execute_batch("ALTER TABLE events ADD COLUMN trace TEXT")?;
+    }
     if version < SCHEMA_VERSION {
-        connection.execute_batch(&format!(
-            "ALTER TABLE events ADD COLUMN trace TEXT; PRAGMA user_version = {SCHEMA_VERSION};"
-        ))?;
+        connection.execute_batch(&format!("{JOURNAL} PRAGMA user_version = {SCHEMA_VERSION};"))?;
     }
     Ok(())
 }
@@ -168,7 +178,7 @@ pub(super) fn upgrade_tables(connection: &Connection) -> rusqlite::Result<()> {
 /// Makes the tables in an empty database.
 pub(super) fn make_tables(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(&format!(
-        "BEGIN IMMEDIATE; {TABLES} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+        "BEGIN IMMEDIATE; {TABLES} {JOURNAL} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
     ))
 }
 
@@ -188,6 +198,15 @@ pub(super) fn open_reader(directory: &Path) -> Result<Connection, OpenError> {
 /// The file of `SQLite`'s log.
 pub(super) fn log_file(directory: &Path) -> PathBuf {
     directory.join(format!("{DATABASE}-wal"))
+}
+
+/// Up to where the journal was taken over; `None` where nobody can say any more.
+pub(super) fn mark(connection: &Connection) -> rusqlite::Result<Option<Mark>> {
+    connection
+        .query_row("SELECT number, salt FROM journal WHERE one = 1", [], |row| {
+            Ok(Mark { number: row.get(0)?, salt: row.get(1)? })
+        })
+        .optional()
 }
 
 /// What an error of `SQLite` while opening means.
@@ -228,7 +247,7 @@ mod tests {
     fn age(directory: &Path) {
         inside(directory)
             .execute_batch(
-                "ALTER TABLE events DROP COLUMN trace; PRAGMA user_version = 3; PRAGMA wal_checkpoint(TRUNCATE)",
+                "ALTER TABLE events DROP COLUMN trace; DROP TABLE journal; PRAGMA user_version = 3; PRAGMA wal_checkpoint(TRUNCATE)",
             )
             .unwrap();
     }
@@ -259,6 +278,18 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
+    async fn what_was_written_before_there_was_a_journal_is_opened() {
+        let directory = TempDir::new().unwrap();
+        open(directory.path()).append(batch(1..=5, &["a"])).await.unwrap();
+        inside(directory.path()).execute_batch("DROP TABLE journal; PRAGMA user_version = 4").unwrap();
+        for _ in 0..2 {
+            let leases = lease_all(&*open(directory.path()), "a", 5).await;
+            assert_eq!(leases.iter().map(number).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+        }
+        assert_eq!(mark(&inside(directory.path())).unwrap().map(|mark| mark.salt != 0), Some(true));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
     async fn what_an_older_version_wrote_and_damage_struck_is_saved() {
         let directory = TempDir::new().unwrap();
         open(directory.path()).append(batch(1..=5, &["a"])).await.unwrap();
@@ -278,6 +309,6 @@ mod tests {
         drop(open(directory.path()));
         inside(directory.path()).execute_batch("PRAGMA user_version = 2").unwrap();
         let refused = open_writer(&directory.path().join("spool"), 1 << 30).map(drop);
-        assert!(matches!(refused, Err(OpenError::Older { found: 2, known: 4, .. })), "{refused:?}");
+        assert!(matches!(refused, Err(OpenError::Older { found: 2, known: 5, .. })), "{refused:?}");
     }
 }

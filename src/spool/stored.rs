@@ -8,6 +8,7 @@ use rusqlite::{Connection, Error, Result};
 use super::keys::Keys;
 use super::ledger::Ledger;
 use super::records;
+use super::young::Young;
 
 /// No number that a spool gives is greater: what is comes from damage, and would be the last that could be given.
 pub(super) const NUMBER_MAX: i64 = 1 << 53;
@@ -41,6 +42,7 @@ impl Stored {
         let seq_last = last(connection, "events", "seq")?;
         let webhook_last = last(connection, "webhooks", "id")?;
         last(connection, "dead", "number")?;
+        given(connection, "SELECT coalesce(max(number), 0) FROM journal")?;
         given(connection, "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'dead'")?;
         let mut webhooks = Vec::new();
         let mut statement = connection.prepare("SELECT id, name, pending, dead FROM webhooks")?;
@@ -62,6 +64,23 @@ impl Stored {
         let keys = Keys::read(connection, bytes_max)?;
         let last_invocation = records::last(connection)?;
         Ok(Self { webhooks, webhook_last, seq_last, keys, last_invocation })
+    }
+}
+
+impl Stored {
+    /// Adds what is young, and so not in the database.
+    pub(super) fn add(&mut self, young: &Young) {
+        for (id, name, count) in young.counts() {
+            let (pending, oldest) = (count as u64, young.oldest(id));
+            if let Some(webhook) = self.webhooks.iter_mut().find(|webhook| webhook.id == id) {
+                webhook.pending += pending;
+                webhook.oldest = webhook.oldest.into_iter().chain(oldest).min_by_key(|(_, since_ms)| *since_ms);
+            } else {
+                self.webhooks.push(Counted { id, name: Arc::clone(name), pending, dead: 0, oldest });
+            }
+            self.webhook_last = self.webhook_last.max(id);
+        }
+        self.seq_last = self.seq_last.max(young.seq_last().unwrap_or(0));
     }
 }
 
@@ -99,11 +118,12 @@ fn out_of_range(number: i64) -> Error {
 mod tests {
     use tempfile::TempDir;
 
-    use crate::spool::contract::{batch, inside, lease_all, name, open, options};
-    use crate::spool::{DiskSpool, OpenError, Reason, Settlement, recover};
+    use crate::spool::contract::{batch, event, inside, lease_all, name, open, options};
+    use crate::spool::crash::copy_files;
+    use crate::spool::{DiskSpool, OpenError, Reason, Settlement, Sought, recover};
 
     /// What damage does to a spool that holds five deliveries and a dead letter.
-    const DAMAGE: [&str; 11] = [
+    const DAMAGE: [&str; 12] = [
         "UPDATE events SET seq = 9223372036854775807 WHERE seq = 2",
         "UPDATE events SET seq = -1 WHERE seq = 2",
         "UPDATE webhooks SET id = 9007199254740993 WHERE name = 'b'",
@@ -115,11 +135,12 @@ mod tests {
         "UPDATE dead SET number = 9223372036854775807",
         "UPDATE sqlite_sequence SET seq = 9223372036854775807",
         "INSERT INTO key_sets VALUES (7, 0, 0, 0, 0)",
+        "UPDATE journal SET number = 9223372036854775807",
     ];
 
     #[tokio::test(flavor = "multi_thread")]
     async fn what_makes_no_sense_is_damage_which_is_recovered() {
-        for damage in DAMAGE {
+        for (damage, is_crashed) in DAMAGE.into_iter().flat_map(|damage| [(damage, false), (damage, true)]) {
             let directory = TempDir::new().unwrap();
             let spool = open(directory.path());
             spool.append(batch(1..=5, &["a"])).await.unwrap();
@@ -129,13 +150,24 @@ mod tests {
             spool
                 .settle(lease, Settlement::Bury { reason: Reason::Gone, last: None, attempts: 1, at, record: None })
                 .await;
+            let directory = if is_crashed {
+                // What is young then is added to what can be saved.
+                spool.find(Sought::Event(event(6).id)).await.unwrap();
+                spool.append(batch(101..=104, &["a", "b", "d"])).await.unwrap();
+                let copy = TempDir::new().unwrap();
+                copy_files(directory.path(), copy.path());
+                copy
+            } else {
+                directory
+            };
             drop(spool);
             inside(directory.path()).execute_batch(damage).unwrap();
 
             let refused = DiskSpool::open(options(directory.path())).map(drop);
             assert!(matches!(refused, Err(OpenError::Corrupt { .. })), "{damage}: {refused:?}");
             let recovered = recover(&options(directory.path()).path).unwrap().expect(damage);
-            assert!(recovered.pending >= 3, "{damage}: {recovered:?}");
+            let young = if is_crashed { 12 } else { 0 };
+            assert!((young + 3..=young + 5).contains(&recovered.pending), "{damage}: {recovered:?}");
             // Events, webhooks and dead letters get their next numbers.
             let spool = open(directory.path());
             assert!(spool.append(batch(7..=9, &["a", "c"])).await.is_ok(), "{damage}");

@@ -110,7 +110,23 @@ macro_rules! suite {
     };
 }
 
+/// On the disk, without a journal.
+struct Database(Disk);
+
+impl Backend for Database {
+    const ORDERED: bool = true;
+
+    fn fresh() -> Self {
+        Self(Disk::fresh())
+    }
+
+    async fn open(&self) -> Arc<dyn Spool> {
+        Arc::new(DiskSpool::open(super::contract::without_journal(self.0.0.path())).unwrap())
+    }
+}
+
 suite!(disk, Disk);
+suite!(database, Database);
 #[cfg(feature = "nats")]
 suite!(nats, super::super::nats::tests::Server, "needs a nats-server: tests/all");
 

@@ -1,9 +1,12 @@
 //! The writer: one thread that commits everything that waits in one transaction, and tells everybody afterwards.
 //!
+//! Most of what waits is taken by the journal alone ([`light`]). All else goes to `SQLite`, and everything with it that is in the journal.
+//!
 //! When a commit fails, the appends of its transaction are answered with an error and nothing of them is kept. The
 //! settlements are kept and tried again; their number is bounded, because their places in the inbox stay taken.
 
 mod burial;
+mod light;
 mod repair;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -19,12 +22,14 @@ use crate::event::Event;
 
 use super::disk::Shared;
 use super::inbox::{Append, Burial, Gather, Order};
+use super::journal::Journal;
 use super::keys::Keys;
 use super::ledger::{Change, Ledger, due_of};
 use super::queue::{Key, Queue};
 use super::records::Records;
 use super::schema::{self, PAGE_BYTES};
-use super::{Appended, Settlement, SpoolError};
+use super::young::{Made, Young};
+use super::{Appended, Claim, Settlement, SpoolError};
 
 /// Dead letters that one step of the retention drops.
 const RETENTION_STEP: i64 = 256;
@@ -47,7 +52,7 @@ pub(super) struct Setup {
     pub(super) commit_seen: Box<dyn Fn(Duration) + Send>,
 }
 
-/// How long appends gather while a webhook's queue in memory is full although its deliveries are made fast. Producers that
+/// How long appends gather while a webhook's queue in memory fills although its deliveries are made fast. Producers that
 /// outrun a fast target would make every event be read from the disk and parsed once more.
 const PACE: Duration = Duration::from_millis(10);
 /// How long a group waits for as many appends as the last one had.
@@ -60,6 +65,11 @@ struct Writer<'c> {
     ledger: Ledger<'c>,
     records: Records<'c>,
     keys: Keys,
+    journal: Journal,
+    /// What is in the journal alone.
+    young: Young,
+    /// What the database took when it was measured last.
+    disk_bytes: u64,
     setup: Setup,
     /// Settlements that are not committed yet, in their order.
     orders: Vec<Order>,
@@ -69,6 +79,9 @@ struct Writer<'c> {
     retry_at: Option<Instant>,
     /// What the next group waits for.
     gather: Option<Gather>,
+    /// The last transaction failed. It may be found all the same after a crash now, so that the journal takes nothing until another one
+    /// stands in its place.
+    unsure: bool,
     /// The last commit failed, and that was logged.
     failing: bool,
     oldest_at: Instant,
@@ -100,10 +113,16 @@ struct Written {
     blocked: HashSet<(i64, i64)>,
     /// Deliveries whose turn has come.
     released: Vec<(Arc<Queue>, Key)>,
+    /// Lanes in which the first of what is young waits for nobody any more.
+    turns: Vec<(Arc<Queue>, i64)>,
+    /// Deliveries whose turn has come and that are in memory.
+    handed: Vec<(Arc<Queue>, Arc<Event>, Claim)>,
+    /// The journal took it alone.
+    light: bool,
 }
 
 /// Runs until the spool is closed and everything that was queued is written.
-pub(super) fn run(connection: &Connection, keys: Keys, setup: Setup) {
+pub(super) fn run(connection: &Connection, keys: Keys, (journal, young): (Journal, Young), setup: Setup) {
     let _ended = Ended(Arc::clone(&setup.shared));
     let now = Instant::now();
     let statements =
@@ -120,11 +139,15 @@ pub(super) fn run(connection: &Connection, keys: Keys, setup: Setup) {
         ledger,
         records,
         keys,
+        journal,
+        young,
+        disk_bytes: 0,
         orders: Vec::new(),
         burials: VecDeque::new(),
         stale: HashMap::new(),
         retry_at: None,
         gather: None,
+        unsure: false,
         failing: false,
         oldest_at: now,
         retention_at: now,
@@ -142,7 +165,13 @@ pub(super) fn run(connection: &Connection, keys: Keys, setup: Setup) {
             // The last chance for what could not be written.
             writer.retry_at = None;
         }
-        writer.write(waiting.appends);
+        // What looks into the database has to find all there.
+        let whole = waiting.closing || !waiting.readers.is_empty() || !writer.burials.is_empty();
+        writer.write(waiting.appends, whole);
+        for reader in waiting.readers {
+            // One that is gone does not listen.
+            let _ = reader.send(writer.young.is_empty());
+        }
         writer.end_burial();
         for repair in waiting.repairs {
             let result = writer.repair(&repair);
@@ -181,35 +210,99 @@ impl Writer<'_> {
         next.saturating_duration_since(Instant::now())
     }
 
-    /// Commits the orders and all appends for which there is room.
-    fn write(&mut self, appends: Vec<Append>) {
+    /// Commits the orders and all appends for which there is room; to `SQLite` when all has to be there.
+    fn write(&mut self, appends: Vec<Append>, whole: bool) {
         let appends = self.admit(appends);
         let due = self.retry_at.is_none_or(|at| at <= Instant::now());
-        if appends.is_empty() && (self.orders.is_empty() || !due) {
+        let flush = (whole || self.retry_at.is_some()) && due && !self.young.is_empty();
+        if appends.is_empty() && !flush && (self.orders.is_empty() || !due) {
             return;
         }
-        let error = match self.commit(&appends) {
+        let mut appends = appends;
+        if !whole && !flush {
+            match self.write_apart(appends) {
+                None => return,
+                Some(back) => appends = back,
+            }
+        }
+        let error = match self.commit(&appends, true) {
             Ok(written) => return self.publish(appends, written),
             Err(error) => error,
         };
-        if !self.failing {
-            self.failing = true;
-            let error = SpoolError::unavailable(&error);
-            tracing::error!(%error, note = "the spool cannot be written; appends are refused and settlements kept", "spool.unwritable");
-        }
+        self.tell_failing(&error);
         let settle_alone = !appends.is_empty() && !self.orders.is_empty();
         for append in appends {
             self.setup.shared.inbox.answer(append, Err(SpoolError::unavailable(&error)));
         }
         // The appends may be what there is no room for: settlements make room.
-        if settle_alone && let Ok(written) = self.commit(&[]) {
+        if settle_alone && let Ok(written) = self.commit(&[], true) {
             return self.publish(Vec::new(), written);
         }
+        self.settle_stored();
+        self.hand_over_young();
         // Records may be what there is no room for, and are owed to nobody.
         for order in &mut self.orders {
             order.noted = None;
         }
-        self.retry_at = (!self.orders.is_empty()).then(|| Instant::now() + RETRY_EVERY);
+        let left = !self.orders.is_empty() || !self.young.is_empty();
+        self.retry_at = left.then(|| Instant::now() + RETRY_EVERY);
+    }
+
+    /// Writes what the journal can take alone, and then to `SQLite` the settlements of what is there, which take nothing else with them. The
+    /// appends come back where all of it has to go to `SQLite`; nothing is changed then.
+    fn write_apart(&mut self, appends: Vec<Append>) -> Option<Vec<Append>> {
+        if !self.journal.is_ready() {
+            return Some(appends);
+        }
+        let orders = std::mem::take(&mut self.orders);
+        // A burial counts what its own transactions bury, and what could not be written is tried again as a whole.
+        let apart = self.burials.is_empty() && self.retry_at.is_none();
+        let is_stored = |order: &Order| apart && !self.young.holds(order.queue.id, order.claim);
+        let (stored, young): (Vec<_>, Vec<_>) = orders.into_iter().partition(is_stored);
+        self.orders = stored;
+        // First: who is told that an append is durable takes what was settled before it for settled.
+        let settled = self.settle_apart();
+        self.orders.extend(young);
+        if settled && appends.is_empty() && self.orders.is_empty() {
+            return None;
+        }
+        let written = if settled { self.write_light(&appends) } else { None };
+        match written {
+            Some(written) => {
+                self.publish(appends, written);
+                None
+            }
+            None => Some(appends),
+        }
+    }
+
+    /// Commits the orders, which are of what is in `SQLite`, and leaves alone what is young. Whether they are written.
+    fn settle_apart(&mut self) -> bool {
+        if self.orders.is_empty() {
+            return true;
+        }
+        let gather = self.gather;
+        match self.commit(&[], false) {
+            Ok(written) => {
+                self.publish(Vec::new(), written);
+                // The next group is as large as the last one was.
+                self.gather = gather;
+                true
+            }
+            Err(error) => {
+                self.tell_failing(&error);
+                self.retry_at = Some(Instant::now() + RETRY_EVERY);
+                false
+            }
+        }
+    }
+
+    fn tell_failing(&mut self, error: &rusqlite::Error) {
+        if !self.failing {
+            self.failing = true;
+            let error = SpoolError::unavailable(error);
+            tracing::error!(%error, note = "the spool cannot be written; appends are refused and settlements kept", "spool.unwritable");
+        }
     }
 
     /// Answers the appends that go beyond the limit; the others.
@@ -222,6 +315,12 @@ impl Writer<'_> {
         let now = Instant::now();
         if self.checkpoint_at <= now {
             self.checkpoint_at = now + CHECKPOINT_EVERY;
+            // What was delivered takes room in the journal until it begins again.
+            if self.journal.used() > 0
+                && let Ok(written) = self.commit(&[], true)
+            {
+                self.publish(Vec::new(), written);
+            }
             if let Err(error) = self.ledger.checkpoint() {
                 tracing::warn!(%error, note = "the full spool's log could not be written back", "spool.log_unwritten");
             }
@@ -245,18 +344,65 @@ impl Writer<'_> {
         appends
     }
 
-    /// One transaction. All of it is undone when it fails.
-    fn commit(&mut self, appends: &[Append]) -> rusqlite::Result<Written> {
+    /// Commits the orders of what is in `SQLite` and leaves alone what is young, for which there may be no room.
+    fn settle_stored(&mut self) {
+        if self.young.is_empty() {
+            return;
+        }
+        let orders = std::mem::take(&mut self.orders);
+        let (young, stored) = orders.into_iter().partition(|order| self.young.holds(order.queue.id, order.claim));
+        self.orders = stored;
+        if !self.orders.is_empty()
+            && let Ok(written) = self.commit(&[], false)
+        {
+            self.publish(Vec::new(), written);
+        }
+        self.orders.extend::<Vec<Order>>(young);
+    }
+
+    /// Has all that is young delivered from memory: as long as it cannot be written nobody can read it from the disk, and what is delivered
+    /// needs no room there.
+    fn hand_over_young(&self) {
+        if self.young.is_empty() {
+            return;
+        }
+        let queues: HashMap<i64, Arc<Queue>> =
+            self.setup.shared.queues().into_iter().map(|queue| (queue.id, queue)).collect();
+        for (webhook, event, claim) in self.young.due() {
+            if let Some(queue) = queues.get(&webhook) {
+                queue.hand_over_anyway(event, claim);
+                queue.wake();
+            }
+        }
+    }
+
+    /// One transaction, with all that is young or, where nothing is appended, without. All of it is undone when it fails.
+    fn commit(&mut self, appends: &[Append], whole: bool) -> rusqlite::Result<Written> {
         let started = Instant::now();
         let (seq_before, records_before) = (self.setup.seq_last, self.records.bytes());
+        let changes_before = self.connection.total_changes();
         let result = self.ledger.begin().and_then(|()| {
-            let written = self.change(appends)?;
+            let made = if whole { self.made() } else { Made::new() };
+            if whole {
+                self.young.write(&mut self.ledger, &made)?;
+                if let Some(mark) = self.journal.untold() {
+                    self.ledger.set_mark(mark)?;
+                }
+            }
+            let written = self.change(appends, &made)?;
             self.ledger.commit()?;
             Ok(written)
         });
         match result {
             Ok(written) => {
+                // One that changed nothing wrote nothing over the one that failed.
+                self.unsure &= self.connection.total_changes() == changes_before;
                 (self.setup.commit_seen)(started.elapsed());
+                if !whole {
+                    return Ok(self.take_turns(written));
+                }
+                self.young.clear();
+                self.journal.emptied();
                 self.retry_at = None;
                 if self.failing {
                     self.failing = false;
@@ -265,6 +411,7 @@ impl Writer<'_> {
                 Ok(written)
             }
             Err(error) => {
+                self.unsure = true;
                 self.ledger.rollback();
                 self.setup.seq_last = seq_before;
                 self.records.set_bytes(records_before);
@@ -282,20 +429,37 @@ impl Writer<'_> {
         }
     }
 
-    fn change(&mut self, appends: &[Append]) -> rusqlite::Result<Written> {
+    /// The deliveries of the orders that were made while they were young: they need not be written to be deleted.
+    fn made(&self) -> Made {
+        if self.young.is_empty() {
+            return Made::new();
+        }
+        let made = |order: &&Order| {
+            matches!(order.settlement, Settlement::Delivered) && self.young.holds(order.queue.id, order.claim)
+        };
+        self.orders.iter().filter(made).map(|order| (order.claim.seq, order.queue.id)).collect()
+    }
+
+    fn change(&mut self, appends: &[Append], made: &Made) -> rusqlite::Result<Written> {
         let mut written = Written { seq_first: self.setup.seq_last + 1, ..Written::default() };
         let now_ms = Timestamp::now().as_millisecond();
         for order in &self.orders {
-            let change = self.ledger.settle(order.queue.id, order.claim, &order.settlement)?;
+            let change = if made.contains(&(order.claim.seq, order.queue.id)) {
+                Change { pending: -1, dead: 0 }
+            } else {
+                self.ledger.settle(order.queue.id, order.claim, &order.settlement)?
+            };
             let deferred = matches!(order.settlement, Settlement::Defer { .. });
             touch(&mut written.touched, &order.queue, change, deferred).settled += 1;
             written.buried += u64::from(!order.metered && change.dead > 0);
-            if order.claim.lane != 0
-                && order.queue.blocked.load(Relaxed)
-                && let Some(key) = self.ledger.release_lane(order.queue.id, order.claim.lane, now_ms)?
-            {
-                touch(&mut written.touched, &order.queue, Change::default(), true);
-                written.released.push((Arc::clone(&order.queue), key));
+            if order.claim.lane != 0 && order.queue.blocked.load(Relaxed) {
+                let (id, lane) = (order.queue.id, order.claim.lane);
+                if let Some(key) = self.ledger.release_lane(id, lane, now_ms)? {
+                    touch(&mut written.touched, &order.queue, Change::default(), true);
+                    written.released.push((Arc::clone(&order.queue), key));
+                } else if self.young.is_in(id, lane) && self.ledger.lane_head(id, lane)?.is_none() {
+                    written.turns.push((Arc::clone(&order.queue), lane));
+                }
             }
         }
         for append in appends {
@@ -328,7 +492,8 @@ impl Writer<'_> {
     ) -> rusqlite::Result<()> {
         self.setup.seq_last += 1;
         let seq = self.setup.seq_last;
-        self.ledger.add_event(seq, event, i64::try_from(owed.len()).unwrap_or(i64::MAX))?;
+        let fanout = i64::try_from(owed.len()).unwrap_or(i64::MAX);
+        self.ledger.add_event(seq, event, fanout, fanout)?;
         for (queue, lane) in owed {
             if self.ledger.add_delivery(queue.id, seq, *lane)? {
                 // Told at once: a settlement in between has to look for whose turn it is.
@@ -342,7 +507,9 @@ impl Writer<'_> {
 
     /// Tells the queues, the counters and the senders what is durable now.
     fn publish(&mut self, appends: Vec<Append>, written: Written) {
-        let Written { seq_first, touched, buried, answers, blocked, released } = written;
+        let Written { seq_first, touched, buried, answers, blocked, released, turns: _, handed, light } = written;
+        // Before anybody hears of what is young: readers ask for it then.
+        self.setup.shared.young.store(!self.young.is_empty(), Relaxed);
         if let Some(burial) = self.burials.front_mut() {
             burial.count += buried;
         }
@@ -357,6 +524,9 @@ impl Writer<'_> {
         }
         for (queue, key) in released {
             queue.made_due(key);
+        }
+        for (queue, event, claim) in handed {
+            queue.hand_over(event, claim);
         }
         for Touched { queue, change, .. } in touched.values() {
             add(&queue.pending, change.pending);
@@ -373,7 +543,7 @@ impl Writer<'_> {
                 }
             }
         }
-        let overrun = touched.values().any(|touched| touched.settled >= PACE_SETTLED_MIN && touched.queue.is_behind());
+        let overrun = touched.values().any(|touched| touched.settled >= PACE_SETTLED_MIN && touched.queue.is_filling());
         // Whoever was answered comes again at once when producers are busy: one group of all costs half of two that take turns.
         let (appends_next, wait) = if overrun { (usize::MAX, PACE) } else { (appends.len(), REGATHER) };
         self.gather = Some(Gather { appends: appends_next, until: Instant::now() + wait });
@@ -387,7 +557,11 @@ impl Writer<'_> {
                 queue.wake();
             }
         }
-        self.measure();
+        if light {
+            self.measure_journal();
+        } else {
+            self.measure();
+        }
         let inbox = &self.setup.shared.inbox;
         inbox.settled(metered);
         for (append, answer) in appends.into_iter().zip(answers) {
@@ -401,7 +575,7 @@ impl Writer<'_> {
         if !self.stale.is_empty() && self.oldest_at <= now {
             self.oldest_at = now + OLDEST_EVERY;
             for queue in std::mem::take(&mut self.stale).into_values() {
-                match self.ledger.oldest(queue.id) {
+                match self.oldest(&queue) {
                     Ok(oldest) => queue.set_oldest(oldest),
                     Err(error) => {
                         tracing::warn!(%error, note = "the oldest pending event could not be looked up", "spool.oldest_unread");
@@ -453,12 +627,13 @@ impl Writer<'_> {
         }
     }
 
-    /// Measures what the spool takes of the disk: the pages in use and `SQLite`'s log.
+    /// Measures what the spool takes of the disk: the pages in use, `SQLite`'s log, and what of the journal is in use.
     fn measure(&mut self) {
         let log = schema::log_file(&self.setup.directory).metadata().map_or(0, |metadata| metadata.len());
         if let Ok(pages) = self.ledger.pages_used() {
-            self.setup.shared.bytes.store(pages * PAGE_BYTES + log, Relaxed);
+            self.disk_bytes = pages * PAGE_BYTES + log;
         }
+        self.measure_journal();
     }
 
     fn bytes(&self) -> u64 {
@@ -534,8 +709,7 @@ struct Ended(Arc<Shared>);
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        self.0.inbox.close();
-        drop(self.0.inbox.take(Duration::ZERO, None));
+        self.0.inbox.end();
         self.0.writer_ended.send_replace(true);
     }
 }
