@@ -10,8 +10,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::contract::{
-    batch, counters, counters_become, deferred, event, inside, lease, lease_all, name, nothing_is_due, number, options,
-    rows, without_journal,
+    LONG, batch, counters, counters_become, deferred, event, inside, lease, lease_all, name, nothing_is_due, number,
+    options, rows, without_journal,
 };
 use super::crash::copy_files;
 use super::*;
@@ -174,24 +174,27 @@ async fn what_could_not_go_to_the_database_stays_in_the_journal_until_it_can() {
     // A deferral has to go to the database, and all that is young with it.
     spool.settle(leases.pop().unwrap(), deferred(Duration::ZERO, 1)).await;
     assert!(spool.find(Sought::Event(event(1).id)).await.is_err());
-    // What was delivered needs no room there. The journal takes nothing while the last transaction is in doubt.
+    // What was delivered needs no room there, and the journal takes what comes, but for what has a key.
     spool.settle(leases.remove(0), Settlement::Delivered).await;
-    let refused = spool.append(batch([5], &["a"])).await;
+    counters_become(&spool, "a", (3, 0)).await;
+    spool.append(batch([5], &["a"])).await.unwrap();
+    let key = Key { id: [9; 16], content: [0; 16], receipt: bytes::Bytes::new(), window: LONG };
+    let refused = spool.append(Batch { key: Some(key), ..batch([6], &["a"]) }).await;
     assert!(matches!(refused, Err(SpoolError::Unavailable(_))), "{refused:?}");
     assert_eq!(counters(&spool, "a"), (4, 0));
     let copy = crashed(directory.path());
     lift();
-    spool.append(batch([6], &["a"])).await.unwrap();
-    counters_become(&spool, "a", (4, 0)).await;
-    let mut due = lease_all(&spool, "a", 2).await;
+    spool.append(batch([7], &["a"])).await.unwrap();
+    let mut due = lease_all(&spool, "a", 3).await;
     due.sort_by_key(number);
-    assert_eq!((numbers(&due), due[0].attempts), (vec![4, 6], 1));
+    assert_eq!((numbers(&due), due[0].attempts), (vec![4, 5, 7], 1));
+    counters_become(&spool, "a", (5, 0)).await;
 
     // A crash in between leaves all that was acknowledged.
     inside(copy.path()).execute_batch("DROP TRIGGER fault").unwrap();
     let spool = open(copy.path());
     assert_eq!(spool.found().pending, 4);
-    assert_eq!(numbers(&lease_all(&spool, "a", 4).await), [1, 2, 3, 4]);
+    assert_eq!(numbers(&lease_all(&spool, "a", 4).await), [2, 3, 4, 5]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -223,22 +226,28 @@ async fn a_journal_that_cannot_be_read_is_not_passed_over() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_database_takes_no_room_for_is_delivered_from_memory() {
-    let directory = TempDir::new().unwrap();
-    let spool = DiskSpool::open(Options { ready_max: 2, ..options(directory.path()) }).unwrap();
-    spool.append(batch(1..=40, &["a"])).await.unwrap();
-    let lift = refuse(directory.path());
-    let refused = spool.append(batch(41..=41, &["a"])).await;
-    let mut seen = if refused.is_ok() { 41 } else { 40 };
-    while seen > 0 {
-        for lease in lease(&spool, "a", 7).await {
-            spool.settle(lease, Settlement::Delivered).await;
-            seen -= 1;
+    for lane in [None, Some(Lane::WHOLE)] {
+        let directory = TempDir::new().unwrap();
+        let spool = DiskSpool::open(Options { ready_max: 2, ..options(directory.path()) }).unwrap();
+        let owed = vec![Owed { webhook: name("a"), lane }];
+        spool.append(Batch { events: (1..=40).map(|n| (event(n), owed.clone())).collect(), key: None }).await.unwrap();
+        let lift = refuse(directory.path());
+        assert!(spool.find(Sought::Event(event(1).id)).await.is_err());
+        let mut seen = Vec::new();
+        while seen.len() < 40 {
+            for lease in lease(&spool, "a", 7).await {
+                seen.push(number(&lease));
+                spool.settle(lease, Settlement::Delivered).await;
+            }
         }
+        assert_eq!(seen, (1..=40).collect::<Vec<_>>());
+        counters_become(&spool, "a", (0, 0)).await;
+        assert_eq!(rows(directory.path(), "events"), 0, "all of it was in memory");
+        let copy = crashed(directory.path());
+        lift();
+        nothing_is_due(&spool, "a").await;
+        assert_eq!(open(copy.path()).found(), Found::default());
     }
-    lift();
-    counters_become(&spool, "a", (0, 0)).await;
-    nothing_is_due(&spool, "a").await;
-    assert_eq!(open(crashed(directory.path()).path()).found(), Found::default());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -70,7 +70,7 @@ const RECOVERED: &str = "spool.db.recovered";
 /// Ends a recovery that was broken off between its last two steps: the damaged file is aside, and the new one is whole.
 pub(super) fn finish(directory: &Path) -> io::Result<()> {
     let (path, made) = (directory.join(schema::DATABASE), directory.join(RECOVERED));
-    if !path.exists() && made.exists() { fs::rename(made, path) } else { Ok(()) }
+    if !path.exists() && made.exists() { put_in_place(&path, &made, &aside(&path)) } else { Ok(()) }
 }
 
 /// How the damaged file is opened: its log may have to be gone through.
@@ -310,21 +310,30 @@ fn mend(to: &Connection) -> Result<Counts> {
     })
 }
 
-/// Puts the damaged files aside under a name with the time, and the new one in their place.
+/// Puts the damaged file aside under a name with the time, and the new one in its place.
 fn put_aside(path: &Path, made: &Path) -> io::Result<PathBuf> {
-    let seconds = Timestamp::now().as_second();
-    let kept = path.with_file_name(format!("{}.damaged-{seconds}", schema::DATABASE));
+    let kept = aside(path);
+    // First: without its log it would be another one, for whoever starts next.
+    fs::rename(path, &kept)?;
+    put_in_place(path, made, &kept)?;
+    Ok(kept)
+}
+
+fn aside(path: &Path) -> PathBuf {
+    path.with_file_name(format!("{}.damaged-{}", schema::DATABASE, Timestamp::now().as_second()))
+}
+
+/// Puts the log of the damaged file aside as well, which is not that of the new one, and the new one in its place.
+fn put_in_place(path: &Path, made: &Path, kept: &Path) -> io::Result<()> {
     for ending in ["-wal", "-shm"] {
         let with = |path: &Path| PathBuf::from(format!("{}{ending}", path.display()));
         if with(path).exists() {
-            fs::rename(with(path), with(&kept))?;
+            fs::rename(with(path), with(kept))?;
         }
     }
-    fs::rename(path, &kept)?;
     fs::rename(made, path)?;
     // The names are as durable as the directory.
-    fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()?;
-    Ok(kept)
+    fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
 fn remove(path: &Path) -> io::Result<()> {
@@ -572,7 +581,11 @@ mod tests {
         filled(directory.path()).await;
         let path = directory.path().join("spool");
         fs::rename(path.join("spool.db"), path.join("spool.db.recovered")).unwrap();
+        fs::write(path.join("spool.db-wal"), "of the damaged one").unwrap();
         let spool = DiskSpool::open(options(directory.path())).unwrap();
         assert_eq!(spool.found().pending, 2 * EVENTS + 50);
+        let files = fs::read_dir(&path).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+        let kept: Vec<_> = files.filter(|file| file.contains("damaged")).collect();
+        assert!(kept.len() == 1 && kept[0].ends_with("-wal"), "{kept:?}");
     }
 }

@@ -17,8 +17,12 @@ use super::{Writer, Written, touch};
 type Behind = HashSet<(i64, i64)>;
 
 impl Writer<'_> {
-    /// Makes the orders and appends durable in the journal. `None` where something of them has to go to `SQLite`: nothing is changed then.
+    /// Makes the orders and appends durable in the journal. `None` where there are none, or something of them has to go to `SQLite`: nothing is
+    /// changed then.
     pub(super) fn write_light(&mut self, appends: &[Append]) -> Option<Written> {
+        if appends.is_empty() && self.orders.is_empty() {
+            return None;
+        }
         if self.unsure || !self.journal.is_ready() || !self.is_light(appends) {
             return None;
         }

@@ -79,7 +79,7 @@ struct Writer<'c> {
     retry_at: Option<Instant>,
     /// What the next group waits for.
     gather: Option<Gather>,
-    /// The last transaction failed. It may be found all the same after a crash now, so that the journal takes nothing until another one
+    /// The commit of the last transaction failed. It may be found all the same after a crash now, so that the journal takes nothing until another one
     /// stands in its place.
     unsure: bool,
     /// The last commit failed, and that was logged.
@@ -214,6 +214,9 @@ impl Writer<'_> {
     fn write(&mut self, appends: Vec<Append>, whole: bool) {
         let appends = self.admit(appends);
         let due = self.retry_at.is_none_or(|at| at <= Instant::now());
+        if due && self.orders.is_empty() && self.young.is_empty() {
+            self.retry_at = None;
+        }
         let flush = (whole || self.retry_at.is_some()) && due && !self.young.is_empty();
         if appends.is_empty() && !flush && (self.orders.is_empty() || !due) {
             return;
@@ -230,6 +233,7 @@ impl Writer<'_> {
             Err(error) => error,
         };
         self.tell_failing(&error);
+        let appends = self.write_young(appends);
         let settle_alone = !appends.is_empty() && !self.orders.is_empty();
         for append in appends {
             self.setup.shared.inbox.answer(append, Err(SpoolError::unavailable(&error)));
@@ -254,26 +258,43 @@ impl Writer<'_> {
         if !self.journal.is_ready() {
             return Some(appends);
         }
-        let orders = std::mem::take(&mut self.orders);
         // A burial counts what its own transactions bury, and what could not be written is tried again as a whole.
-        let apart = self.burials.is_empty() && self.retry_at.is_none();
-        let is_stored = |order: &Order| apart && !self.young.holds(order.queue.id, order.claim);
-        let (stored, young): (Vec<_>, Vec<_>) = orders.into_iter().partition(is_stored);
-        self.orders = stored;
-        // First: who is told that an append is durable takes what was settled before it for settled.
-        let settled = self.settle_apart();
-        self.orders.extend(young);
-        if settled && appends.is_empty() && self.orders.is_empty() {
-            return None;
+        if self.burials.is_empty() && self.retry_at.is_none() {
+            let young = self.split_off(Self::is_young);
+            // First: who is told that an append is durable takes what was settled before it for settled.
+            let settled = self.settle_apart();
+            self.orders.extend(young);
+            if !settled {
+                return Some(appends);
+            }
+            if appends.is_empty() && self.orders.is_empty() {
+                return None;
+            }
         }
-        let written = if settled { self.write_light(&appends) } else { None };
-        match written {
+        match self.write_light(&appends) {
             Some(written) => {
                 self.publish(appends, written);
                 None
             }
             None => Some(appends),
         }
+    }
+
+    /// A settlement of what is young.
+    fn is_young(&self, order: &Order) -> bool {
+        self.young.holds(order.queue.id, order.claim)
+    }
+
+    /// A settlement that the journal cannot take.
+    fn is_heavy(&self, order: &Order) -> bool {
+        !matches!(order.settlement, Settlement::Delivered) || !self.is_young(order)
+    }
+
+    /// Takes some of the orders out.
+    fn split_off(&mut self, which: impl Fn(&Self, &Order) -> bool) -> Vec<Order> {
+        let (taken, left) = std::mem::take(&mut self.orders).into_iter().partition(|order| which(self, order));
+        self.orders = left;
+        taken
     }
 
     /// Commits the orders, which are of what is in `SQLite`, and leaves alone what is young. Whether they are written.
@@ -287,6 +308,7 @@ impl Writer<'_> {
                 self.publish(Vec::new(), written);
                 // The next group is as large as the last one was.
                 self.gather = gather;
+                self.tell_writable();
                 true
             }
             Err(error) => {
@@ -302,6 +324,12 @@ impl Writer<'_> {
             self.failing = true;
             let error = SpoolError::unavailable(error);
             tracing::error!(%error, note = "the spool cannot be written; appends are refused and settlements kept", "spool.unwritable");
+        }
+    }
+
+    fn tell_writable(&mut self) {
+        if std::mem::take(&mut self.failing) {
+            tracing::info!(note = "the spool can be written again", "spool.writable");
         }
     }
 
@@ -349,15 +377,45 @@ impl Writer<'_> {
         if self.young.is_empty() {
             return;
         }
-        let orders = std::mem::take(&mut self.orders);
-        let (young, stored) = orders.into_iter().partition(|order| self.young.holds(order.queue.id, order.claim));
-        self.orders = stored;
+        let young = self.split_off(Self::is_young);
         if !self.orders.is_empty()
             && let Ok(written) = self.commit(&[], false)
         {
             self.publish(Vec::new(), written);
         }
-        self.orders.extend::<Vec<Order>>(young);
+        self.orders.extend(young);
+    }
+
+    /// While the database takes nothing the journal takes what it can: appends, and what was delivered of what is young, which gives others of
+    /// their lanes their turns. The appends that it does not take.
+    fn write_young(&mut self, appends: Vec<Append>) -> Vec<Append> {
+        if self.settle_doubt().is_err() {
+            return appends;
+        }
+        let heavy = self.split_off(Self::is_heavy);
+        let (mut left, plain): (Vec<_>, Vec<_>) = appends.into_iter().partition(|append| append.key.is_some());
+        if let Some(written) = self.write_light(&plain) {
+            self.publish(plain, written);
+        } else {
+            left.extend(plain);
+            if let Some(written) = self.write_light(&[]) {
+                self.publish(Vec::new(), written);
+            }
+        }
+        self.orders.extend(heavy);
+        left
+    }
+
+    /// Puts a transaction that changes nothing in the place of the one that failed, so that no crash finds that.
+    fn settle_doubt(&mut self) -> rusqlite::Result<()> {
+        let Some(mark) = schema::mark(self.connection)?.filter(|_| self.unsure) else { return Ok(()) };
+        self.ledger.begin()?;
+        let written = self.ledger.set_mark(mark).and_then(|()| self.ledger.commit());
+        if written.is_err() {
+            self.ledger.rollback();
+        }
+        self.unsure = written.is_err();
+        written
     }
 
     /// Has all that is young delivered from memory: as long as it cannot be written nobody can read it from the disk, and what is delivered
@@ -389,8 +447,11 @@ impl Writer<'_> {
                     self.ledger.set_mark(mark)?;
                 }
             }
-            let written = self.change(appends, &made)?;
-            self.ledger.commit()?;
+            self.change(appends, &made)
+        });
+        // Before its commit a transaction leaves nothing that could be found.
+        let result = result.and_then(|written| {
+            self.ledger.commit().inspect_err(|_| self.unsure = true)?;
             Ok(written)
         });
         match result {
@@ -404,14 +465,10 @@ impl Writer<'_> {
                 self.young.clear();
                 self.journal.emptied();
                 self.retry_at = None;
-                if self.failing {
-                    self.failing = false;
-                    tracing::info!(note = "the spool can be written again", "spool.writable");
-                }
+                self.tell_writable();
                 Ok(written)
             }
             Err(error) => {
-                self.unsure = true;
                 self.ledger.rollback();
                 self.setup.seq_last = seq_before;
                 self.records.set_bytes(records_before);
