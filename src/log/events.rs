@@ -224,7 +224,12 @@ pub const EVENTS: &[Entry] = &[
     goes_on("spool.unread", WARN, &["error", "webhook", "note"], "The disk gives no pending deliveries."),
     each("spool.unstarted", ERROR, &["error", "note"], "The database is not usable."),
     goes_on("spool.untidied", WARN, &["error", "note"], "The disk has no room for tidying up."),
-    each("spool.unwritable", ERROR, &["error", "note"], "The disk takes nothing: senders get 503."),
+    each(
+        "spool.unwritable",
+        ERROR,
+        &["error", "note"],
+        "The database takes nothing: senders get 503 for what the journal cannot take.",
+    ),
     each("spool.writable", INFO, &["note"], "It takes events again."),
     each(
         "supervisor.absent",

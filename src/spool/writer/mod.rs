@@ -323,7 +323,7 @@ impl Writer<'_> {
         if !self.failing {
             self.failing = true;
             let error = SpoolError::unavailable(error);
-            tracing::error!(%error, note = "the spool cannot be written; appends are refused and settlements kept", "spool.unwritable");
+            tracing::error!(%error, note = "the spool's database cannot be written; appends that its journal cannot take are refused, and settlements kept", "spool.unwritable");
         }
     }
 
