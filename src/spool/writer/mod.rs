@@ -212,7 +212,7 @@ impl Writer<'_> {
 
     /// Commits the orders and all appends for which there is room; to `SQLite` when all has to be there.
     fn write(&mut self, appends: Vec<Append>, whole: bool) {
-        let appends = self.admit(appends);
+        let mut appends = self.admit(appends);
         let due = self.retry_at.is_none_or(|at| at <= Instant::now());
         if due && self.orders.is_empty() && self.young.is_empty() {
             self.retry_at = None;
@@ -221,7 +221,6 @@ impl Writer<'_> {
         if appends.is_empty() && !flush && (self.orders.is_empty() || !due) {
             return;
         }
-        let mut appends = appends;
         if !whole && !flush {
             match self.write_apart(appends) {
                 None => return,
@@ -252,8 +251,8 @@ impl Writer<'_> {
         self.retry_at = left.then(|| Instant::now() + RETRY_EVERY);
     }
 
-    /// Writes what the journal can take alone, and then to `SQLite` the settlements of what is there, which take nothing else with them. The
-    /// appends come back where all of it has to go to `SQLite`; nothing is changed then.
+    /// Settles what is in `SQLite`, which takes nothing else with it, and has the journal take the rest. The appends come back where that
+    /// has to go to `SQLite` as well.
     fn write_apart(&mut self, appends: Vec<Append>) -> Option<Vec<Append>> {
         if !self.journal.is_ready() {
             return Some(appends);
@@ -408,7 +407,10 @@ impl Writer<'_> {
 
     /// Puts a transaction that changes nothing in the place of the one that failed, so that no crash finds that.
     fn settle_doubt(&mut self) -> rusqlite::Result<()> {
-        let Some(mark) = schema::mark(self.connection)?.filter(|_| self.unsure) else { return Ok(()) };
+        if !self.unsure {
+            return Ok(());
+        }
+        let Some(mark) = schema::mark(self.connection)? else { return Ok(()) };
         self.ledger.begin()?;
         let written = self.ledger.set_mark(mark).and_then(|()| self.ledger.commit());
         if written.is_err() {
