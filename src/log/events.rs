@@ -179,13 +179,13 @@ pub const EVENTS: &[Entry] = &[
     each("spool.awaited", WARN, &["error", "patience", "note"], "The start waits for NATS."),
     each("spool.away", &["WARN", "DEBUG"], &["error", "webhook?"], "NATS cannot be reached, or not written to."),
     each("spool.back", INFO, &[], "NATS is there again."),
-    each("spool.event_lost", ERROR, &["webhook", "seq", "note"], "Damage of the disk took an event from its delivery."),
     each(
         "spool.database_outlived",
         ERROR,
-        &["events", "note"],
-        "The database is older than the journal beside it: what was written between is lost.",
+        &["count", "note"],
+        "The database is older than the journal beside it: what was written between is lost; how many events the journal holds.",
     ),
+    each("spool.event_lost", ERROR, &["webhook", "seq", "note"], "Damage of the disk took an event from its delivery."),
     goes_on(
         "spool.journal_unwritten",
         WARN,

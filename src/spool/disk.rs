@@ -308,9 +308,9 @@ fn take_over(
     let groups = journal::read(&options.path, mark)
         .map_err(|error| OpenError::Journal { path: options.path.join(JOURNAL), error })?;
     if groups.outlived {
-        let events = groups.entries.len();
+        let count = groups.entries.iter().filter(|entry| matches!(entry, journal::Entry::Appended { .. })).count();
         tracing::error!(
-            events,
+            count,
             note = "the spool's database is older than its journal: what was written between is lost; what the journal holds is taken over",
             "spool.database_outlived"
         );
