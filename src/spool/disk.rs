@@ -185,6 +185,8 @@ pub(super) struct Shared {
     pub(super) bytes: AtomicU64,
     /// Something is in the journal that `SQLite` does not have.
     pub(super) young: AtomicBool,
+    /// `SQLite` has all events up to this number; what is young is behind it.
+    pub(super) stored_last: AtomicI64,
     pub(super) writer_ended: watch::Sender<bool>,
     queues: RwLock<HashMap<Arc<str>, Arc<Queue>>>,
     queue_id_last: AtomicI64,
@@ -204,6 +206,7 @@ impl DiskSpool {
             inbox: Inbox::new(),
             bytes: AtomicU64::new(0),
             young: AtomicBool::new(false),
+            stored_last: AtomicI64::new(0),
             writer_ended: watch::Sender::new(false),
             queues: RwLock::default(),
             queue_id_last: AtomicI64::new(0),
@@ -229,6 +232,7 @@ impl DiskSpool {
             }
         }
         let Stored { seq_last, keys, last_invocation, .. } = stored;
+        shared.stored_last.store(taken.1.seq_first().map_or(seq_last, |first| first - 1), Relaxed);
 
         let (reader, asks) = mpsc::channel();
         let setup = writer::Setup {

@@ -19,8 +19,8 @@ use super::{Appended, Claim, Key, Settlement, SpoolError};
 const SETTLE_WAIT: Duration = Duration::from_millis(20);
 /// Settlements that are queued or kept because they could not be written.
 const SETTLEMENTS_MAX: usize = 4096;
-/// What appends may wait in the inbox, in units of [`APPEND_UNIT_BYTES`]: 8 MiB.
-const APPEND_UNITS_MAX: u32 = 8192;
+/// What appends may wait in the inbox, in units of [`APPEND_UNIT_BYTES`]: 2 MiB. It is what one group has at most.
+const APPEND_UNITS_MAX: u32 = 2048;
 /// What records may wait for their commit, in units of [`RECORD_UNIT_BYTES`]: 8 MiB.
 const RECORD_UNITS_MAX: usize = 8192;
 /// Records are metered in KiB.
@@ -42,7 +42,7 @@ pub(super) struct Append {
     /// What it takes of the inbox.
     units: u32,
     /// Whom to tell.
-    reply: oneshot::Sender<Result<Appended, SpoolError>>,
+    reply: oneshot::Sender<Answer>,
 }
 
 /// A settlement that waits for its commit.
@@ -101,6 +101,8 @@ pub(super) struct Waiting {
     pub(super) repairs: Vec<Repair>,
     /// Who waits for the database to have all that is in the journal.
     pub(super) readers: Vec<mpsc::Sender<bool>>,
+    /// Queues that have room for what is unread, and who waits to hear whether there was something for them in memory.
+    pub(super) refills: Vec<(Arc<Queue>, mpsc::Sender<bool>)>,
     /// Nothing comes after this.
     pub(super) closing: bool,
     /// The writer is gone.
@@ -108,8 +110,10 @@ pub(super) struct Waiting {
     orders_since: Option<Instant>,
     /// Somebody waits for a settlement among the orders.
     urgent: bool,
-    /// The writer sleeps until so many appends wait.
+    /// The writer sleeps until so many appends wait,
     wanted: usize,
+    /// or so many settlements.
+    wanted_orders: usize,
     /// It wakes by itself at this time.
     wakes_at: Option<Instant>,
 }
@@ -119,13 +123,47 @@ pub(super) struct Waiting {
 pub(super) struct Gather {
     /// So many appends,
     pub(super) appends: usize,
+    /// so many settlements, where producers are paced,
+    pub(super) orders: Option<usize>,
     /// or this time.
     pub(super) until: Instant,
+}
+
+/// What the writer says of a batch.
+type Answer = Result<Appended, SpoolError>;
+
+/// What one caller is to tell the others of its group: to wake one task from another thread costs a system call, and all others none.
+#[derive(Default)]
+struct News {
+    answers: Vec<(oneshot::Sender<Answer>, Answer)>,
+    ready: Vec<Arc<Queue>>,
+}
+
+impl News {
+    fn tell(self) {
+        for queue in self.ready {
+            queue.wake();
+        }
+        for (reply, answer) in self.answers {
+            // Nobody listens any more when the caller's future was dropped.
+            let _ = reply.send(answer);
+        }
+    }
+}
+
+/// Tells the news when it goes, which is when its caller was answered or goes away.
+struct Herald<'i>(&'i Inbox);
+
+impl Drop for Herald<'_> {
+    fn drop(&mut self) {
+        self.0.take_news().tell();
+    }
 }
 
 /// The way to the writer.
 pub(super) struct Inbox {
     waiting: Mutex<Waiting>,
+    news: Mutex<News>,
     arrived: Condvar,
     append_room: Semaphore,
     settle_room: Semaphore,
@@ -136,6 +174,7 @@ impl Inbox {
     pub(super) fn new() -> Self {
         Self {
             waiting: Mutex::new(Waiting::default()),
+            news: Mutex::default(),
             arrived: Condvar::new(),
             append_room: Semaphore::new(APPEND_UNITS_MAX as usize),
             settle_room: Semaphore::new(SETTLEMENTS_MAX),
@@ -153,6 +192,8 @@ impl Inbox {
         let units = u32::try_from(bytes / APPEND_UNIT_BYTES).unwrap_or(u32::MAX).clamp(1, APPEND_UNITS_MAX);
         // The writer gives the room back: a caller that goes away leaves its batch in the inbox.
         self.append_room.acquire_many(units).await.map_err(|_| SpoolError::Closed)?.forget();
+        // It goes after the answer's end of the channel: what was sent there before that was closed, it tells of.
+        let _herald = Herald(self);
         let (reply, answer) = oneshot::channel();
         let enough = {
             let mut waiting = self.lock();
@@ -199,8 +240,9 @@ impl Inbox {
         }
         let hurried = urgent && !mem::replace(&mut waiting.urgent, true);
         waiting.orders.push(order);
+        let enough = waiting.wakes_at.is_some() && waiting.orders.len() == waiting.wanted_orders;
         drop(waiting);
-        if first || hurried {
+        if first || hurried || enough {
             self.arrived.notify_one();
         }
         true
@@ -265,11 +307,51 @@ impl Inbox {
         answer.recv().ok()
     }
 
+    /// Has the writer refill a queue from memory. False where it has to be read from the database.
+    pub(super) fn serve(&self, queue: &Arc<Queue>) -> bool {
+        let (reply, answer) = mpsc::channel();
+        {
+            let mut waiting = self.lock();
+            if waiting.ended {
+                return false;
+            }
+            waiting.refills.push((Arc::clone(queue), reply));
+        }
+        self.arrived.notify_one();
+        answer.recv().unwrap_or(false)
+    }
+
     /// Answers a batch and gives its room back.
     pub(super) fn answer(&self, append: Append, result: Result<Appended, SpoolError>) {
         self.append_room.add_permits(append.units as usize);
         // Nobody listens any more when the caller's future was dropped.
         let _ = append.reply.send(result);
+    }
+
+    /// Answers the batches of a group, and wakes who waits for what is ready now.
+    pub(super) fn tell(&self, answers: Vec<(Append, Answer)>, ready: Vec<Arc<Queue>>) {
+        let units = answers.iter().map(|(append, _)| append.units as usize).sum();
+        let mut answers = answers.into_iter().map(|(append, answer)| (append.reply, answer));
+        // Who is answered first tells the others: the news are there before he is.
+        let mut first = answers.next();
+        {
+            let mut news = self.news();
+            news.answers.extend(answers);
+            news.ready.extend(ready);
+        }
+        if first.is_none() {
+            self.take_news().tell();
+        }
+        while let Some((reply, answer)) = first {
+            if reply.send(answer).is_ok() {
+                break;
+            }
+            first = self.news().answers.pop();
+            if first.is_none() {
+                self.take_news().tell();
+            }
+        }
+        self.append_room.add_permits(units);
     }
 
     /// Gives the places of written settlements back.
@@ -293,7 +375,7 @@ impl Inbox {
     }
 
     /// For the writer: waits until something ought to be written or `idle` is over, and takes all there is. Appends alone
-    /// are no reason before they are as many as `gather` says, or its time is over.
+    /// are no reason before they or the settlements are as many as `gather` says, or its time is over.
     pub(super) fn take(&self, idle: Duration, gather: Option<Gather>) -> Waiting {
         let end = Instant::now() + idle;
         // What was appended is settled soon: the writer wakes for that by itself, once, and is not woken.
@@ -301,10 +383,16 @@ impl Inbox {
         let mut waiting = self.lock();
         loop {
             let now = Instant::now();
-            let settle_wait = if waiting.urgent { Duration::ZERO } else { SETTLE_WAIT };
-            let settle_at = waiting.orders_since.map(|since| since + settle_wait);
-            let gather = gather.filter(|gather| gather.until > now && waiting.appends.len() < gather.appends);
+            let settled = waiting.orders.len();
+            let gather = gather
+                .filter(|gather| gather.until > now && waiting.appends.len() < gather.appends)
+                .filter(|gather| gather.orders.is_none_or(|wanted| settled < wanted));
             let append_at = gather.filter(|_| !waiting.appends.is_empty()).map(|gather| gather.until);
+            let paced_until =
+                append_at.filter(|_| !waiting.urgent && gather.is_some_and(|gather| gather.orders.is_some()));
+            let settle_wait = if waiting.urgent { Duration::ZERO } else { SETTLE_WAIT };
+            // Settlements that appends wait for are not taken before these are.
+            let settle_at = waiting.orders_since.map(|since| (since + settle_wait).max(paced_until.unwrap_or(since)));
             let ready = waiting.closing
                 || (!waiting.appends.is_empty() && append_at.is_none())
                 || !waiting.burials.is_empty()
@@ -316,8 +404,14 @@ impl Inbox {
                 let closing = waiting.closing;
                 return Waiting { closing, ..mem::replace(&mut *waiting, Waiting { closing, ..Waiting::default() }) };
             }
+            if !waiting.refills.is_empty() {
+                // What gathers is left where it is.
+                return Waiting { refills: mem::take(&mut waiting.refills), ..Waiting::default() };
+            }
             // The first append wakes the writer, so that it sleeps no longer than `gather` says from then on.
-            waiting.wanted = gather.filter(|_| !waiting.appends.is_empty()).map_or(1, |gather| gather.appends);
+            let gathering = gather.filter(|_| !waiting.appends.is_empty());
+            waiting.wanted = gathering.map_or(1, |gather| gather.appends);
+            waiting.wanted_orders = gathering.and_then(|gather| gather.orders).unwrap_or(usize::MAX);
             let until = [settle_at, append_at, settled_by].into_iter().flatten().fold(end, Instant::min);
             settled_by = None;
             waiting.wakes_at = Some(until);
@@ -328,6 +422,14 @@ impl Inbox {
             waiting = guard;
             waiting.wakes_at = None;
         }
+    }
+
+    fn take_news(&self) -> News {
+        mem::take(&mut *self.news())
+    }
+
+    fn news(&self) -> MutexGuard<'_, News> {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {

@@ -66,6 +66,19 @@ async fn what_is_delivered_while_it_is_young_never_touches_the_database() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_spool_that_was_closed_is_all_in_the_file_of_its_database() {
+    let directory = TempDir::new().unwrap();
+    let spool = open(directory.path());
+    spool.append(batch(1..=3, &["a"])).await.unwrap();
+    spool.close().await;
+    // The spool still has the file open.
+    let copy = TempDir::new().unwrap();
+    fs::create_dir(copy.path().join("spool")).unwrap();
+    fs::copy(directory.path().join("spool/spool.db"), copy.path().join("spool/spool.db")).unwrap();
+    assert_eq!(open(copy.path()).found(), Found { pending: 3, ..Found::default() });
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_crash_leaves_of_young_ones_those_that_were_not_delivered_and_their_order() {
     let directory = TempDir::new().unwrap();
     let spool = open(directory.path());

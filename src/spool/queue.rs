@@ -12,6 +12,9 @@
 //! A refill works on a snapshot of the database while the writer goes on. It takes `later` and `next_due` out when it
 //! begins and merges them at its end with what the writer lowered meanwhile, so no deferral is lost between. Rows that
 //! were settled meanwhile are remembered in `gone`, so that its older snapshot does not bring them back.
+//!
+//! What is unread and not in the database yet, because it is in the journal alone, the writer hands over from memory: it is numbered
+//! behind all that the database has, so that it comes when all of that was read.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -33,8 +36,10 @@ const READY_BYTES_MAX: usize = 8 << 20;
 const READY_BYTES_WEBHOOK_MAX: usize = 2 << 20;
 /// A webhook may always hold this many, so that it goes on whatever the others hold.
 const READY_ALWAYS: usize = 4;
-/// More than this part of what may wait in memory is a queue that fills.
-const FILLING_PART: usize = 4;
+/// More than this part of the deliveries that may wait in memory is a queue that fills,
+const FILLING_PART: usize = 16;
+/// or this part of what they may weigh.
+const FILLING_BYTES_PART: usize = 4;
 /// What an event weighs beside its payload.
 const EVENT_BYTES: usize = 512;
 /// A waiter looks again after this long: wall clocks jump, and a refill can fail.
@@ -47,6 +52,26 @@ const LATER_START: Key = (0, i64::MAX);
 /// The room that all queues share.
 #[derive(Debug, Default)]
 pub(super) struct Memory(AtomicUsize);
+
+/// What an event takes of it, once for all queues that it waits in.
+pub(super) struct Held {
+    memory: Arc<Memory>,
+    bytes: usize,
+}
+
+impl Held {
+    pub(super) fn new(memory: &Arc<Memory>, event: &Event) -> Arc<Self> {
+        let bytes = weight(event);
+        memory.0.fetch_add(bytes, Relaxed);
+        Arc::new(Self { memory: Arc::clone(memory), bytes })
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.memory.0.fetch_sub(self.bytes, Relaxed);
+    }
+}
 
 /// The deliveries of one webhook.
 pub(super) struct Queue {
@@ -91,6 +116,7 @@ struct Entry {
     claim: Claim,
     /// It was leased before: it stands before what was not, in the order of the keys.
     returned: bool,
+    held: Arc<Held>,
 }
 
 /// What [`Queue::take`] found.
@@ -106,6 +132,8 @@ pub(super) struct Taken {
 pub(super) struct Plan {
     /// Fresh rows behind this one, when there are unread ones.
     pub(super) fresh: Option<i64>,
+    /// Some deferred row is due. It may be one that is not in the database yet.
+    pub(super) deferred: bool,
     /// Deferred rows behind this one.
     pub(super) later: Key,
     /// How many rows in all.
@@ -194,15 +222,15 @@ impl Queue {
         let mut state = self.state();
         let count = max.min(state.ready.len());
         let mut leases = Vec::with_capacity(count);
+        let mut bytes = 0;
         for entry in state.ready.drain(..count) {
+            bytes += entry.held.bytes;
             let home: Arc<dyn Home> = Arc::clone(self) as Arc<dyn Home>;
             leases.push(Lease::new(entry.event, Arc::clone(&self.webhook), entry.claim, home));
         }
-        let taken_bytes = leases.iter().map(|lease| weight(&lease.event)).sum();
-        self.lighten(&mut state, taken_bytes);
+        state.ready_bytes -= bytes;
 
-        let due = state.next_due.is_some_and(|due| due <= now_ms);
-        let unread = due || state.tail > state.fresh;
+        let unread = state.is_due(now_ms) || state.tail > state.fresh;
         // What is read goes behind what is ready, so it is soon enough, and cheaper, to read many at once.
         let refill = !state.refilling && unread && state.ready.len() <= self.ready_max / 4 && self.has_room(&state);
         state.refilling |= refill;
@@ -215,21 +243,31 @@ impl Queue {
         Taken { leases, refill, wait }
     }
 
-    /// So many fresh rows wait that soon some would be on disk alone, or they are already.
+    /// So much waits that soon some would be on disk alone, or it is already.
     pub(super) fn is_filling(&self) -> bool {
         let state = self.state();
-        state.tail > state.fresh || state.ready.len() > self.ready_max / FILLING_PART
+        state.tail > state.fresh
+            || state.ready.len() > self.ready_max / FILLING_PART
+            || state.ready_bytes > READY_BYTES_WEBHOOK_MAX / FILLING_BYTES_PART
     }
 
-    /// The writer committed a fresh row.
-    pub(super) fn push_fresh(&self, event: &Arc<Event>, seq: i64, shared: bool, lane: i64) {
+    /// The writer committed a fresh row. `held` is that of its event, made for the first queue that has room.
+    pub(super) fn push_fresh(
+        &self,
+        event: &Arc<Event>,
+        held: &mut Option<Arc<Held>>,
+        seq: i64,
+        shared: bool,
+        lane: i64,
+    ) {
         let mut state = self.state();
         let caught_up = state.fresh >= state.tail;
         state.tail = state.tail.max(seq);
         if seq > state.fresh && caught_up && self.has_room(&state) {
             state.fresh = seq;
             let claim = Claim { seq, shared, lane, ..Claim::default() };
-            self.push(&mut state, Entry { event: Arc::clone(event), claim, returned: false });
+            let held = Arc::clone(held.get_or_insert_with(|| Held::new(&self.memory, event)));
+            Self::push(&mut state, Entry { event: Arc::clone(event), claim, returned: false, held });
         }
     }
 
@@ -256,7 +294,7 @@ impl Queue {
     pub(super) fn hand_over(&self, event: Arc<Event>, claim: Claim) {
         let mut state = self.state();
         if self.has_room(&state) {
-            self.push(&mut state, Entry { event, claim, returned: false });
+            Self::push(&mut state, self.entry(event, claim, false));
         } else if claim.due != 0 {
             state.expect((claim.due, claim.seq));
         }
@@ -266,9 +304,8 @@ impl Queue {
     /// it or not.
     pub(super) fn hand_over_anyway(&self, event: Arc<Event>, claim: Claim) {
         let mut state = self.state();
-        let entry = Entry { event, claim, returned: false };
-        if !state.known.contains(&entry.key()) {
-            self.push(&mut state, entry);
+        if !state.known.contains(&(claim.due, claim.seq)) {
+            Self::push(&mut state, self.entry(event, claim, false));
         }
     }
 
@@ -284,21 +321,58 @@ impl Queue {
         }
         let at = state.ready.iter().position(|entry| entry.key() == key);
         let Some(entry) = at.and_then(|at| state.ready.remove(at)) else { return false };
-        self.lighten(&mut state, weight(&entry.event));
+        state.ready_bytes -= entry.held.bytes;
         true
     }
 
-    /// Begins a refill that [`Queue::take`] asked for.
-    pub(super) fn begin_refill(&self) -> Plan {
+    /// For the writer: ends a refill that [`Queue::take`] asked for by the fresh rows behind a number that are in memory, in their order.
+    /// False where there are rows to be read in the database first, which has all up to `stored`.
+    pub(super) fn serve<R>(&self, stored: i64, now_ms: i64, young: impl FnOnce(i64) -> R) -> bool
+    where
+        R: Iterator<Item = (Arc<Event>, Claim)>,
+    {
         let mut state = self.state();
-        let later = std::mem::replace(&mut state.later, LATER_END);
-        let next_due = state.next_due.take();
+        if state.fresh < stored || state.is_due(now_ms) {
+            return false;
+        }
+        let mut drained = true;
+        for (event, claim) in young(state.fresh) {
+            if state.known.contains(&(claim.due, claim.seq)) {
+                continue;
+            }
+            drained = self.has_room(&state);
+            if !drained {
+                break;
+            }
+            state.fresh = claim.seq;
+            Self::push(&mut state, self.entry(event, claim, false));
+        }
+        if drained {
+            state.fresh = state.fresh.max(state.tail);
+        }
+        state.refilling = false;
+        state.gone = HashSet::new();
+        drop(state);
+        self.wake();
+        true
+    }
+
+    /// Begins a refill from the database, which has all rows up to `stored`.
+    pub(super) fn begin_refill(&self, stored: i64, now_ms: i64) -> Plan {
+        let mut state = self.state();
+        let deferred = state.is_due(now_ms);
+        let (mut later, mut next_due) = (LATER_END, None);
+        if deferred {
+            std::mem::swap(&mut state.later, &mut later);
+            std::mem::swap(&mut state.next_due, &mut next_due);
+        }
         let behind = state.tail > state.fresh;
         Plan {
             fresh: behind.then_some(state.fresh),
+            deferred,
             later,
             rows: self.ready_max.saturating_sub(state.ready.len()).max(1),
-            tail: state.tail,
+            tail: if deferred { state.tail } else { state.tail.min(stored) },
             next_due,
         }
     }
@@ -320,7 +394,7 @@ impl Queue {
             let key = (claim.due, claim.seq);
             if !state.known.contains(&key) && !state.gone.contains(&key) {
                 failed = false;
-                self.push(&mut state, Entry { event, claim, returned: false });
+                Self::push(&mut state, self.entry(event, claim, false));
             }
         }
         state.gone = HashSet::new();
@@ -342,17 +416,15 @@ impl Queue {
         }
     }
 
-    fn push(&self, state: &mut State, entry: Entry) {
-        let bytes = weight(&entry.event);
-        state.ready_bytes += bytes;
-        self.memory.0.fetch_add(bytes, Relaxed);
-        state.known.insert(entry.key());
-        state.ready.push_back(entry);
+    fn entry(&self, event: Arc<Event>, claim: Claim, returned: bool) -> Entry {
+        let held = Held::new(&self.memory, &event);
+        Entry { event, claim, returned, held }
     }
 
-    fn lighten(&self, state: &mut State, bytes: usize) {
-        state.ready_bytes = state.ready_bytes.saturating_sub(bytes);
-        self.memory.0.fetch_sub(bytes, Relaxed);
+    fn push(state: &mut State, entry: Entry) {
+        state.ready_bytes += entry.held.bytes;
+        state.known.insert(entry.key());
+        state.ready.push_back(entry);
     }
 
     fn has_room(&self, state: &State) -> bool {
@@ -369,6 +441,11 @@ impl Queue {
 }
 
 impl State {
+    /// Whether deferred rows are to be read.
+    fn is_due(&self, now_ms: i64) -> bool {
+        self.next_due.is_some_and(|due| due <= now_ms)
+    }
+
     /// Sees to it that a row is read when it is due.
     fn expect(&mut self, (due, seq): Key) {
         self.later = self.later.min((due, seq.saturating_sub(1)));
@@ -378,11 +455,9 @@ impl State {
 
 impl Home for Queue {
     fn give_back(&self, event: Arc<Event>, claim: Claim) {
-        let entry = Entry { event, claim, returned: true };
+        let entry = self.entry(event, claim, true);
         let mut state = self.state();
-        let bytes = weight(&entry.event);
-        state.ready_bytes += bytes;
-        self.memory.0.fetch_add(bytes, Relaxed);
+        state.ready_bytes += entry.held.bytes;
         let before = state.ready.iter().take_while(|other| other.returned && other.key() < entry.key()).count();
         state.ready.insert(before, entry);
         drop(state);
@@ -416,13 +491,13 @@ mod tests {
         let queue = Arc::new(Queue::new(1, "a".into(), Arc::default(), 8));
         queue.restore(2, 0, 2);
         assert!(queue.take(1, 0).refill);
-        let plan = queue.begin_refill();
+        let plan = queue.begin_refill(2, 0);
         let refill = Refill { rows: vec![row(0, 1)], fresh: Some(1), ..Refill::default() };
         queue.end_refill(&plan, Some(refill));
         let mut taken = queue.take(1, 0);
         assert!(taken.refill, "row 2 was not read yet");
         let lease = taken.leases.pop().unwrap();
-        let plan = queue.begin_refill();
+        let plan = queue.begin_refill(2, 0);
         (queue, plan, lease)
     }
 
@@ -456,7 +531,7 @@ mod tests {
         queue.end_refill(&plan, Some(refill));
         assert!(!queue.take(1, 49).refill);
         assert!(queue.take(1, 50).refill, "the deferred one is due");
-        assert!(queue.begin_refill().later < (50, 1), "and not passed by");
+        assert!(queue.begin_refill(2, 50).later < (50, 1), "and not passed by");
     }
 
     #[test]
@@ -464,8 +539,24 @@ mod tests {
         let (queue, plan, _lease) = refilling();
         queue.end_refill(&plan, None);
         assert!(queue.take(1, 0).refill);
-        let again = queue.begin_refill();
+        let again = queue.begin_refill(2, 0);
         assert_eq!((again.fresh, again.later, again.next_due), (plan.fresh, plan.later, plan.next_due));
+    }
+
+    #[test]
+    fn what_is_in_memory_is_handed_over_when_the_database_is_read() {
+        let (queue, plan, _lease) = refilling();
+        queue.push_fresh(&event(3), &mut None, 3, false, 0);
+        assert!(!queue.serve(2, 0, |_| std::iter::empty()), "2 is to be read first");
+        queue.end_refill(&plan, Some(Refill { rows: vec![row(0, 2)], fresh_drained: true, ..Refill::default() }));
+        let taken = queue.take(8, 0);
+        assert_eq!((taken.leases.len(), taken.refill), (1, true), "3 came while 2 was read");
+        let young = |after: i64| (after + 1..=3).map(|seq| row(0, seq.unsigned_abs()));
+        assert!(queue.serve(2, 0, young));
+        queue.push_fresh(&event(4), &mut None, 4, false, 0);
+        assert_eq!(ready(&queue), [(3, 0), (4, 0)], "it has caught up");
+        queue.settled(Claim { seq: 9, ..Claim::default() }, Some(50));
+        assert!(queue.serve(4, 49, |_| std::iter::empty()) && !queue.serve(4, 50, |_| std::iter::empty()));
     }
 
     #[test]
@@ -478,7 +569,7 @@ mod tests {
         let large = Arc::new(large);
         for queue in &queues {
             for seq in 1..1000 {
-                queue.push_fresh(&large, seq, false, 0);
+                queue.push_fresh(&large, &mut None, seq, false, 0);
             }
         }
         assert!(memory.0.load(Relaxed) <= READY_BYTES_MAX + READY_BYTES_WEBHOOK_MAX);
@@ -493,7 +584,7 @@ mod tests {
         let held = |event: &Arc<Event>| {
             let memory: Arc<Memory> = Arc::default();
             let queue = Arc::new(Queue::new(1, "a".into(), Arc::clone(&memory), 8));
-            queue.push_fresh(event, 1, false, 0);
+            queue.push_fresh(event, &mut None, 1, false, 0);
             let held = memory.0.load(Relaxed);
             let taken = queue.take(1, 0);
             assert_eq!((taken.leases.len(), memory.0.load(Relaxed)), (1, 0));

@@ -1,6 +1,7 @@
 //! The reader: one thread that refills queues from the disk, lists dead letters and records and finds events while the writer writes.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::Receiver;
 
 use bytes::Bytes;
@@ -52,9 +53,14 @@ pub(super) fn run(connection: &Connection, asks: &Receiver<Ask>, shared: &Shared
     while let Ok(ask) = asks.recv() {
         match ask {
             Ask::Refill(queue) => {
-                // First: all that the plan knows of is in the database afterwards.
-                let plan = queue.begin_refill();
-                let whole = shared.flush().is_ok();
+                if shared.inbox.serve(&queue) {
+                    continue;
+                }
+                // First: the database that is read has all up to it.
+                let stored = shared.stored_last.load(Relaxed);
+                let plan = queue.begin_refill(stored, Timestamp::now().as_millisecond());
+                // Then all that the plan knows of is in the database afterwards.
+                let whole = !plan.deferred || shared.flush().is_ok();
                 let result = refill(connection, shared, &queue, &plan, whole);
                 if let Err(error) = &result {
                     let error = SpoolError::unavailable(error);
@@ -94,22 +100,11 @@ fn refill(connection: &Connection, shared: &Shared, queue: &Arc<Queue>, plan: &P
     let mut refill = Refill::default();
     let mut bytes = 0;
 
-    let later_max = if plan.fresh.is_some() { plan.rows.div_ceil(2) } else { plan.rows };
-    let mut statement = connection.prepare_cached(ROWS_BEHIND)?;
-    let mut rows = statement.query(params![queue.id, plan.later.0, plan.later.1, i64::MAX])?;
-    while let Some(row) = rows.next()? {
-        let (Ok(due), Ok(seq)) = (row.get(0), row.get(1)) else { continue };
-        if due > now_ms || refill.rows.len() >= later_max || bytes > bytes_max {
-            // What is due already is read again as soon as there is room.
-            refill.next_due = Some(due);
-            break;
-        }
-        bytes += load(shared, queue, row, (due, seq), &mut refill)?.unwrap_or(0);
-        refill.later = Some((due, seq));
+    if plan.deferred {
+        bytes += refill_deferred(connection, shared, queue, plan, (now_ms, bytes_max), &mut refill)?;
     }
-    drop(rows);
-
     if let Some(fresh) = plan.fresh {
+        let mut statement = connection.prepare_cached(ROWS_BEHIND)?;
         refill.fresh_drained = true;
         let bytes_before = bytes;
         let rows_max = plan.rows.saturating_sub(refill.rows.len()).max(1) + refill.rows.len();
@@ -134,6 +129,32 @@ fn refill(connection: &Connection, shared: &Shared, queue: &Arc<Queue>, plan: &P
         refill.partial = true;
     }
     Ok(refill)
+}
+
+/// Reads deferred rows that are due: how many bytes.
+fn refill_deferred(
+    connection: &Connection,
+    shared: &Shared,
+    queue: &Arc<Queue>,
+    plan: &Plan,
+    (now_ms, bytes_max): (i64, usize),
+    refill: &mut Refill,
+) -> Result<usize> {
+    let mut bytes = 0;
+    let later_max = if plan.fresh.is_some() { plan.rows.div_ceil(2) } else { plan.rows };
+    let mut statement = connection.prepare_cached(ROWS_BEHIND)?;
+    let mut rows = statement.query(params![queue.id, plan.later.0, plan.later.1, i64::MAX])?;
+    while let Some(row) = rows.next()? {
+        let (Ok(due), Ok(seq)) = (row.get(0), row.get(1)) else { continue };
+        if due > now_ms || refill.rows.len() >= later_max || bytes > bytes_max {
+            // What is due already is read again as soon as there is room.
+            refill.next_due = Some(due);
+            break;
+        }
+        bytes += load(shared, queue, row, (due, seq), refill)?.unwrap_or(0);
+        refill.later = Some((due, seq));
+    }
+    Ok(bytes)
 }
 
 /// The rows of a webhook behind a key, up to a due time.

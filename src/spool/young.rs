@@ -16,7 +16,7 @@ use super::ledger::{BLOCKED, Change, Ledger};
 /// So many events may be young; what goes beyond takes all of them to `SQLite`.
 const YOUNG_EVENTS_MAX: usize = 2048;
 /// And so much of them.
-const YOUNG_BYTES_MAX: usize = 4 << 20;
+const YOUNG_BYTES_MAX: usize = 8 << 20;
 
 /// Deliveries by the number of their event and that of their webhook.
 pub(super) type Made = BTreeSet<(i64, i64)>;
@@ -101,6 +101,22 @@ impl Young {
             }
         }
         due
+    }
+
+    /// The fresh deliveries of a webhook behind an event, which wait for no other: the event and the row.
+    pub(super) fn fresh(&self, webhook: i64, after: i64) -> impl Iterator<Item = (Arc<Event>, Claim)> {
+        let rows = self.webhooks.get(&webhook).into_iter();
+        let rows = rows.flat_map(move |owes| owes.rows.range(after.saturating_add(1)..));
+        rows.filter(|(_, (due, _))| *due == 0).filter_map(|(seq, (_, lane))| {
+            let kept = self.events.get(seq)?;
+            let claim = Claim { seq: *seq, shared: kept.fanout > 1, lane: *lane, ..Claim::default() };
+            Some((Arc::clone(&kept.event), claim))
+        })
+    }
+
+    /// The number of the first event.
+    pub(super) fn seq_first(&self) -> Option<i64> {
+        self.events.first_key_value().map(|(seq, _)| *seq)
     }
 
     /// Adds an event that so many owe.

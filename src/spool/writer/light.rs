@@ -104,7 +104,7 @@ impl Writer<'_> {
                     queue.blocked.store(true, Relaxed);
                     written.blocked.insert((queue.id, seq));
                 }
-                touch(&mut written.touched, queue, Change { pending: 1, dead: 0 }, true);
+                touch(&mut written.touched, queue, Change { pending: 1, dead: 0 }, true).appended += 1;
             }
         }
         written.answers.resize(appends.len(), Appended::New);

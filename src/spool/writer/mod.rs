@@ -7,6 +7,7 @@
 
 mod burial;
 mod light;
+mod pace;
 mod repair;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -21,7 +22,7 @@ use rusqlite::Connection;
 use crate::event::Event;
 
 use super::disk::Shared;
-use super::inbox::{Append, Burial, Gather, Order};
+use super::inbox::{Append, Burial, Order};
 use super::journal::Journal;
 use super::keys::Keys;
 use super::ledger::{Change, Ledger, due_of};
@@ -30,6 +31,8 @@ use super::records::Records;
 use super::schema::{self, PAGE_BYTES};
 use super::young::{Made, Young};
 use super::{Appended, Claim, Settlement, SpoolError};
+
+use self::pace::Pace;
 
 /// Dead letters that one step of the retention drops.
 const RETENTION_STEP: i64 = 256;
@@ -52,14 +55,6 @@ pub(super) struct Setup {
     pub(super) commit_seen: Box<dyn Fn(Duration) + Send>,
 }
 
-/// How long appends gather while a webhook's queue in memory fills although its deliveries are made fast. Producers that
-/// outrun a fast target would make every event be read from the disk and parsed once more.
-const PACE: Duration = Duration::from_millis(10);
-/// How long a group waits for as many appends as the last one had.
-const REGATHER: Duration = Duration::from_micros(300);
-/// Fast is this many settlements of one webhook in one commit: a slow target paces nobody.
-const PACE_SETTLED_MIN: usize = 16;
-
 struct Writer<'c> {
     connection: &'c Connection,
     ledger: Ledger<'c>,
@@ -77,8 +72,7 @@ struct Writer<'c> {
     /// Queues whose oldest pending event has to be looked up.
     stale: HashMap<i64, Arc<Queue>>,
     retry_at: Option<Instant>,
-    /// What the next group waits for.
-    gather: Option<Gather>,
+    pace: Pace,
     /// The commit of the last transaction failed. It may be found all the same after a crash now, so that the journal takes nothing until another one
     /// stands in its place.
     unsure: bool,
@@ -94,6 +88,7 @@ struct Touched {
     queue: Arc<Queue>,
     change: Change,
     settled: usize,
+    appended: usize,
     wake: bool,
 }
 
@@ -146,7 +141,7 @@ pub(super) fn run(connection: &Connection, keys: Keys, (journal, young): (Journa
         burials: VecDeque::new(),
         stale: HashMap::new(),
         retry_at: None,
-        gather: None,
+        pace: Pace::new(now),
         unsure: false,
         failing: false,
         oldest_at: now,
@@ -157,7 +152,7 @@ pub(super) fn run(connection: &Connection, keys: Keys, (journal, young): (Journa
     writer.measure();
     loop {
         writer.tend();
-        let waiting = writer.setup.shared.inbox.take(writer.idle(), writer.gather);
+        let waiting = writer.setup.shared.inbox.take(writer.idle(), writer.pace.gather());
         writer.orders.extend(waiting.orders);
         let seq_max = writer.setup.seq_last;
         writer.burials.extend(waiting.burials.into_iter().map(|burial| Burial { seq_max, ..burial }));
@@ -168,6 +163,13 @@ pub(super) fn run(connection: &Connection, keys: Keys, (journal, young): (Journa
         // What looks into the database has to find all there.
         let whole = waiting.closing || !waiting.readers.is_empty() || !writer.burials.is_empty();
         writer.write(waiting.appends, whole);
+        writer.pace.end_round();
+        for (queue, reply) in waiting.refills {
+            let stored = writer.setup.shared.stored_last.load(Relaxed);
+            let young = |after| writer.young.fresh(queue.id, after);
+            // One that is gone does not listen.
+            let _ = reply.send(queue.serve(stored, Timestamp::now().as_millisecond(), young));
+        }
         for reader in waiting.readers {
             // One that is gone does not listen.
             let _ = reader.send(writer.young.is_empty());
@@ -192,6 +194,8 @@ pub(super) fn run(connection: &Connection, keys: Keys, (journal, young): (Journa
             "spool.settlements_unwritten"
         );
     }
+    // So that the database's file alone has all of it, whoever else still has the database open. Where it fails, `SQLite`'s log has it.
+    let _ = writer.ledger.checkpoint();
 }
 
 impl Writer<'_> {
@@ -301,12 +305,9 @@ impl Writer<'_> {
         if self.orders.is_empty() {
             return true;
         }
-        let gather = self.gather;
         match self.commit(&[], false) {
             Ok(written) => {
                 self.publish(Vec::new(), written);
-                // The next group is as large as the last one was.
-                self.gather = gather;
                 self.tell_writable();
                 true
             }
@@ -465,6 +466,7 @@ impl Writer<'_> {
                     return Ok(self.take_turns(written));
                 }
                 self.young.clear();
+                self.setup.shared.stored_last.store(self.setup.seq_last, Relaxed);
                 self.journal.emptied();
                 self.retry_at = None;
                 self.tell_writable();
@@ -559,7 +561,7 @@ impl Writer<'_> {
                 queue.blocked.store(true, Relaxed);
                 written.blocked.insert((queue.id, seq));
             }
-            touch(&mut written.touched, queue, Change { pending: 1, dead: 0 }, true);
+            touch(&mut written.touched, queue, Change { pending: 1, dead: 0 }, true).appended += 1;
         }
         Ok(())
     }
@@ -593,19 +595,18 @@ impl Writer<'_> {
         }
         let kept = appends.iter().zip(&answers).filter(|(_, answer)| **answer == Appended::New);
         for ((event, owed), seq) in kept.flat_map(|(append, _)| &append.events).zip(seq_first..) {
+            let mut held = None;
             for (queue, lane) in owed {
                 if queue.oldest_ms.load(Relaxed) == 0 {
                     queue.set_oldest(Some((seq, event.received_at.as_millisecond())));
                 }
                 if blocked.is_empty() || !blocked.contains(&(queue.id, seq)) {
-                    queue.push_fresh(event, seq, owed.len() > 1, *lane);
+                    queue.push_fresh(event, &mut held, seq, owed.len() > 1, *lane);
                 }
             }
         }
-        let overrun = touched.values().any(|touched| touched.settled >= PACE_SETTLED_MIN && touched.queue.is_filling());
-        // Whoever was answered comes again at once when producers are busy: one group of all costs half of two that take turns.
-        let (appends_next, wait) = if overrun { (usize::MAX, PACE) } else { (appends.len(), REGATHER) };
-        self.gather = Some(Gather { appends: appends_next, until: Instant::now() + wait });
+        self.pace.note(&touched, appends.len());
+        let mut ready = Vec::new();
         for Touched { queue, wake, .. } in touched.into_values() {
             if queue.pending.load(Relaxed) == 0 {
                 queue.set_oldest(None);
@@ -613,7 +614,7 @@ impl Writer<'_> {
                 self.stale.remove(&queue.id);
             }
             if wake {
-                queue.wake();
+                ready.push(queue);
             }
         }
         if light {
@@ -623,9 +624,7 @@ impl Writer<'_> {
         }
         let inbox = &self.setup.shared.inbox;
         inbox.settled(metered);
-        for (append, answer) in appends.into_iter().zip(answers) {
-            inbox.answer(append, Ok(answer));
-        }
+        inbox.tell(appends.into_iter().zip(answers.into_iter().map(Ok)).collect(), ready);
     }
 
     /// What has to be done now and then.
@@ -751,6 +750,7 @@ fn touch<'t>(touched: &'t mut Touches, queue: &Arc<Queue>, change: Change, wake:
         queue: Arc::clone(queue),
         change: Change::default(),
         settled: 0,
+        appended: 0,
         wake: false,
     });
     entry.change.pending += change.pending;

@@ -1,0 +1,89 @@
+//! The pace of the groups: what the next one waits for.
+//!
+//! Whoever was answered comes again at once when producers are busy, and one group of all costs half of two that take turns. So a group
+//! waits shortly for as many appends as the last one had.
+//!
+//! Producers that outrun a target fill its queue in memory, and then every event is read from the disk and parsed once more. So while a queue
+//! fills, appends wait until more was settled than they appended last.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::super::inbox::Gather;
+use super::super::queue::Queue;
+use super::{Touched, Touches};
+
+/// How long a group waits for as many appends as the last one had.
+const REGATHER: Duration = Duration::from_micros(300);
+/// How long appends wait at most while a queue fills.
+const PACED_MAX: Duration = Duration::from_millis(100);
+/// The part of what was appended that is settled beyond it, so that a queue that fills gets shorter.
+const SETTLED_MORE: usize = 4;
+/// So many settlements are waited for at most.
+const SETTLED_MAX: usize = 2048;
+/// Targets that settle less within [`PACED_MAX`] are slow, and pace nobody for this long.
+const UNPACED: Duration = Duration::from_secs(2);
+
+/// What happened since the last group, and what the next one waits for.
+pub(super) struct Pace {
+    gather: Option<Gather>,
+    /// Nobody is paced before this.
+    paced_from: Instant,
+    appends: usize,
+    webhooks: HashMap<i64, Moved>,
+}
+
+/// What happened to one webhook.
+struct Moved {
+    queue: Arc<Queue>,
+    appended: usize,
+    settled: usize,
+}
+
+impl Pace {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { gather: None, paced_from: now, appends: 0, webhooks: HashMap::new() }
+    }
+
+    pub(super) fn gather(&self) -> Option<Gather> {
+        self.gather
+    }
+
+    /// A transaction or a group of the journal has so many appends.
+    pub(super) fn note(&mut self, touched: &Touches, appends: usize) {
+        self.appends += appends;
+        for (id, Touched { queue, appended, settled, .. }) in touched {
+            let empty = || Moved { queue: Arc::clone(queue), appended: 0, settled: 0 };
+            let moved = self.webhooks.entry(*id).or_insert_with(empty);
+            moved.appended += appended;
+            moved.settled += settled;
+        }
+    }
+
+    /// All that was waiting is written.
+    pub(super) fn end_round(&mut self) {
+        if self.webhooks.is_empty() {
+            return;
+        }
+        self.gather = Some(self.next(Instant::now()));
+        self.appends = 0;
+        self.webhooks.clear();
+    }
+
+    fn next(&mut self, now: Instant) -> Gather {
+        let settled: usize = self.webhooks.values().map(|moved| moved.settled).sum();
+        let waited = self.gather.filter(|gather| gather.until <= now && self.appends > 0);
+        if waited.and_then(|gather| gather.orders).is_some_and(|wanted| settled < wanted) {
+            self.paced_from = now + UNPACED;
+        }
+        // One that settles nothing is paced by nobody.
+        let moving = || self.webhooks.values().filter(|moved| moved.settled > 0);
+        if now < self.paced_from || !moving().any(|moved| moved.queue.is_filling()) {
+            return Gather { appends: self.appends, orders: None, until: now + REGATHER };
+        }
+        let appended: usize = moving().map(|moved| moved.appended).sum();
+        let orders = (appended + appended / SETTLED_MORE).clamp(1, SETTLED_MAX);
+        Gather { appends: usize::MAX, orders: Some(orders), until: now + PACED_MAX }
+    }
+}
