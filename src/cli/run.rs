@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Args;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -54,8 +55,17 @@ impl Run {
     }
 }
 
+/// Lets the process have as many files open as it may: every connection is one, and the limit that a process starts with is meant for
+/// programs that ask for the set of files that are ready.
+fn allow_files() {
+    let limits = getrlimit(Resource::Nofile);
+    // What it cannot have it has to do without: listeners wait then until a connection has ended.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limits.maximum, ..limits });
+}
+
 /// Runs until a signal ends it.
 fn run(source: Source, recover: bool) -> ExitCode {
+    allow_files();
     let mut loader = Loader::new(source);
     let mut loaded = loader.load();
     let seen = std::io::stderr().is_terminal();
