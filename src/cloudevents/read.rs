@@ -158,7 +158,7 @@ fn check(attributes: &[(&str, Cow<'_, str>)], prefix: &str) -> Result<Names, Str
 /// Whether headers carry an attribute that every event has: it is one in binary mode.
 #[must_use]
 pub fn is_binary(headers: &HeaderMap) -> bool {
-    REQUIRED.iter().any(|name| headers.contains_key(format!("{HEADER_PREFIX}{name}")))
+    headers.keys().filter_map(|name| name.as_str().strip_prefix(HEADER_PREFIX)).any(|name| REQUIRED.contains(&name))
 }
 
 /// An event in binary mode: attributes in headers, and a body that is its data.

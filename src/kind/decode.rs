@@ -9,7 +9,6 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, IgnoredA
 use serde_json::Value;
 
 use crate::event::{Event, EventId};
-use crate::kind::reads::Reads;
 use crate::kind::{Kind, MANUAL, scan};
 
 /// How deep objects and lists may nest in an event, its own braces included. It leaves room for what is put around an event:
@@ -65,11 +64,8 @@ fn check_object<'r>(raw: &'r [u8], member: Option<&str>) -> Result<Option<Cow<'r
         return Err(no_object(&parse(raw)?));
     }
     // Most of what comes.
-    if let Some(mut tree) = scan::tree(raw, &member.map_or_else(Reads::default, Reads::of_member), EVENT_LEVELS_MAX) {
-        return Ok(match member.and_then(|member| tree.get_mut(member)).map(Value::take) {
-            Some(Value::String(text)) => Some(Cow::Owned(text)),
-            _ => None,
-        });
+    if let Some(found) = scan::member(raw, member, EVENT_LEVELS_MAX) {
+        return Ok(found);
     }
     let mut deserializer = serde_json::Deserializer::from_slice(raw);
     let found = Skim { member }.deserialize(&mut deserializer).map_err(|error| no_json(&error))?;

@@ -20,6 +20,7 @@ use std::sync::{Arc, LazyLock};
 use serde_json::Value;
 
 pub use path::Path;
+pub(crate) use scan::is_json;
 
 /// The trigger that lets a webhook be invoked by name; every kind has it.
 pub const MANUAL: &str = "Manual";

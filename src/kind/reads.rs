@@ -9,88 +9,173 @@ use serde_json::Value;
 
 use super::scan;
 
-/// The parts of a document that somebody reads.
+/// The parts of a document that somebody reads, as a tree: its first node is the document.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reads {
-    /// All of a value.
-    Whole,
-    /// Some of its members or elements.
-    Parts(Parts),
+pub struct Reads {
+    nodes: Vec<Node>,
 }
 
-/// Some members of an object, or elements of a list: what a step of a path is depends on what is there.
+/// What is read of a value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Parts {
-    names: BTreeMap<Box<str>, usize>,
+pub(super) struct Node {
+    /// All of it, and not only what lies at the others.
+    pub(super) whole: bool,
+    /// Its members, by their names in order, with their nodes.
+    names: Vec<(Box<str>, usize)>,
+    /// Its elements, with their nodes. What a step of a path is depends on what is there.
     indexes: BTreeMap<usize, usize>,
-    below: Vec<Reads>,
 }
 
 impl Default for Reads {
     /// Nothing.
     fn default() -> Self {
-        Self::Parts(Parts::default())
+        Self { nodes: vec![Node::default()] }
     }
 }
 
 impl Reads {
-    /// All of one member.
+    /// All of a document.
     #[must_use]
-    pub fn of_member(name: &str) -> Self {
-        let mut reads = Self::default();
-        reads.add([(name, None)].into_iter());
-        reads
+    pub fn whole() -> Self {
+        Self { nodes: vec![Node { whole: true, ..Node::default() }] }
+    }
+
+    /// Whether all of the document is read.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.nodes.first().is_some_and(|node| node.whole)
     }
 
     /// Adds all of the value at a path: the name of each step, and the same as an index where it is one.
-    pub fn add<'p>(&mut self, mut path: impl Iterator<Item = (&'p str, Option<usize>)>) {
-        let Self::Parts(parts) = self else { return };
-        let Some((name, index)) = path.next() else {
-            *self = Self::Whole;
-            return;
-        };
-        let at = if let Some(at) = parts.names.get(name) {
-            *at
-        } else {
-            parts.below.push(Self::default());
-            let at = parts.below.len() - 1;
-            parts.names.insert(name.into(), at);
-            at
-        };
-        if let Some(index) = index {
-            let other = *parts.indexes.entry(index).or_insert(at);
-            if let Some(below) = parts.below.get_mut(other).filter(|_| other != at) {
-                // `0` and `00` are one index.
-                *below = Self::Whole;
+    pub fn add<'p>(&mut self, path: impl Iterator<Item = (&'p str, Option<usize>)>) {
+        let mut at = 0;
+        for (name, index) in path {
+            let next = self.nodes.len();
+            let Some(node) = self.nodes.get_mut(at).filter(|node| !node.whole) else { return };
+            let (found, below) = match node.names.binary_search_by(|(known, _)| (**known).cmp(name)) {
+                Ok(place) => (true, node.names.get(place).map_or(next, |(_, below)| *below)),
+                Err(place) => {
+                    node.names.insert(place, (name.into(), next));
+                    (false, next)
+                }
+            };
+            let other = index.map(|index| *node.indexes.entry(index).or_insert(below)).filter(|other| *other != below);
+            if !found {
+                self.nodes.push(Node::default());
             }
+            if let Some(other) = other {
+                // `0` and `00` are one index.
+                self.read_whole(other);
+            }
+            at = below;
         }
-        if let Some(below) = parts.below.get_mut(at) {
-            below.add(path);
+        self.read_whole(at);
+    }
+
+    fn read_whole(&mut self, at: usize) {
+        if let Some(node) = self.nodes.get_mut(at) {
+            *node = Node { whole: true, ..Node::default() };
         }
     }
 
-    /// The tree of JSON text in which each path that was added leads to what it leads to in the whole tree. Of the rest there may be
-    /// nothing, or `null`; where the scanner leaves it to the parser it is the whole tree.
-    pub fn tree(&self, raw: &[u8]) -> Result<Value, serde_json::Error> {
-        scan::tree(raw, self, usize::MAX).map_or_else(|| serde_json::from_slice(raw), Ok)
+    /// How many nodes there are.
+    pub(super) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    pub(super) fn node(&self, at: usize) -> Option<&Node> {
+        self.nodes.get(at)
+    }
+
+    /// What is read of JSON text; `None` where the scanner leaves that to the parser.
+    #[must_use]
+    pub fn pick(&self, raw: &[u8]) -> Option<Picked<'_>> {
+        scan::pick(raw, self)
     }
 }
 
-impl Parts {
-    /// What is read of a member.
-    pub(super) fn member(&self, name: &str) -> Option<&Reads> {
-        self.names.get(name).and_then(|at| self.below.get(*at))
+impl Node {
+    /// The node of a member.
+    pub(super) fn member(&self, name: &str) -> Option<usize> {
+        if self.names.len() > SEARCHED_MIN {
+            let place = self.names.binary_search_by(|(known, _)| (**known).cmp(name)).ok()?;
+            return self.names.get(place).map(|(_, below)| *below);
+        }
+        self.names.iter().find(|(known, _)| **known == *name).map(|(_, below)| *below)
     }
 
-    /// What is read of an element.
-    pub(super) fn element(&self, index: usize) -> Option<&Reads> {
-        self.indexes.get(&index).and_then(|at| self.below.get(*at))
+    /// The node of an element.
+    pub(super) fn element(&self, index: usize) -> Option<usize> {
+        self.indexes.get(&index).copied()
     }
 
     /// Whether any element is read.
     pub(super) fn has_elements(&self) -> bool {
         !self.indexes.is_empty()
     }
+
+    /// The nodes below, some of them perhaps twice.
+    pub(super) fn below(&self) -> impl Iterator<Item = usize> {
+        self.names.iter().map(|(_, below)| *below)
+    }
+}
+
+/// Fewer names are found faster one by one: most differ in their lengths.
+const SEARCHED_MIN: usize = 16;
+
+/// What was found of what is read.
+#[derive(Debug)]
+pub struct Picked<'r> {
+    reads: &'r Reads,
+    /// By nodes.
+    pub(super) found: Vec<Found>,
+}
+
+/// What was found at a node.
+#[derive(Debug, Default)]
+pub(super) enum Found {
+    /// Nothing, or nothing in which more is read.
+    #[default]
+    Nothing,
+    /// An object.
+    Object,
+    /// A list.
+    List,
+    /// All of the value.
+    Value(Value),
+}
+
+impl<'r> Picked<'r> {
+    /// Nothing yet.
+    pub(super) fn new(reads: &'r Reads) -> Self {
+        let mut found = Vec::with_capacity(reads.len());
+        found.resize_with(reads.len(), Found::default);
+        Self { reads, found }
+    }
+
+    /// What a path leads to that was added, or that goes on behind one that was.
+    pub fn at<'p>(&self, path: impl Iterator<Item = (&'p str, Option<usize>)>) -> Option<&Value> {
+        let mut path = path;
+        let mut at = 0;
+        loop {
+            let node = self.reads.node(at)?;
+            at = match self.found.get(at)? {
+                Found::Nothing => return None,
+                Found::Value(value) => return follow(value, path),
+                Found::Object => node.member(path.next()?.0)?,
+                Found::List => node.element(path.next()?.1?)?,
+            };
+        }
+    }
+}
+
+/// What a path leads to in a value.
+pub fn follow<'v, 'p>(value: &'v Value, mut path: impl Iterator<Item = (&'p str, Option<usize>)>) -> Option<&'v Value> {
+    path.try_fold(value, |value, (name, index)| match value {
+        Value::Object(members) => members.get(name),
+        Value::Array(list) => list.get(index?),
+        _ => None,
+    })
 }
 
 #[cfg(test)]
@@ -104,37 +189,67 @@ pub(super) mod tests {
     pub(in crate::kind) fn reads(paths: &[&str]) -> Reads {
         let mut reads = Reads::default();
         for path in paths {
-            let steps = path.split('.').filter(|step| !step.is_empty());
-            reads.add(steps.map(|step| (step, step.parse().ok())));
+            reads.add(steps(path));
         }
         reads
     }
 
-    /// What a path leads to.
-    pub(in crate::kind) fn at<'v>(tree: &'v Value, path: &str) -> Option<&'v Value> {
-        path.split('.').filter(|step| !step.is_empty()).try_fold(tree, |value, step| match value {
-            Value::Object(members) => members.get(step),
-            Value::Array(list) => list.get(step.parse::<usize>().ok()?),
-            _ => None,
-        })
+    /// The steps of a path.
+    pub(in crate::kind) fn steps(path: &str) -> impl Iterator<Item = (&str, Option<usize>)> {
+        path.split('.').filter(|step| !step.is_empty()).map(|step| (step, step.parse().ok()))
     }
 
     #[test]
     fn what_is_read_is_there_and_the_rest_is_not() {
         let text = r#"{"a":{"b":[10,{"c":"x","d":1.50}],"e":2},"f":[1,2],"a2":{},"0":{"1":"n"}}"#;
-        let tree = |paths: &[&str]| reads(paths).tree(text.as_bytes()).unwrap().to_string();
-        assert_eq!(tree(&[]), "{}");
-        assert_eq!(tree(&["a.b.1.d"]), r#"{"a":{"b":[null,{"d":1.50}]}}"#);
-        assert_eq!(tree(&["a.b.1.d", "a.b"]), r#"{"a":{"b":[10,{"c":"x","d":1.50}]}}"#);
-        assert_eq!(tree(&["a.e.x", "f.0", "0.1"]), r#"{"a":{"e":null},"f":[1],"0":{"1":"n"}}"#);
-        assert_eq!(tree(&["f.7", "f.1"]), r#"{"f":[null,2]}"#);
-        assert_eq!(tree(&["f.x"]), r#"{"f":null}"#);
-        assert_eq!(tree(&["f.00", "a.b.01.c", "a.b.1.d"]), r#"{"a":{"b":[null,{"c":"x","d":1.50}]},"f":[1]}"#);
-        assert_eq!(reads(&["a", ""]), Reads::Whole);
-        let twice = reads(&["a.x"]).tree(br#"{"a":{"x":1},"a":{"y":2},"b":3}"#).unwrap();
-        assert_eq!(twice.to_string(), r#"{"a":{}}"#, "the last one counts");
+        let picked = |added: &[&str], asked: &str| {
+            let reads = reads(added);
+            let picked = reads.pick(text.as_bytes()).unwrap();
+            picked.at(steps(asked)).map(Value::to_string).unwrap_or_default()
+        };
+        for (added, asked, expected) in [
+            (&["a.b.1.d"][..], "a.b.1.d", "1.50"),
+            (&["a.b.1.d"], "a.b.1.c", ""),
+            (&["a.b.1.d"], "a.b", ""),
+            (&["a.b.1.d", "a.b"], "a.b.1.c", r#""x""#),
+            (&["a.b.1.d", "a.b"], "a.b", r#"[10,{"c":"x","d":1.50}]"#),
+            (&["a.e.x"], "a.e.x", ""),
+            (&["f.0", "0.1"], "f.0", "1"),
+            (&["f.0", "0.1"], "0.1", r#""n""#),
+            (&["f.7", "f.1"], "f.7", ""),
+            (&["f.7", "f.1"], "f.1", "2"),
+            (&["f.x"], "f.x", ""),
+            (&["f.00", "a.b.01.c", "a.b.1.d"], "f.00", "1"),
+            (&["f.00", "a.b.01.c", "a.b.1.d"], "a.b.01.c", r#""x""#),
+            (&["f.00", "a.b.01.c", "a.b.1.d"], "a.b.1.d", "1.50"),
+            (&["a", "b.c"], "b.c", ""),
+            (&["x"], "x", ""),
+        ] {
+            assert_eq!(picked(added, asked), expected, "{asked} of {added:?}");
+        }
+        assert_eq!(
+            reads(&["a", ""]),
+            Reads { nodes: vec![Node { whole: true, ..Node::default() }, Node { whole: true, ..Node::default() }] }
+        );
+        assert!(reads(&["a", ""]).is_whole() && Reads::whole().is_whole() && !reads(&["a"]).is_whole());
+        let twice = reads(&["a.x", "a.y.z", "b"]);
+        let picked = twice.pick(br#"{"a":{"x":1,"y":{"z":1}},"a":{"y":2},"b":3,"b":4}"#).unwrap();
+        assert_eq!(["a.x", "a.y.z"].map(|path| picked.at(steps(path))), [None, None], "the last one counts");
+        assert_eq!(picked.at(steps("b")).map(Value::to_string).as_deref(), Some("4"));
         for broken in ["{", r#"{"a":1} x"#, r#"{"b":[1,}"#, r#"{"b":"x}"#, ""] {
-            assert!(reads(&["a"]).tree(broken.as_bytes()).is_err(), "{broken}");
+            assert!(reads(&["a"]).pick(broken.as_bytes()).is_none(), "{broken}");
+        }
+    }
+
+    #[test]
+    fn of_many_names_each_is_found() {
+        let names: Vec<String> = (0..50).map(|n| format!("n{n}")).collect();
+        let reads = reads(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        let text =
+            Value::Object(names.iter().map(|name| (name.clone(), Value::from(name.as_str()))).collect()).to_string();
+        let picked = reads.pick(text.as_bytes()).unwrap();
+        for name in &names {
+            assert_eq!(picked.at(steps(name)).and_then(Value::as_str), Some(&**name));
         }
     }
 
@@ -161,9 +276,10 @@ pub(super) mod tests {
             paths in proptest::collection::vec("([ab012](\\.[ab012]){0,3})?", 1..5),
         ) {
             let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
-            let part = reads(&paths).tree(tree.to_string().as_bytes()).unwrap();
+            let (reads, text) = (reads(&paths), tree.to_string());
+            let picked = reads.pick(text.as_bytes()).unwrap();
             for path in paths {
-                prop_assert_eq!(at(&part, path), at(&tree, path), "{} in {}", path, tree);
+                prop_assert_eq!(picked.at(steps(path)), follow(&tree, steps(path)), "{} in {}", path, tree);
             }
         }
     }

@@ -5,11 +5,13 @@ use std::fmt::Write as _;
 
 use serde_json::{Number, Value};
 
+use crate::kind::reads;
+
 use super::expression::{Call, Expression, Local, LocalKind, Path};
 use super::helpers::{self, Helper, is_truthy, takes_missing};
 use super::node::Node;
 use super::write::{Output, Style};
-use super::{Budget, RenderError, Rendered};
+use super::{Budget, Payload, RenderError, Rendered};
 
 /// The most missing paths that are named.
 pub(super) const MISSING_MAX: usize = 100;
@@ -19,7 +21,7 @@ const EXPECTED_BYTES: usize = 1024;
 /// Renders an event.
 pub(super) fn render(
     nodes: &[Node],
-    payload: &Value,
+    payload: Payload<'_>,
     strict: bool,
     bytes_max: usize,
     budget: &mut Budget,
@@ -56,7 +58,7 @@ fn ascii_json(text: String) -> String {
 /// What a path begins at.
 struct Scope<'v> {
     above: Option<&'v Scope<'v>>,
-    value: &'v Value,
+    value: Payload<'v>,
     turn: Option<Turn<'v>>,
 }
 
@@ -106,7 +108,10 @@ impl Renderer<'_> {
                     let from = self.output.text.len();
                     match self.find(of, scope, true)? {
                         Some(value) if self.is_truthy(&value, false)? => {
-                            self.nodes(body, &Scope { above: Some(scope), value: &value, turn: scope.turn })?;
+                            self.nodes(
+                                body,
+                                &Scope { above: Some(scope), value: Payload::Tree(&value), turn: scope.turn },
+                            )?;
                         }
                         _ => self.nodes(otherwise, scope)?,
                     }
@@ -182,14 +187,14 @@ impl Renderer<'_> {
             Some(Value::Array(list)) if !list.is_empty() => {
                 for (index, value) in list.iter().enumerate() {
                     let turn = Some(Turn { index, key: None, last: index + 1 == list.len() });
-                    self.turn(body, &Scope { above: Some(scope), value, turn })?;
+                    self.turn(body, &Scope { above: Some(scope), value: Payload::Tree(value), turn })?;
                 }
                 Ok(())
             }
             Some(Value::Object(members)) if !members.is_empty() => {
                 for (index, (key, value)) in members.iter().enumerate() {
                     let turn = Some(Turn { index, key: Some(key), last: index + 1 == members.len() });
-                    self.turn(body, &Scope { above: Some(scope), value, turn })?;
+                    self.turn(body, &Scope { above: Some(scope), value: Payload::Tree(value), turn })?;
                 }
                 Ok(())
             }
@@ -354,15 +359,11 @@ fn above<'a, 'v>(scope: &'a Scope<'v>, up: usize) -> Option<&'a Scope<'v>> {
 }
 
 fn follow<'v>(path: &Path, scope: &Scope<'v>) -> Option<&'v Value> {
-    let mut value = above(scope, path.up)?.value;
-    for segment in &path.segments {
-        value = match value {
-            Value::Object(members) => members.get(&*segment.name)?,
-            Value::Array(list) => list.get(segment.index?)?,
-            _ => return None,
-        };
+    let steps = path.segments.iter().map(|segment| (&*segment.name, segment.index));
+    match above(scope, path.up)?.value {
+        Payload::Tree(value) => reads::follow(value, steps),
+        Payload::Picked(picked) => picked.at(steps),
     }
-    Some(value)
 }
 
 fn local_value(local: &Local, scope: &Scope<'_>) -> Option<Value> {

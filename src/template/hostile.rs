@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::budget::{Budget, MADE_BYTES_MAX, STEPS_MAX, WORK_BYTES_MAX};
 use super::scan::{BLOCK_DEPTH_MAX, FAULTS_MAX, SOURCE_BYTES_MAX, TAG_BRACKETS_MAX, TAG_BYTES_MAX, TAGS_MAX};
 use super::tests::compile;
-use super::{Format, RenderError, Rendered};
+use super::{Format, Payload, RenderError, Rendered};
 
 /// How large the values of an event are below.
 const LARGE: usize = 10_000;
@@ -32,7 +32,7 @@ fn event() -> Value {
 
 fn within(source: &str, event: &Value, budget: &mut Budget) -> Result<Rendered, RenderError> {
     let template = compile(source, Format::Text).unwrap_or_else(|faults| panic!("{source}: {faults:?}"));
-    template.render_within(event, false, 1 << 20, budget)
+    template.render_within(Payload::Tree(event), false, 1 << 20, budget)
 }
 
 /// Something a thousand times, without any output.
@@ -152,8 +152,8 @@ fn the_templates_of_one_request_share_a_budget() {
     let event = event();
     let template = compile("{{len text}}", Format::Text).unwrap();
     let mut budget = Budget::of(1_000, LARGE + 1_000, LARGE);
-    assert!(template.render_within(&event, false, 100, &mut budget).is_ok());
-    assert!(template.render_within(&event, false, 100, &mut budget).is_err());
+    assert!(template.render_within(Payload::Tree(&event), false, 100, &mut budget).is_ok());
+    assert!(template.render_within(Payload::Tree(&event), false, 100, &mut budget).is_err());
 }
 
 /// On a thread with the stack of the runtime's.
@@ -363,7 +363,7 @@ proptest! {
         // What is written in the template is checked when it is compiled.
         if let Ok(template) = compile(&source, Format::Text) {
             let mut budget = if small { Budget::of(20, 500, 60) } else { Budget::new(1 << 16) };
-            match template.render_within(&event, false, 1 << 16, &mut budget) {
+            match template.render_within(Payload::Tree(&event), false, 1 << 16, &mut budget) {
                 Ok(rendered) => prop_assert!(rendered.text.len() <= 1 << 16),
                 Err(error) => prop_assert!(!error.0.is_empty()),
             }

@@ -66,7 +66,7 @@ use std::fmt;
 use serde_json::Value;
 
 use crate::diagnostic::Fault;
-use crate::kind::reads::Reads;
+use crate::kind::reads::{Picked, Reads};
 use crate::secret::Secret;
 
 use self::expression::Expression;
@@ -109,6 +109,15 @@ pub struct Rendered {
     pub blanks: Vec<usize>,
 }
 
+/// What a template reads its values from.
+#[derive(Clone, Copy)]
+pub enum Payload<'p> {
+    /// All of an event's payload.
+    Tree(&'p Value),
+    /// What [`Template::add_reads`] has said of it, or more.
+    Picked(&'p Picked<'p>),
+}
+
 /// Why an event could not be rendered, in a sentence.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -128,7 +137,7 @@ impl Template {
 
     /// Renders one event's payload. `bytes_max` limits the text while it grows.
     pub fn render(&self, payload: &Value, strict: bool, bytes_max: usize) -> Result<Rendered, RenderError> {
-        let rendered = self.render_within(payload, strict, bytes_max, &mut Budget::new(bytes_max));
+        let rendered = self.render_within(Payload::Tree(payload), strict, bytes_max, &mut Budget::new(bytes_max));
         #[cfg(test)]
         self.assert_reads(payload, &rendered, |part| {
             self.render_within(part, strict, bytes_max, &mut Budget::new(bytes_max))
@@ -144,7 +153,7 @@ impl Template {
     /// The same as a part of something larger, which has one budget.
     pub fn render_within(
         &self,
-        payload: &Value,
+        payload: Payload<'_>,
         strict: bool,
         bytes_max: usize,
         budget: &mut Budget,

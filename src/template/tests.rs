@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Format, Rendered, Template};
+use super::{Format, Payload, Rendered, Template};
 use crate::diagnostic::Fault;
 use crate::kind::reads::Reads;
 use crate::secret::Secret;
@@ -23,13 +23,13 @@ impl Template {
         &self,
         payload: &Value,
         rendered: &R,
-        again: impl Fn(&Value) -> R,
+        again: impl Fn(Payload<'_>) -> R,
     ) {
         let mut reads = Reads::default();
         self.add_reads(&mut reads);
         // What nests deeper than a parser goes is in no event.
-        if let Ok(part) = reads.tree(payload.to_string().as_bytes()) {
-            assert_eq!(&again(&part), rendered, "of {payload} it read {part}");
+        if let Some(picked) = reads.pick(payload.to_string().as_bytes()) {
+            assert_eq!(&again(Payload::Picked(&picked)), rendered, "of {payload} it read {picked:?}");
         }
     }
 }

@@ -113,12 +113,12 @@ impl Webhook {
 #[must_use]
 pub fn reads(url: &Url, headers: &[(HeaderName, Arc<Template>)], body: &Body, envelope: Option<&Envelope>) -> Reads {
     let body = match body {
-        Body::Event => return Reads::Whole,
+        Body::Event => return Reads::whole(),
         Body::None => None,
         Body::Json(template) | Body::Text(template) => Some(template),
     };
     if envelope.is_some() {
-        return Reads::Whole;
+        return Reads::whole();
     }
     let mut reads = Reads::default();
     for template in headers.iter().map(|(_, template)| template).chain([&url.path]).chain(body) {

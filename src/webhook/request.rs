@@ -1,16 +1,14 @@
 //! From an event to the request that a webhook makes of it. Pure: the same event gives the same request.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, USER_AGENT};
 use http::{HeaderName, HeaderValue, Method, Uri};
 use serde::de::IgnoredAny;
-use serde_json::Value;
 
 use crate::delivery::{Failure, Reason, delivery_id};
 use crate::event::Event;
-use crate::template::{Budget, RenderError, Rendered, Template};
+use crate::kind::is_json;
+use crate::template::{Budget, Payload, RenderError, Rendered, Template};
 use crate::trace::{self, SpanId};
 use crate::webhook::envelope::REQUEST_ORIGIN;
 use crate::webhook::{Auth, Body, Webhook, path};
@@ -71,13 +69,22 @@ impl Request {
 impl Webhook {
     /// Renders the request for an event. A fault is a [`Reason::TemplateError`].
     pub fn render(&self, event: &Event) -> Result<Request, Failure> {
-        let payload = match event.parsed() {
-            Some(parsed) => Ok(Cow::Borrowed(parsed)),
-            None => self.reads.tree(&event.raw).map(Cow::Owned),
+        // Where the scanner leaves it to the parser, and where all is read, there is a tree.
+        let picked = match event.parsed() {
+            None if !self.reads.is_whole() => self.reads.pick(&event.raw),
+            _ => None,
         };
-        let payload = payload.map_err(|error| fault("event", &format_args!("the stored event is damaged: {error}")))?;
+        if let Some(picked) = &picked {
+            return self.render_from(event, Payload::Picked(picked));
+        }
+        let tree = event.payload();
+        let tree = tree.map_err(|error| fault("event", &format_args!("the stored event is damaged: {error}")))?;
+        self.render_from(event, Payload::Tree(&tree))
+    }
+
+    fn render_from(&self, event: &Event, payload: Payload<'_>) -> Result<Request, Failure> {
         let (budget, missing) = (Budget::new(self.body_bytes_max), Vec::new());
-        let mut rendering = Rendering { payload: &payload, strict: self.strict, budget, missing };
+        let mut rendering = Rendering { payload, strict: self.strict, budget, missing };
         let uri = self.render_uri(&mut rendering)?;
         let mut headers = self.render_headers(event, &mut rendering)?;
         let mut body = self.render_body(event, &mut rendering)?;
@@ -138,7 +145,10 @@ impl Webhook {
             Body::Text(template) => (template, false),
         };
         let Rendered { text, .. } = rendering.part(template, self.body_bytes_max).map_err(|e| fault("body", &e))?;
-        if json && let Err(error) = serde_json::from_str::<IgnoredAny>(&text) {
+        if json
+            && !is_json(&text)
+            && let Err(error) = serde_json::from_str::<IgnoredAny>(&text)
+        {
             return Err(fault("body", &format_args!("the rendered text is not JSON: {error}")));
         }
         Ok(Bytes::from(text))
@@ -163,7 +173,11 @@ impl Webhook {
         if let Some(origin) = &envelope.origin {
             headers.insert(REQUEST_ORIGIN, origin.clone());
         }
-        let from = (event, rendering.payload, &*self.kind);
+        // What encloses an event reads all of it.
+        let Payload::Tree(payload) = rendering.payload else {
+            return Err(fault("cloudevents", &"the event was not read as a whole, which is a fault of Outrigger"));
+        };
+        let from = (event, payload, &*self.kind);
         let body = envelope
             .wrap(from, rendered, (&self.body, &self.content_type), body, headers)
             .map_err(|problem| fault("cloudevents", &problem))?;
@@ -177,7 +191,7 @@ impl Webhook {
 
 /// What the templates of one request are rendered with, and what they lacked.
 struct Rendering<'r> {
-    payload: &'r Value,
+    payload: Payload<'r>,
     strict: bool,
     budget: Budget,
     missing: Vec<String>,
