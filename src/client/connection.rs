@@ -1,41 +1,55 @@
 //! A connection to a target, in the version of HTTP that was agreed on.
 //!
 //! Over HTTP/1.1 a connection is driven by whoever has an exchange on it, in the task of that exchange: no message goes from one task
-//! to another, and nobody is woken for it. Over HTTP/2, where many share one, it has tasks of its own.
+//! to another, and nobody is woken for it. Over HTTP/2, where many share one, it has a task of its own.
 
+use std::error::Error;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
-use hyper::body::{Body, Frame, Incoming};
-use hyper::client::conn::{TrySendError, http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper::body::{Body as _, Frame, Incoming};
+use hyper::client::conn::{TrySendError, http1};
+use hyper_util::rt::TokioIo;
 use tokio::task::coop::unconstrained;
 
+use super::driver::Pings;
+use super::http2::{Http2, Http2Body};
 use super::socket::{Record, TlsSocket};
 
 /// The largest head of a response, in bytes.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
-/// The same for HTTP/2, where it is the size of the decoded header list.
-const HEADER_LIST_BYTES_MAX: u32 = 64 * 1024;
-/// What a receiver may send on one HTTP/2 stream before we read it, in bytes.
-const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
-/// The same for all streams of a connection.
-const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
-/// An HTTP/2 connection in use is asked for a sign of life this often: requests would otherwise queue on a dead one.
-const PING_INTERVAL: Duration = Duration::from_secs(10);
-/// A connection that gives none within this time is closed.
-const PING_TIMEOUT: Duration = Duration::from_secs(5);
+/// How a connection over HTTP/2 is asked for signs of life.
+const PINGS: Pings = Pings { interval: Duration::from_secs(10), timeout: Duration::from_secs(5) };
 
 /// What goes out.
 pub(super) type Sent = Request<Full<Bytes>>;
-/// The head of what comes back; or the error, with the request where nothing of it was written.
-pub(super) type Answered = Result<http::Response<Incoming>, TrySendError<Sent>>;
+/// The head of what comes back.
+pub(super) type Answered = Result<http::Response<Body>, Unanswered>;
+/// What is wrong with a connection or with a body.
+pub(super) type BoxError = Box<dyn Error + Send + Sync>;
+
+/// The body of what comes back.
+pub(super) enum Body {
+    /// It is read together with its connection.
+    Http1(Incoming),
+    /// It has a stream.
+    Http2(Box<Http2Body>),
+}
+
+/// Why no answer came.
+pub(super) struct Unanswered {
+    pub(super) error: BoxError,
+    /// The request, where nothing of it was written.
+    pub(super) unsent: Option<Sent>,
+    /// Nothing of it was written, although it is gone.
+    pub(super) is_unwritten: bool,
+}
 
 /// A connection that an exchange can use.
 pub(super) enum Connection {
@@ -53,62 +67,74 @@ pub(super) struct Http1 {
     record: Record,
 }
 
-/// A connection for many exchanges at once.
-pub(super) struct Http2 {
-    sender: http2::SendRequest<Full<Bytes>>,
-    record: Record,
-    opened: Instant,
-    poisoned: AtomicBool,
-}
-
 impl Connection {
     /// Makes an encrypted connection one of HTTP.
-    pub(super) async fn open(socket: TlsSocket) -> hyper::Result<Self> {
+    pub(super) async fn open(socket: TlsSocket) -> Result<Self, BoxError> {
         let (record, http2) = (socket.record(), socket.is_http2());
-        let socket = TokioIo::new(socket);
-        if !http2 {
-            let (sender, driver) = http1::Builder::new().max_buf_size(HEAD_BYTES_MAX).handshake(socket).await?;
-            return Ok(Self::Http1(Box::new(Http1 { sender, driver: Some(driver), record })));
+        if http2 {
+            return Ok(Self::Http2(Http2::open(socket, record, PINGS).await?));
         }
-        let mut builder = http2::Builder::new(TokioExecutor::new());
-        builder
-            .timer(TokioTimer::new())
-            .max_header_list_size(HEADER_LIST_BYTES_MAX)
-            .initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .keep_alive_interval(PING_INTERVAL)
-            .keep_alive_timeout(PING_TIMEOUT);
-        let (sender, driver) = builder.handshake(socket).await?;
-        tokio::spawn(async {
-            // Whoever has an exchange on it hears of its end.
-            let _ = driver.await;
-        });
-        Ok(Self::Http2(Arc::new(Http2 { sender, record, opened: Instant::now(), poisoned: AtomicBool::new(false) })))
+        let builder = http1::Builder::new().max_buf_size(HEAD_BYTES_MAX).handshake(TokioIo::new(socket));
+        let (sender, driver) = builder.await?;
+        Ok(Self::Http1(Box::new(Http1 { sender, driver: Some(driver), record })))
     }
 
     pub(super) fn record(&self) -> &Record {
         match self {
             Self::Http1(connection) => &connection.record,
-            Self::Http2(connection) => &connection.record,
+            Self::Http2(connection) => connection.record(),
         }
     }
 
     /// The next part of a response's body.
     pub(super) fn poll_frame(
         &mut self,
-        body: &mut Incoming,
+        body: &mut Body,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let polled = match (body, self) {
+            (Body::Http2(body), _) => return body.poll_frame(cx),
+            (Body::Http1(body), Self::Http1(connection)) => connection.poll_frame(body, cx),
+            (Body::Http1(body), Self::Http2(_)) => Pin::new(body).poll_frame(cx),
+        };
+        polled.map_err(Into::into)
+    }
+}
+
+impl Body {
+    /// Whether all of it was read, and it is known that this was all.
+    pub(super) fn is_end_stream(&self) -> bool {
         match self {
-            Self::Http1(connection) => connection.poll_frame(body, cx),
-            Self::Http2(_) => Pin::new(body).poll_frame(cx),
+            Self::Http1(body) => body.is_end_stream(),
+            Self::Http2(body) => body.is_end_stream(),
         }
+    }
+}
+
+impl Unanswered {
+    /// Some of the request may have been written.
+    pub(super) fn new(error: impl Into<BoxError>) -> Self {
+        Self { error: error.into(), unsent: None, is_unwritten: false }
+    }
+
+    /// Nothing of it was.
+    pub(super) fn unsent(request: Sent, error: io::Error) -> Self {
+        Self { unsent: Some(request), ..Self::new(error) }
+    }
+}
+
+impl From<TrySendError<Sent>> for Unanswered {
+    fn from(mut failed: TrySendError<Sent>) -> Self {
+        Self { unsent: failed.take_message(), ..Self::new(failed.into_error()) }
     }
 }
 
 impl Http1 {
     /// Hands a request over. Its answer comes by `poll_answer`.
-    pub(super) fn begin(&mut self, request: Sent) -> impl Future<Output = Answered> + Send + use<> {
+    pub(super) fn begin(
+        &mut self,
+        request: Sent,
+    ) -> impl Future<Output = Result<http::Response<Incoming>, TrySendError<Sent>>> + Send + use<> {
         unconstrained(self.sender.try_send_request(request))
     }
 
@@ -149,28 +175,6 @@ impl Http1 {
             self.driver = None;
         }
         !ended && self.sender.is_ready()
-    }
-}
-
-impl Http2 {
-    /// Sends a request and waits for the head of its answer.
-    pub(super) fn answer(&self, request: Sent) -> impl Future<Output = Answered> + Send + use<> {
-        self.sender.clone().try_send_request(request)
-    }
-
-    /// Whether it takes requests, as far as is known here.
-    pub(super) fn is_open(&self) -> bool {
-        !self.poisoned.load(Ordering::Relaxed) && !self.sender.is_closed()
-    }
-
-    /// Whether it was opened after this.
-    pub(super) fn is_since(&self, time: Instant) -> bool {
-        self.opened > time
-    }
-
-    /// Keeps it from being used by more exchanges.
-    pub(super) fn poison(&self) {
-        self.poisoned.store(true, Ordering::Relaxed);
     }
 }
 

@@ -1,5 +1,6 @@
 //! One exchange: the request goes out on a connection of the pool or on one of its own, and its response is read within limits.
 
+use std::error::Error;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
@@ -9,14 +10,14 @@ use bytes::{Bytes, BytesMut};
 use http::header::{Entry, HOST};
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Uri, Version};
-use hyper::body::{Body, Incoming};
 use tokio::time::timeout_at;
 
 use crate::delivery::{Failure, Reason};
 
 use super::connect::HTTPS_PORT;
-use super::connection::{Connection, Http2, Sent};
+use super::connection::{Body, Connection, Sent, Unanswered};
 use super::failure::{Phase, classify, closed_early, is_connection_end};
+use super::http2::Http2;
 use super::pool::Found;
 use super::{Client, Response, Wire};
 
@@ -42,29 +43,30 @@ impl Client {
             let answered = match &mut connection {
                 Connection::Http1(connection) => {
                     let mut answer = pin!(connection.begin(in_origin_form(sent, uri)));
-                    poll_fn(|cx| connection.poll_answer(answer.as_mut(), cx)).await
+                    let answered = poll_fn(|cx| connection.poll_answer(answer.as_mut(), cx)).await;
+                    answered.map(|answer| answer.map(Body::Http1)).map_err(Unanswered::from)
                 }
                 Connection::Http2(connection) => {
                     *shared = Some(Arc::clone(connection));
                     Box::pin(connection.answer(sent)).await
                 }
             };
-            let mut failed = match answered {
+            let failed = match answered {
                 Ok(answer) => {
                     let (head, body) = answer.into_parts();
                     break (head, body, connection);
                 }
                 Err(failed) => failed,
             };
-            if let Some(unsent) = failed.take_message().filter(|_| is_reused) {
+            if let Some(unsent) = failed.unsent.filter(|_| is_reused) {
                 // The receiver had closed it, which was not known before.
                 *request = unsent;
                 uri.clone_into(request.uri_mut());
-            } else if is_kept && was_stale(&connection, failed.error()) {
+            } else if is_kept && (failed.is_unwritten || was_stale(&connection, &*failed.error)) {
                 // One that was opened since cannot have been closed for having waited too long.
                 after = Some(begun);
             } else {
-                return Err(classify(host(uri), Phase::Head, failed.error()));
+                return Err(classify(host(uri), Phase::Head, &*failed.error));
             }
         };
         let (first_byte, is_first) = (begun.elapsed(), !connection.record().has_served());
@@ -110,7 +112,7 @@ impl Client {
 
     async fn dial(&self, uri: &Uri, authority: &Authority) -> Result<Connection, Failure> {
         let socket = self.connector.connect(uri).await?;
-        let connection = Connection::open(socket).await.map_err(|error| classify(host(uri), Phase::Head, &error))?;
+        let connection = Connection::open(socket).await.map_err(|error| classify(host(uri), Phase::Head, &*error))?;
         self.pool.opened(authority, &connection);
         Ok(connection)
     }
@@ -147,7 +149,7 @@ fn in_origin_form(mut request: Sent, uri: &Uri) -> Sent {
 
 /// Whether a connection that others used before ended before any of the answer came: the receiver had most likely closed it before
 /// the request was there. It is then kept from being used again.
-fn was_stale(connection: &Connection, error: &hyper::Error) -> bool {
+fn was_stale(connection: &Connection, error: &(dyn Error + 'static)) -> bool {
     let record = connection.record();
     if !record.has_served() || !is_connection_end(error) {
         return false;
@@ -166,7 +168,7 @@ fn was_stale(connection: &Connection, error: &hyper::Error) -> bool {
 async fn read(
     host: &str,
     version: Version,
-    body: &mut Incoming,
+    body: &mut Body,
     bytes_max: usize,
     connection: &mut Connection,
 ) -> Result<(Bytes, bool), Failure> {
@@ -174,7 +176,7 @@ async fn read(
     while !body.is_end_stream()
         && let Some(frame) = poll_fn(|cx| connection.poll_frame(body, cx)).await
     {
-        let frame = frame.map_err(|error| classify(host, Phase::Body, &error))?;
+        let frame = frame.map_err(|error| classify(host, Phase::Body, &*error))?;
         let Ok(data) = frame.into_data() else { continue };
         let room = bytes_max - read.len();
         if data.len() > room {

@@ -11,7 +11,8 @@ use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::connect::ATTEMPT_DELAY;
-use super::connection::{Connection, Http1, Http2};
+use super::connection::{Connection, Http1};
+use super::http2::Http2;
 
 /// An idle connection is closed after this time; receivers' own limits are often 60 s or more.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);

@@ -64,6 +64,11 @@ impl Record {
         self.0.served.store(self.0.read.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
+    /// How many bytes came so far.
+    pub(super) fn read(&self) -> u64 {
+        self.0.read.load(Ordering::Relaxed)
+    }
+
     /// Whether an exchange was ever complete.
     pub(super) fn has_served(&self) -> bool {
         self.0.served.load(Ordering::Relaxed) > 0

@@ -1,0 +1,243 @@
+//! A connection that many exchanges share, over HTTP/2. One task drives it; an exchange does all else in its own, so that nothing is
+//! spawned for it and nothing goes through a channel.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::mem::take;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use h2::client::{Builder, SendRequest};
+use h2::{Reason, RecvStream, SendStream};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, TE, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderMap, HeaderValue, Method};
+use http_body_util::Full;
+use hyper::body::{Body as _, Frame};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Mutex;
+
+use super::connection::{Answered, Body, BoxError, Sent, Unanswered};
+use super::driver::{Driver, InUse, Pings, State};
+use super::socket::Record;
+
+/// The largest decoded header list of a response, in bytes.
+const HEADER_LIST_BYTES_MAX: u32 = 64 * 1024;
+/// What a receiver may send on one stream before we read it, in bytes.
+const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
+/// The same for all streams of a connection.
+const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+/// Streams that are opened before the receiver has said how many it takes: as many as RFC 9113 wants it to take at least.
+const EARLY_STREAMS_MAX: usize = 100;
+/// What is taken for sending on one stream at once, in bytes.
+const SEND_BUFFER_BYTES_MAX: usize = 1024 * 1024;
+/// The largest frame that a receiver may send, in bytes.
+const FRAME_BYTES_MAX: u32 = 16 * 1024;
+
+/// What HTTP/2 does not know (RFC 9113, section 8.2.2), beside `connection` and what that names.
+const CONNECTION_HEADERS: [HeaderName; 4] =
+    [HeaderName::from_static("keep-alive"), HeaderName::from_static("proxy-connection"), TRANSFER_ENCODING, UPGRADE];
+
+/// A connection for many exchanges at once.
+pub(super) struct Http2 {
+    /// Held for as long as the receiver takes no more streams: one stream waits to be opened, and all others wait for that.
+    sender: Mutex<SendRequest<Bytes>>,
+    state: Arc<State>,
+    record: Record,
+    opened: Instant,
+    poisoned: AtomicBool,
+}
+
+/// The body of an answer, and what is left to send of the request.
+pub(super) struct Http2Body {
+    received: RecvStream,
+    upload: Upload,
+    _in_use: InUse,
+}
+
+/// The body of a request on its way. Dropped before the answer came or all was sent, it resets the stream, whoever else knows of that.
+struct Upload {
+    stream: SendStream<Bytes>,
+    rest: Option<Bytes>,
+    is_answered: bool,
+}
+
+impl Http2 {
+    /// Begins to speak HTTP/2.
+    pub(super) async fn open<S>(socket: S, record: Record, pings: Pings) -> Result<Arc<Self>, h2::Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let mut builder = Builder::new();
+        builder
+            .enable_push(false)
+            .initial_max_send_streams(EARLY_STREAMS_MAX)
+            .initial_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_frame_size(FRAME_BYTES_MAX)
+            .max_header_list_size(HEADER_LIST_BYTES_MAX)
+            .max_send_buffer_size(SEND_BUFFER_BYTES_MAX);
+        let (sender, connection) = builder.handshake(socket).await?;
+        let state = Arc::<State>::default();
+        // Whoever has an exchange on it hears of its end.
+        tokio::spawn(Driver::new(connection, pings, record.clone(), Arc::clone(&state)));
+        let (sender, poisoned) = (Mutex::new(sender), AtomicBool::new(false));
+        Ok(Arc::new(Self { sender, state, record, opened: Instant::now(), poisoned }))
+    }
+
+    pub(super) fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// Sends a request and waits for the head of its answer.
+    pub(super) async fn answer(&self, request: Sent) -> Answered {
+        let mut sender = self.sender.lock().await;
+        if poll_fn(|cx| sender.poll_ready(cx)).await.is_err() {
+            self.poison();
+            return Err(Unanswered::unsent(request, io::ErrorKind::ConnectionAborted.into()));
+        }
+        let (mut head, body) = request.into_parts();
+        let body = whole(body).await;
+        adapt(&mut head.headers, &head.method, body.len());
+        // Before the driver hears of the stream: it asks for signs of life while there are exchanges.
+        let in_use = InUse::new(&self.state);
+        let request = http::Request::from_parts(head, ());
+        let (mut response, stream) = sender.send_request(request, body.is_empty()).map_err(Unanswered::new)?;
+        let mut upload = Upload::new(stream, body);
+        let is_open = poll_fn(|cx| sender.poll_ready(cx)).await.is_ok();
+        drop(sender);
+        let answered = poll_fn(|cx| {
+            upload.poll(cx);
+            Pin::new(&mut response).poll(cx)
+        });
+        match answered.await {
+            Ok(answer) => {
+                upload.is_answered = true;
+                Ok(answer.map(|received| Body::Http2(Box::new(Http2Body { received, upload, _in_use: in_use }))))
+            }
+            Err(_) if self.state.is_lost() => {
+                // What the driver found, and not what that made of the stream.
+                Err(Unanswered::new(io::Error::from(io::ErrorKind::TimedOut)))
+            }
+            Err(error) => {
+                let is_unwritten = !is_open && error.is_go_away() && error.is_remote();
+                if is_unwritten {
+                    self.poison();
+                }
+                Err(Unanswered { is_unwritten, ..Unanswered::new(error) })
+            }
+        }
+    }
+
+    /// Whether it takes requests, as far as is known here.
+    pub(super) fn is_open(&self) -> bool {
+        !self.poisoned.load(Ordering::Relaxed) && !self.state.has_ended()
+    }
+
+    /// Whether it was opened after this.
+    pub(super) fn is_since(&self, time: Instant) -> bool {
+        self.opened > time
+    }
+
+    /// Keeps it from being used by more exchanges.
+    pub(super) fn poison(&self) {
+        self.poisoned.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Http2Body {
+    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.upload.poll(cx);
+        let polled = match self.received.poll_data(cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Some(Ok(data))) => {
+                // It fails where the stream has ended, and then there is nothing to release.
+                let _ = self.received.flow_control().release_capacity(data.len());
+                return Poll::Ready(Some(Ok(Frame::data(data))));
+            }
+            Poll::Ready(Some(Err(error))) => Err(error),
+            Poll::Ready(None) => match self.received.poll_trailers(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(trailers) => trailers,
+            },
+        };
+        Poll::Ready(match polled {
+            Ok(trailers) => trailers.map(|trailers| Ok(Frame::trailers(trailers))),
+            // The receiver wants no more of the request (RFC 9113, section 8.1), and whether its answer was complete is known elsewhere.
+            Err(error) if error.reason() == Some(Reason::NO_ERROR) => None,
+            Err(error) => Some(Err(error.into())),
+        })
+    }
+
+    pub(super) fn is_end_stream(&self) -> bool {
+        self.received.is_end_stream()
+    }
+}
+
+impl Upload {
+    fn new(mut stream: SendStream<Bytes>, body: Bytes) -> Self {
+        let rest = Some(body).filter(|body| !body.is_empty());
+        if rest.is_some() {
+            // It asks for all that it needs once there is room for anything.
+            stream.reserve_capacity(1);
+        }
+        Self { stream, rest, is_answered: false }
+    }
+
+    /// Hands the body over as soon as the receiver takes any of it; the windows are kept to behind that. A stream that ends before says
+    /// why in its answer.
+    fn poll(&mut self, cx: &mut Context<'_>) {
+        let Some(rest) = &mut self.rest else { return };
+        while self.stream.capacity() == 0 {
+            match self.stream.poll_capacity(cx) {
+                Poll::Pending => return,
+                Poll::Ready(Some(Ok(_))) => {}
+                Poll::Ready(_) => {
+                    self.rest = None;
+                    return;
+                }
+            }
+        }
+        let _ = self.stream.send_data(take(rest), true);
+        self.rest = None;
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if !self.is_answered || self.rest.is_some() {
+            self.stream.send_reset(Reason::CANCEL);
+        }
+    }
+}
+
+/// All of a body, which is there.
+async fn whole(mut body: Full<Bytes>) -> Bytes {
+    let frame = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
+    frame.and_then(Result::ok).and_then(|frame| frame.into_data().ok()).unwrap_or_default()
+}
+
+/// Makes headers those of HTTP/2, and has them tell the length of the body where one is expected.
+fn adapt(headers: &mut HeaderMap, method: &Method, length: usize) {
+    for name in &CONNECTION_HEADERS {
+        headers.remove(name);
+    }
+    if headers.get(TE).is_some_and(|value| value != "trailers") {
+        headers.remove(TE);
+    }
+    if let Some(named) = headers.remove(CONNECTION) {
+        for name in named.to_str().unwrap_or_default().split(',') {
+            headers.remove(name.trim());
+        }
+    }
+    if length > 0 || !matches!(*method, Method::GET | Method::HEAD | Method::DELETE) {
+        headers.entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "unwrap is for tests")]
+mod tests;
