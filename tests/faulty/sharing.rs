@@ -9,11 +9,12 @@ use http::Response;
 use outrigger::cli::demo::answer::Answer;
 use outrigger::client::{Client, Response as Answered};
 use outrigger::delivery::{Failure, Reason};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::{AMPLE, RESPONSE_BYTES_MAX, SHORT, client, post};
 use crate::support::receiver::{AUTHORITY, RUNTIME};
@@ -115,4 +116,55 @@ fn an_exchange_that_ran_out_of_time_ends_no_other_and_the_next_gets_a_connection
     assert!(begun.elapsed() >= slow);
     let connections: Vec<usize> = target.recorded().iter().map(|seen| seen.connection).collect();
     assert_eq!(connections, [1, 1, 1, 2]);
+}
+
+/// An HTTP/2 receiver that takes one stream at a time on its first connection: it answers once, and goes away while it owes the second
+/// answer; all that comes on others it answers. Tells how many requests came on the first.
+async fn leave(listener: TcpListener, tls: TlsAcceptor, came: watch::Sender<usize>) -> Result<(), Box<dyn Error>> {
+    for number in 1.. {
+        let (stream, _) = listener.accept().await?;
+        let (tls, came) = (tls.clone(), Some(came.clone()).filter(|_| number == 1));
+        tokio::spawn(async move { take(tls.accept(stream).await?, came).await.map_err(std::io::Error::other) });
+    }
+    Ok(())
+}
+
+async fn take(stream: TlsStream<TcpStream>, came: Option<watch::Sender<usize>>) -> Result<(), h2::Error> {
+    let mut builder = h2::server::Builder::new();
+    builder.max_concurrent_streams(if came.is_some() { 1 } else { 100 });
+    let mut connection = builder.handshake::<_, Bytes>(stream).await?;
+    while let Some(request) = connection.accept().await {
+        let (_, mut respond) = request?;
+        if let Some(came) = &came {
+            came.send_modify(|count| *count += 1);
+            if *came.borrow() == 2 {
+                let _ = timeout(SHORT.timeout, connection.accept()).await;
+                connection.graceful_shutdown();
+                let _ = timeout(SHORT.timeout, connection.accept()).await;
+            }
+        }
+        respond.send_response(Response::new(()), true)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn what_waits_for_a_stream_goes_to_another_connection_when_the_receiver_goes_away() {
+    let listener = RUNTIME.block_on(TcpListener::bind("127.0.0.1:0")).expect("a free port");
+    let url = format!("https://{}/", listener.local_addr().expect("it is bound"));
+    let tls = AUTHORITY.server_config(&["127.0.0.1"], &["h2"]).expect("a name");
+    let (came, mut seen) = watch::channel(0);
+    let receiver = RUNTIME
+        .spawn(async { leave(listener, TlsAcceptor::from(Arc::new(tls)), came).await.map_err(|e| e.to_string()) });
+    let client = client();
+    RUNTIME.block_on(post(&client, &url, AMPLE)).expect("an answer");
+    let owed = begin(&client, url.clone());
+    assert!(RUNTIME.block_on(async { timeout(PATIENCE, seen.wait_for(|count| *count == 2)).await.is_ok() }));
+    let waiting: Vec<Exchange> = (0..SHARING).map(|_| begin(&client, url.clone())).collect();
+    for exchange in waiting {
+        end(exchange).expect("an answer");
+    }
+    end(owed).expect("an answer");
+    assert_eq!(*seen.borrow(), 2, "the others were sent once, on the other connection");
+    receiver.abort();
 }
