@@ -1,9 +1,8 @@
 //! A connection that many exchanges share, over HTTP/2. One task drives it; an exchange does all else in its own, so that nothing is
 //! spawned for it and nothing goes through a channel.
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io;
-use std::mem::take;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -54,14 +53,13 @@ pub(super) struct Http2 {
 /// The body of an answer, and what is left to send of the request.
 pub(super) struct Http2Body {
     received: RecvStream,
-    upload: Upload,
+    _upload: Upload,
     _in_use: InUse,
 }
 
-/// The body of a request on its way. Dropped before the answer came or all was sent, it resets the stream, whoever else knows of that.
+/// The body of a request on its way. Dropped before the answer came it resets the stream, whoever else knows of that.
 struct Upload {
     stream: SendStream<Bytes>,
-    rest: Option<Bytes>,
     is_answered: bool,
 }
 
@@ -105,18 +103,15 @@ impl Http2 {
         // Before the driver hears of the stream: it asks for signs of life while there are exchanges.
         let in_use = InUse::new(&self.state);
         let request = http::Request::from_parts(head, ());
-        let (mut response, stream) = sender.send_request(request, body.is_empty()).map_err(Unanswered::new)?;
+        let (response, stream) = sender.send_request(request, body.is_empty()).map_err(Unanswered::new)?;
         let mut upload = Upload::new(stream, body);
         let is_open = poll_fn(|cx| sender.poll_ready(cx)).await.is_ok();
         drop(sender);
-        let answered = poll_fn(|cx| {
-            upload.poll(cx);
-            Pin::new(&mut response).poll(cx)
-        });
-        match answered.await {
+        match response.await {
             Ok(answer) => {
                 upload.is_answered = true;
-                Ok(answer.map(|received| Body::Http2(Box::new(Http2Body { received, upload, _in_use: in_use }))))
+                Ok(answer
+                    .map(|received| Body::Http2(Box::new(Http2Body { received, _upload: upload, _in_use: in_use }))))
             }
             Err(_) if self.state.is_lost() => {
                 // What the driver found, and not what that made of the stream.
@@ -150,7 +145,6 @@ impl Http2 {
 
 impl Http2Body {
     pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        self.upload.poll(cx);
         let polled = match self.received.poll_data(cx) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Some(Ok(data))) => {
@@ -178,37 +172,19 @@ impl Http2Body {
 }
 
 impl Upload {
-    fn new(mut stream: SendStream<Bytes>, body: Bytes) -> Self {
-        let rest = Some(body).filter(|body| !body.is_empty());
-        if rest.is_some() {
-            // It asks for all that it needs once there is room for anything.
-            stream.reserve_capacity(1);
-        }
-        Self { stream, rest, is_answered: false }
-    }
-
-    /// Hands the body over as soon as the receiver takes any of it; the windows are kept to behind that. A stream that ends before says
+    /// Hands the body over with the head, so that both go out together; the windows are kept to behind that. A stream that ends before says
     /// why in its answer.
-    fn poll(&mut self, cx: &mut Context<'_>) {
-        let Some(rest) = &mut self.rest else { return };
-        while self.stream.capacity() == 0 {
-            match self.stream.poll_capacity(cx) {
-                Poll::Pending => return,
-                Poll::Ready(Some(Ok(_))) => {}
-                Poll::Ready(_) => {
-                    self.rest = None;
-                    return;
-                }
-            }
+    fn new(mut stream: SendStream<Bytes>, body: Bytes) -> Self {
+        if !body.is_empty() {
+            let _ = stream.send_data(body, true);
         }
-        let _ = self.stream.send_data(take(rest), true);
-        self.rest = None;
+        Self { stream, is_answered: false }
     }
 }
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        if !self.is_answered || self.rest.is_some() {
+        if !self.is_answered {
             self.stream.send_reset(Reason::CANCEL);
         }
     }

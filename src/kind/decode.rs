@@ -65,7 +65,7 @@ fn check_object<'r>(raw: &'r [u8], member: Option<&str>) -> Result<Option<Cow<'r
     }
     // Most of what comes.
     if let Some(found) = scan::member(raw, member, EVENT_LEVELS_MAX) {
-        return Ok(found);
+        return Ok(found.text());
     }
     let mut deserializer = serde_json::Deserializer::from_slice(raw);
     let found = Skim { member }.deserialize(&mut deserializer).map_err(|error| no_json(&error))?;

@@ -33,10 +33,10 @@ pub(crate) fn is_json(text: &str) -> bool {
 /// The text of one member of an object that nests no deeper than so many levels, where it has one that is a text; `None` where the
 /// parser has to be asked.
 #[must_use]
-pub(super) fn member<'r>(raw: &'r [u8], name: Option<&str>, levels_max: usize) -> Option<Option<Cow<'r, str>>> {
+pub(super) fn member<'r>(raw: &'r [u8], name: Option<&str>, levels_max: usize) -> Option<Passed<'r>> {
     let mut scanner = Scanner::new(raw)?;
     let levels = levels_max.min(LEVELS_MAX).checked_sub(1)?;
-    let mut found = None;
+    let mut found = Passed::Other;
     let mut more = scanner.opens(b'{', b'}')?;
     while more {
         let key = scanner.key()?;
@@ -48,6 +48,25 @@ pub(super) fn member<'r>(raw: &'r [u8], name: Option<&str>, levels_max: usize) -
         more = scanner.goes_on(b'}')?;
     }
     scanner.ends().then_some(found)
+}
+
+/// What was gone through.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Passed<'r> {
+    /// A text.
+    Text(Cow<'r, str>),
+    /// Anything else, or nothing.
+    Other,
+}
+
+impl<'r> Passed<'r> {
+    /// The text, where it was one.
+    pub(super) fn text(self) -> Option<Cow<'r, str>> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Other => None,
+        }
+    }
 }
 
 struct Scanner<'r> {
@@ -140,23 +159,23 @@ impl<'r> Scanner<'r> {
     /// All of the value that begins here.
     fn value(&mut self, levels: usize) -> Option<Value> {
         let from = self.at;
-        if let Some(text) = self.text_or_skip(levels)? {
+        if let Passed::Text(text) = self.text_or_skip(levels)? {
             return Some(Value::String(text.into_owned()));
         }
         serde_json::from_str(self.text.get(from..self.at)?).ok()
     }
 
     /// Goes behind a value; its text where it is one.
-    fn text_or_skip(&mut self, levels: usize) -> Option<Option<Cow<'r, str>>> {
+    fn text_or_skip(&mut self, levels: usize) -> Option<Passed<'r>> {
         let from = self.at;
         if !self.takes(b'"') {
             self.skip(levels)?;
-            return Some(None);
+            return Some(Passed::Other);
         }
         if self.string()? {
-            return self.text.get(from + 1..self.at - 1).map(|text| Some(Cow::Borrowed(text)));
+            return self.text.get(from + 1..self.at - 1).map(|text| Passed::Text(Cow::Borrowed(text)));
         }
-        serde_json::from_str(self.text.get(from..self.at)?).ok().map(|text| Some(Cow::Owned(text)))
+        serde_json::from_str(self.text.get(from..self.at)?).ok().map(|text| Passed::Text(Cow::Owned(text)))
     }
 
     /// Goes into an object or a list; whether anything is in it.
@@ -360,7 +379,7 @@ mod tests {
                     assert_eq!(tree(text.as_bytes()).as_ref(), Some(&sample.payload), "{text}");
                     assert!(pick(text.as_bytes(), &Reads::default()).is_some(), "{text}");
                     let name = sample.payload.as_object().unwrap().keys().next_back().unwrap();
-                    let found = member(text.as_bytes(), Some(name), 100).unwrap();
+                    let found = member(text.as_bytes(), Some(name), 100).unwrap().text();
                     assert_eq!(found.as_deref(), sample.payload[name].as_str(), "{name} of {text}");
                 }
             }
@@ -419,10 +438,10 @@ mod tests {
 
     #[test]
     fn of_a_member_the_last_text_counts() {
-        let of = |text| member(str::as_bytes(text), Some("a"), 100).unwrap();
+        let of = |text| member(str::as_bytes(text), Some("a"), 100).unwrap().text();
         assert_eq!(of(r#"{"a":"x","b":{"a":"z"},"a":"y\n"}"#).as_deref(), Some("y\n"));
         assert_eq!(of(r#"{"a":"x","a":1}"#), None);
-        assert_eq!(of(r#" { } "#), None);
+        assert_eq!(of(" { } "), None);
     }
 
     #[test]
@@ -449,7 +468,7 @@ mod tests {
             prop_assert!(whole.is_none() || whole == parsed, "{}", text);
             prop_assert_eq!(is_json(&text), pick(text.as_bytes(), &Reads::default()).is_some(), "{}", text);
             let found = member(text.as_bytes(), Some("a"), 100);
-            prop_assert!(found.is_none() || found.unwrap().as_deref() == parsed.as_ref().unwrap()["a"].as_str(), "{}", text);
+            prop_assert!(found.is_none() || found.unwrap().text().as_deref() == parsed.as_ref().unwrap()["a"].as_str(), "{}", text);
             if let Some(part) = pick(text.as_bytes(), &reads(&paths)) {
                 prop_assert!(parsed.is_some(), "{}", text);
                 for path in paths {
