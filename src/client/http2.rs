@@ -36,13 +36,16 @@ const SEND_BUFFER_BYTES_MAX: usize = 1024 * 1024;
 /// The largest frame that a receiver may send, in bytes.
 const FRAME_BYTES_MAX: u32 = 16 * 1024;
 
+/// A body that is no larger is handed over with its head, whether there is room for it or not.
+const AT_ONCE_BYTES_MAX: usize = 16 * 1024;
+
 /// What HTTP/2 does not know (RFC 9113, section 8.2.2), beside `connection` and what that names.
 const CONNECTION_HEADERS: [HeaderName; 4] =
     [HeaderName::from_static("keep-alive"), HeaderName::from_static("proxy-connection"), TRANSFER_ENCODING, UPGRADE];
 
 /// A connection for many exchanges at once.
 pub(super) struct Http2 {
-    /// Held for as long as the receiver takes no more streams: one stream waits to be opened, and all others wait for that.
+    /// Held while the receiver takes no more streams: who comes then waits for one that waits to be opened.
     sender: Mutex<SendRequest<Bytes>>,
     state: Arc<State>,
     record: Record,
@@ -53,14 +56,17 @@ pub(super) struct Http2 {
 /// The body of an answer, and what is left to send of the request.
 pub(super) struct Http2Body {
     received: RecvStream,
-    _upload: Upload,
+    upload: Upload,
     _in_use: InUse,
 }
 
-/// The body of a request on its way. Dropped before the answer came it resets the stream, whoever else knows of that.
+/// The body of a request on its way.
 struct Upload {
     stream: SendStream<Bytes>,
-    is_answered: bool,
+    /// What is left of one that is fed as the receiver takes it.
+    rest: Option<Bytes>,
+    /// The stream is opened, or will be without further waiting.
+    is_open: bool,
 }
 
 impl Http2 {
@@ -103,22 +109,28 @@ impl Http2 {
         // Before the driver hears of the stream: it asks for signs of life while there are exchanges.
         let in_use = InUse::new(&self.state);
         let request = http::Request::from_parts(head, ());
-        let (response, stream) = sender.send_request(request, body.is_empty()).map_err(Unanswered::new)?;
-        let mut upload = Upload::new(stream, body);
-        let is_open = poll_fn(|cx| sender.poll_ready(cx)).await.is_ok();
+        let (mut response, stream) = sender.send_request(request, body.is_empty()).map_err(Unanswered::new)?;
+        let mut upload = Upload::new(stream);
+        // An error is the stream's as well.
+        let _ = poll_fn(|cx| sender.poll_ready(cx)).await;
         drop(sender);
-        match response.await {
+        // Also where the receiver goes away: it may still take this one.
+        upload.begin(body);
+        let answered = poll_fn(|cx| {
+            upload.poll(cx);
+            Pin::new(&mut response).poll(cx)
+        });
+        match answered.await {
             Ok(answer) => {
-                upload.is_answered = true;
-                Ok(answer
-                    .map(|received| Body::Http2(Box::new(Http2Body { received, _upload: upload, _in_use: in_use }))))
+                Ok(answer.map(|received| Body::Http2(Box::new(Http2Body { received, upload, _in_use: in_use }))))
             }
             Err(_) if self.state.is_lost() => {
                 // What the driver found, and not what that made of the stream.
                 Err(Unanswered::new(io::Error::from(io::ErrorKind::TimedOut)))
             }
             Err(error) => {
-                let is_unwritten = !is_open && error.is_go_away() && error.is_remote();
+                // It errs only streams of which the receiver has taken up nothing (RFC 9113, section 6.8).
+                let is_unwritten = error.is_go_away() && error.is_remote();
                 if is_unwritten {
                     self.poison();
                 }
@@ -145,6 +157,7 @@ impl Http2 {
 
 impl Http2Body {
     pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.upload.poll(cx);
         let polled = match self.received.poll_data(cx) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Some(Ok(data))) => {
@@ -172,19 +185,48 @@ impl Http2Body {
 }
 
 impl Upload {
-    /// Hands the body over with the head, so that both go out together; the windows are kept to behind that. A stream that ends before says
-    /// why in its answer.
-    fn new(mut stream: SendStream<Bytes>, body: Bytes) -> Self {
-        if !body.is_empty() {
-            let _ = stream.send_data(body, true);
+    fn new(stream: SendStream<Bytes>) -> Self {
+        Self { stream, rest: None, is_open: false }
+    }
+
+    /// Begins to send: what is small goes out together with the head.
+    fn begin(&mut self, body: Bytes) {
+        self.is_open = true;
+        if body.len() > AT_ONCE_BYTES_MAX {
+            self.stream.reserve_capacity(body.len());
+            self.rest = Some(body);
+        } else if !body.is_empty() {
+            // A stream that ends before says why in its answer.
+            let _ = self.stream.send_data(body, true);
         }
-        Self { stream, is_answered: false }
+    }
+
+    /// Hands over as much as the receiver takes, so that what it never takes does not stay with the connection.
+    fn poll(&mut self, cx: &mut Context<'_>) {
+        while let Some(rest) = &mut self.rest {
+            let room = self.stream.capacity();
+            if room == 0 {
+                match self.stream.poll_capacity(cx) {
+                    Poll::Pending => return,
+                    Poll::Ready(Some(Ok(_))) => continue,
+                    Poll::Ready(_) => self.rest = None,
+                }
+                continue;
+            }
+            let part = rest.split_to(room.min(rest.len()));
+            let is_last = rest.is_empty();
+            if self.stream.send_data(part, is_last).is_err() || is_last {
+                self.rest = None;
+            }
+        }
     }
 }
 
 impl Drop for Upload {
+    /// A stream that is let go of before it has ended is reset, and of its body nothing more is sent. One that waits to be opened the
+    /// connection still knows of.
     fn drop(&mut self) {
-        if !self.is_answered {
+        if !self.is_open {
             self.stream.send_reset(Reason::CANCEL);
         }
     }

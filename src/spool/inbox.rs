@@ -17,6 +17,8 @@ use super::{Appended, Claim, Key, Settlement, SpoolError};
 
 /// A settlement waits this long for an append whose commit it can share.
 const SETTLE_WAIT: Duration = Duration::from_millis(20);
+/// Appends that waited this long for settlements were late.
+const LATE_MIN: Duration = Duration::from_millis(50);
 /// Settlements that are queued or kept because they could not be written.
 const SETTLEMENTS_MAX: usize = 4096;
 /// What appends may wait in the inbox, in units of [`APPEND_UNIT_BYTES`]: 2 MiB. It is what one group has at most.
@@ -107,6 +109,9 @@ pub(super) struct Waiting {
     pub(super) closing: bool,
     /// The writer is gone.
     ended: bool,
+    /// The appends waited for settlements that did not come in time.
+    pub(super) late: Option<Late>,
+    appends_since: Option<Instant>,
     orders_since: Option<Instant>,
     /// Somebody waits for a settlement among the orders.
     urgent: bool,
@@ -117,6 +122,9 @@ pub(super) struct Waiting {
     /// It wakes by itself at this time.
     wakes_at: Option<Instant>,
 }
+
+/// That settlements did not come in time.
+pub(super) struct Late;
 
 /// What the next group waits for.
 #[derive(Clone, Copy)]
@@ -200,6 +208,7 @@ impl Inbox {
             if waiting.closing {
                 return Err(SpoolError::Closed);
             }
+            waiting.appends_since.get_or_insert_with(Instant::now);
             waiting.appends.push(Append { events, key, bytes, units, reply });
             waiting.wakes_at.is_some() && waiting.appends.len() >= waiting.wanted
         };
@@ -380,6 +389,7 @@ impl Inbox {
         let end = Instant::now() + idle;
         // What was appended is settled soon: the writer wakes for that by itself, once, and is not woken.
         let mut settled_by = gather.map(|_| Instant::now() + SETTLE_WAIT);
+        let asked = gather;
         let mut waiting = self.lock();
         loop {
             let now = Instant::now();
@@ -402,6 +412,9 @@ impl Inbox {
                 || end <= now;
             if ready {
                 let closing = waiting.closing;
+                let waited_long = waiting.appends_since.is_some_and(|since| now.duration_since(since) >= LATE_MIN);
+                let paced = asked.filter(|gather| gather.until <= now).and_then(|gather| gather.orders);
+                waiting.late = paced.filter(|wanted| waited_long && settled < *wanted).map(|_| Late);
                 return Waiting { closing, ..mem::replace(&mut *waiting, Waiting { closing, ..Waiting::default() }) };
             }
             if !waiting.refills.is_empty() {

@@ -251,6 +251,12 @@ impl Queue {
             || state.ready_bytes > READY_BYTES_WEBHOOK_MAX / FILLING_BYTES_PART
     }
 
+    /// How many pending deliveries there are beyond those with which it does not fill.
+    pub(super) fn beyond_filling(&self) -> usize {
+        let pending = usize::try_from(self.pending.load(Relaxed)).unwrap_or(usize::MAX);
+        pending.saturating_sub(self.ready_max / FILLING_PART)
+    }
+
     /// The writer committed a fresh row. `held` is that of its event, made for the first queue that has room.
     pub(super) fn push_fresh(
         &self,

@@ -1,7 +1,7 @@
 //! The reader: one thread that refills queues from the disk, lists dead letters and records and finds events while the writer writes.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::Acquire;
 use std::sync::mpsc::Receiver;
 
 use bytes::Bytes;
@@ -57,7 +57,7 @@ pub(super) fn run(connection: &Connection, asks: &Receiver<Ask>, shared: &Shared
                     continue;
                 }
                 // First: the database that is read has all up to it.
-                let stored = shared.stored_last.load(Relaxed);
+                let stored = shared.stored_last.load(Acquire);
                 let plan = queue.begin_refill(stored, Timestamp::now().as_millisecond());
                 // Then all that the plan knows of is in the database afterwards.
                 let whole = !plan.deferred || shared.flush().is_ok();

@@ -13,7 +13,7 @@ mod repair;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -163,7 +163,7 @@ pub(super) fn run(connection: &Connection, keys: Keys, (journal, young): (Journa
         // What looks into the database has to find all there.
         let whole = waiting.closing || !waiting.readers.is_empty() || !writer.burials.is_empty();
         writer.write(waiting.appends, whole);
-        writer.pace.end_round();
+        writer.pace.end_round(waiting.late.is_some());
         for (queue, reply) in waiting.refills {
             let stored = writer.setup.shared.stored_last.load(Relaxed);
             let young = |after| writer.young.fresh(queue.id, after);
@@ -466,7 +466,7 @@ impl Writer<'_> {
                     return Ok(self.take_turns(written));
                 }
                 self.young.clear();
-                self.setup.shared.stored_last.store(self.setup.seq_last, Relaxed);
+                self.setup.shared.stored_last.store(self.setup.seq_last, Release);
                 self.journal.emptied();
                 self.retry_at = None;
                 self.tell_writable();
@@ -511,7 +511,7 @@ impl Writer<'_> {
                 self.ledger.settle(order.queue.id, order.claim, &order.settlement)?
             };
             let deferred = matches!(order.settlement, Settlement::Defer { .. });
-            touch(&mut written.touched, &order.queue, change, deferred).settled += 1;
+            touch(&mut written.touched, &order.queue, change, deferred).settled += usize::from(!deferred);
             written.buried += u64::from(!order.metered && change.dead > 0);
             if order.claim.lane != 0 && order.queue.blocked.load(Relaxed) {
                 let (id, lane) = (order.queue.id, order.claim.lane);

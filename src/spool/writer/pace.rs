@@ -16,7 +16,7 @@ use super::{Touched, Touches};
 
 /// How long a group waits for as many appends as the last one had.
 const REGATHER: Duration = Duration::from_micros(300);
-/// How long appends wait at most while a queue fills.
+/// How long a group of appends waits at most while a queue fills.
 const PACED_MAX: Duration = Duration::from_millis(100);
 /// The part of what was appended that is settled beyond it, so that a queue that fills gets shorter.
 const SETTLED_MORE: usize = 4;
@@ -61,29 +61,31 @@ impl Pace {
         }
     }
 
-    /// All that was waiting is written.
-    pub(super) fn end_round(&mut self) {
+    /// All that was waiting is written. Appends `were_late` when they waited for settlements and these did not come in time.
+    pub(super) fn end_round(&mut self, were_late: bool) {
+        let now = Instant::now();
+        if were_late {
+            self.paced_from = now + UNPACED;
+        }
         if self.webhooks.is_empty() {
             return;
         }
-        self.gather = Some(self.next(Instant::now()));
+        self.gather = Some(self.next(now));
         self.appends = 0;
         self.webhooks.clear();
     }
 
-    fn next(&mut self, now: Instant) -> Gather {
-        let settled: usize = self.webhooks.values().map(|moved| moved.settled).sum();
-        let waited = self.gather.filter(|gather| gather.until <= now && self.appends > 0);
-        if waited.and_then(|gather| gather.orders).is_some_and(|wanted| settled < wanted) {
-            self.paced_from = now + UNPACED;
-        }
-        // One that settles nothing is paced by nobody.
-        let moving = || self.webhooks.values().filter(|moved| moved.settled > 0);
-        if now < self.paced_from || !moving().any(|moved| moved.queue.is_filling()) {
+    fn next(&self, now: Instant) -> Gather {
+        // One that settles nothing is paced by nobody, and one to which nothing is sent paces nobody.
+        let filling = |moved: &&Moved| moved.settled > 0 && moved.appended > 0 && moved.queue.is_filling();
+        let filling = || self.webhooks.values().filter(filling);
+        let appended: usize = filling().map(|moved| moved.appended).sum();
+        // A target is left something to do until the next ones are there.
+        let owed = filling().map(|moved| moved.queue.beyond_filling()).sum();
+        let orders = (appended + appended / SETTLED_MORE).min(owed).min(SETTLED_MAX);
+        if orders == 0 || now < self.paced_from {
             return Gather { appends: self.appends, orders: None, until: now + REGATHER };
         }
-        let appended: usize = moving().map(|moved| moved.appended).sum();
-        let orders = (appended + appended / SETTLED_MORE).clamp(1, SETTLED_MAX);
         Gather { appends: usize::MAX, orders: Some(orders), until: now + PACED_MAX }
     }
 }
