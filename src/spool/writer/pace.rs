@@ -89,3 +89,60 @@ impl Pace {
         Gather { appends: usize::MAX, orders: Some(orders), until: now + PACED_MAX }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
+mod tests {
+    use std::sync::atomic::Ordering::Relaxed;
+
+    use super::super::super::contract::event;
+    use super::super::super::ledger::Change;
+    use super::*;
+
+    /// A queue of which so many wait in memory and so many are owed; it fills from eleven on.
+    fn queue(id: i64, ready: u64, pending: u64) -> Arc<Queue> {
+        let queue = Queue::new(id, "a".into(), Arc::default(), 160);
+        for seq in 1..=ready {
+            queue.push_fresh(&event(seq), &mut None, seq.cast_signed(), false, 0);
+        }
+        queue.pending.store(pending, Relaxed);
+        Arc::new(queue)
+    }
+
+    /// What a group of 40 appends is followed by, given how many each queue got and settled.
+    fn after(pace: &mut Pace, moved: &[(&Arc<Queue>, usize, usize)], were_late: bool) -> Option<usize> {
+        let touched = |(queue, appended, settled): &(&Arc<Queue>, usize, usize)| {
+            let queue = Arc::clone(queue);
+            let (appended, settled) = (*appended, *settled);
+            (queue.id, Touched { queue, change: Change::default(), settled, appended, wake: true })
+        };
+        pace.note(&moved.iter().map(touched).collect(), 40);
+        pace.end_round(were_late);
+        let gather = pace.gather().unwrap();
+        assert_eq!(gather.appends, if gather.orders.is_some() { usize::MAX } else { 40 });
+        gather.orders
+    }
+
+    #[test]
+    fn producers_wait_for_more_than_they_appended_and_never_for_what_is_not_owed() {
+        let mut pace = Pace::new(Instant::now());
+        let (full, short) = (queue(1, 20, 1_000), queue(2, 5, 1_000));
+        assert_eq!(after(&mut pace, &[(&full, 40, 8), (&short, 40, 8)], false), Some(50));
+        assert_eq!(after(&mut pace, &[(&short, 40, 8)], false), None, "it does not fill");
+        assert_eq!(after(&mut pace, &[(&full, 40, 0)], false), None, "it hangs");
+        assert_eq!(after(&mut pace, &[(&full, 0, 8), (&short, 40, 8)], false), None, "nobody adds to what it owes");
+        assert_eq!(after(&mut pace, &[(&queue(3, 20, 30), 40, 8)], false), Some(20), "ten are left to be done");
+        assert_eq!(after(&mut pace, &[(&queue(3, 20, 10), 40, 8)], false), None);
+    }
+
+    #[test]
+    fn a_slow_target_paces_nobody_for_a_while() {
+        let mut pace = Pace::new(Instant::now());
+        let full = queue(1, 20, 1_000);
+        assert!(after(&mut pace, &[(&full, 40, 8)], false).is_some());
+        assert_eq!(after(&mut pace, &[(&full, 40, 8)], true), None);
+        assert_eq!(after(&mut pace, &[(&full, 40, 8)], false), None);
+        pace.paced_from = Instant::now();
+        assert!(after(&mut pace, &[(&full, 40, 8)], false).is_some());
+    }
+}
