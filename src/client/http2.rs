@@ -111,8 +111,7 @@ impl Http2 {
         let request = http::Request::from_parts(head, ());
         let (mut response, stream) = sender.send_request(request, body.is_empty()).map_err(Unanswered::new)?;
         let mut upload = Upload::new(stream);
-        // An error is the stream's as well.
-        let _ = poll_fn(|cx| sender.poll_ready(cx)).await;
+        let is_open = poll_fn(|cx| sender.poll_ready(cx)).await.is_ok();
         drop(sender);
         // Also where the receiver goes away: it may still take this one.
         upload.begin(body);
@@ -129,8 +128,7 @@ impl Http2 {
                 Err(Unanswered::new(io::Error::from(io::ErrorKind::TimedOut)))
             }
             Err(error) => {
-                // It errs only streams of which the receiver has taken up nothing (RFC 9113, section 6.8).
-                let is_unwritten = error.is_go_away() && error.is_remote();
+                let is_unwritten = !is_open && error.is_go_away() && error.is_remote();
                 if is_unwritten {
                     self.poison();
                 }

@@ -49,7 +49,7 @@ use socket::{Connection, Socket};
 pub use body::{Body, BodyError, read_body};
 
 /// Connections that one listener serves at the same time; more wait in the kernel's queue.
-pub const CONNECTIONS_MAX: usize = 1024;
+pub const CONNECTIONS_MAX: usize = 512;
 /// How long a connection has waited for its client before it makes room for another one, where all are taken.
 pub const QUIET_MIN: Duration = Duration::from_secs(1);
 /// How long a client may take to send a request's head; an idle connection is closed after it too.
