@@ -114,7 +114,7 @@ impl Node {
         !self.indexes.is_empty()
     }
 
-    /// The nodes below, some of them perhaps twice.
+    /// The nodes below: those of elements are also those of members.
     pub(super) fn below(&self) -> impl Iterator<Item = usize> {
         self.names.iter().map(|(_, below)| *below)
     }
