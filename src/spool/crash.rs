@@ -29,6 +29,9 @@ const JOURNAL: &str = "OUTRIGGER_TEST_JOURNAL";
 /// Tells it to defer one of so many, and to deliver the others.
 const DEFERRED: &str = "OUTRIGGER_TEST_DEFERRED";
 
+/// How many tasks of a child append, each one event after the other.
+const APPENDERS: usize = 8;
+
 /// How large a journal may be, and that one of so many is deferred: without a journal, with one that is emptied all the time, with one that
 /// is seldom full, and with one that is emptied because it is.
 const KINDS: [(u64, u64); 4] = [(0, 2), (1 << 20, 2), (1 << 20, 40), (3000, 40)];
@@ -62,7 +65,7 @@ async fn a_child_appends_until_it_is_killed() {
     let spool: Arc<dyn Spool> = Arc::new(DiskSpool::open(options).unwrap());
     let (first, deferred_one_of) = (told(FIRST), told(DEFERRED));
     let next = Arc::new(AtomicU64::new(first));
-    for _ in 0..8 {
+    for _ in 0..APPENDERS {
         let (spool, next) = (Arc::clone(&spool), Arc::clone(&next));
         tokio::spawn(async move {
             loop {
@@ -82,7 +85,9 @@ async fn a_child_appends_until_it_is_killed() {
                     recorded = recorded.max(Timestamp::now().as_microsecond().unsigned_abs()) + 1;
                     *kept = Some(Box::new(record(recorded, RECORDS_MAX)));
                 }
+                let n = number(&lease);
                 spool.settle(lease, settlement).await;
+                say(format!("deferred {n}"));
             } else {
                 say(format!("settled {}", number(&lease)));
                 spool.settle(lease, Settlement::Delivered).await;
@@ -114,10 +119,13 @@ fn a_panic_of_a_spools_thread_is_a_crash_of_the_process() {
 struct Said {
     appended: BTreeSet<u64>,
     settled: BTreeSet<u64>,
+    /// How many were appended behind the first that was deferred. When it is more than there are appenders, one of them began after the
+    /// deferral, so that this is committed.
+    behind_deferred: Option<usize>,
 }
 
 impl Said {
-    /// Reads the lines of a child until it is dead. It is killed after so many acknowledgements.
+    /// Reads the lines of a child until it is dead. It is killed after so many acknowledgements, and when a deferral is committed.
     fn read(&mut self, child: &mut Child, kill_after: usize) {
         let acknowledged = self.appended.len() + kill_after;
         let mut killed = false;
@@ -128,10 +136,14 @@ impl Said {
             let (Some(Ok(n)), Some(verb)) = (words.next().map(str::parse), words.next()) else { continue };
             if verb.ends_with("appended") {
                 self.appended.insert(n);
+                self.behind_deferred = self.behind_deferred.map(|behind| behind + 1);
+            } else if verb.ends_with("deferred") {
+                self.behind_deferred.get_or_insert(0);
             } else if verb.ends_with("settled") {
                 self.settled.insert(n);
             }
-            if self.appended.len() >= acknowledged && !killed {
+            let deferred = self.behind_deferred.is_some_and(|behind| behind > APPENDERS);
+            if self.appended.len() >= acknowledged && deferred && !killed {
                 child.kill().unwrap();
                 killed = true;
             }
