@@ -13,6 +13,7 @@ use h2::{Ping, PingPong};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::cork::Cork;
 use super::socket::Record;
 
 /// When a sign of life is asked for.
@@ -37,7 +38,9 @@ pub(super) struct InUse(Arc<State>);
 
 /// Drives a connection until it ends, which it does by itself when nobody has a handle to it any more.
 pub(super) struct Driver<S> {
-    connection: Connection<S, Bytes>,
+    connection: Connection<Cork<S>, Bytes>,
+    /// The same that HTTP/2 writes to.
+    cork: Cork<S>,
     alive: Option<Alive>,
     record: Record,
     state: Arc<State>,
@@ -90,9 +93,15 @@ impl Drop for InUse {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
-    pub(super) fn new(mut connection: Connection<S, Bytes>, pings: Pings, record: Record, state: Arc<State>) -> Self {
+    pub(super) fn new(
+        mut connection: Connection<Cork<S>, Bytes>,
+        cork: Cork<S>,
+        pings: Pings,
+        record: Record,
+        state: Arc<State>,
+    ) -> Self {
         let alive = connection.ping_pong().map(|ping_pong| Alive::new(ping_pong, pings));
-        Self { connection, alive, record, state }
+        Self { connection, cork, alive, record, state }
     }
 }
 
@@ -103,6 +112,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Driver<S> {
         let this = &mut *self;
         // Its error is that of each stream as well.
         if Pin::new(&mut this.connection).poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        if this.cork.poll_out(cx) == Poll::Ready(false) {
+            // So that each stream hears why.
+            let _ = Pin::new(&mut this.connection).poll(cx);
             return Poll::Ready(());
         }
         let Some(alive) = &mut this.alive else { return Poll::Pending };

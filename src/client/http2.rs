@@ -20,6 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Mutex;
 
 use super::connection::{Answered, Body, BoxError, Sent, Unanswered};
+use super::cork::Cork;
 use super::driver::{Driver, InUse, Pings, State};
 use super::socket::Record;
 
@@ -84,10 +85,11 @@ impl Http2 {
             .max_frame_size(FRAME_BYTES_MAX)
             .max_header_list_size(HEADER_LIST_BYTES_MAX)
             .max_send_buffer_size(SEND_BUFFER_BYTES_MAX);
-        let (sender, connection) = builder.handshake(socket).await?;
+        let cork = Cork::new(socket);
+        let (sender, connection) = builder.handshake(cork.handle()).await?;
         let state = Arc::<State>::default();
         // Whoever has an exchange on it hears of its end.
-        tokio::spawn(Driver::new(connection, pings, record.clone(), Arc::clone(&state)));
+        tokio::spawn(Driver::new(connection, cork, pings, record.clone(), Arc::clone(&state)));
         let (sender, poisoned) = (Mutex::new(sender), AtomicBool::new(false));
         Ok(Arc::new(Self { sender, state, record, opened: Instant::now(), poisoned }))
     }

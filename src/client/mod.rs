@@ -4,6 +4,7 @@ mod clients;
 mod connect;
 mod connection;
 mod consent;
+mod cork;
 mod driver;
 mod exchange;
 mod failure;

@@ -1,8 +1,9 @@
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use h2::server::{self, Connection, SendResponse};
 use http::{Request, Response};
-use tokio::io::DuplexStream;
+use tokio::io::{DuplexStream, ReadBuf};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -22,6 +23,30 @@ const OFTEN: Pings = Pings { interval: Duration::from_millis(20), timeout: Durat
 type Far = Connection<DuplexStream, Bytes>;
 type Got = (Request<RecvStream>, SendResponse<Bytes>);
 type Act = Box<dyn FnOnce(&mut Far) + Send>;
+
+/// A socket that counts its writes.
+struct Counted(DuplexStream, Arc<AtomicUsize>);
+
+impl AsyncRead for Counted {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
 
 /// A receiver whose connection is driven.
 struct Receiver {
@@ -67,7 +92,21 @@ impl Receiver {
 
 /// A connection to a receiver that takes so many streams at once, with a window of so many bytes for each, both of which are known.
 async fn pair(pings: Pings, streams: u32, window: u32) -> (Arc<Http2>, Receiver) {
+    pair_by(|near| near, pings, streams, window).await
+}
+
+/// The same by a socket made of one.
+async fn pair_by<S>(
+    socket: impl FnOnce(DuplexStream) -> S,
+    pings: Pings,
+    streams: u32,
+    window: u32,
+) -> (Arc<Http2>, Receiver)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let (near, far) = tokio::io::duplex(64 * 1024);
+    let near = socket(near);
     let mut builder = server::Builder::new();
     builder.max_concurrent_streams(streams).initial_window_size(window);
     let (client, far) = tokio::join!(Http2::open(near, Record::default(), pings), builder.handshake(far));
@@ -107,6 +146,25 @@ async fn length(request: Request<RecvStream>) -> Result<usize, h2::Error> {
 
 fn reason(error: &BoxError) -> delivery::Reason {
     classify("a.example", Phase::Head, &**error).reason
+}
+
+#[tokio::test]
+async fn exchanges_that_begin_together_are_one_write() {
+    let writes = Arc::<AtomicUsize>::default();
+    let counted = Arc::clone(&writes);
+    let (client, mut receiver) = pair_by(|near| Counted(near, counted), NEVER, 100, 1024).await;
+    let before = writes.load(Ordering::Relaxed);
+    let exchanges: Vec<_> = (0..20).map(|_| begin(&client, post("x".repeat(600)))).collect();
+    for _ in &exchanges {
+        let (request, respond) = receiver.next().await;
+        assert_eq!(length(request).await.unwrap(), 600);
+        ok(respond);
+    }
+    for exchange in exchanges {
+        assert!(soon(exchange).await.unwrap().is_ok());
+    }
+    // One more where the receiver's settings or windows are answered.
+    assert!(writes.load(Ordering::Relaxed) - before <= 2, "{before} before, {writes:?} now");
 }
 
 #[tokio::test]
