@@ -47,8 +47,6 @@ pub(super) struct Unanswered {
     pub(super) error: BoxError,
     /// The request, where nothing of it was written.
     pub(super) unsent: Option<Sent>,
-    /// Nothing of it was written, although it is gone.
-    pub(super) is_unwritten: bool,
 }
 
 /// A connection that an exchange can use.
@@ -114,7 +112,7 @@ impl Body {
 impl Unanswered {
     /// Some of the request may have been written.
     pub(super) fn new(error: impl Into<BoxError>) -> Self {
-        Self { error: error.into(), unsent: None, is_unwritten: false }
+        Self { error: error.into(), unsent: None }
     }
 
     /// Nothing of it was.

@@ -2,19 +2,23 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::{Context, Poll, ready};
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use h2::client::Connection;
+use h2::client::{Connection, SendRequest};
 use h2::{Ping, PingPong};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::cork::Cork;
 use super::socket::Record;
+
+/// Streams of a connection at once, however many its receiver takes.
+const STREAMS_MAX: usize = 4096;
 
 /// When a sign of life is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -26,14 +30,18 @@ pub(super) struct Pings {
 }
 
 /// What a driver and the exchanges on its connection know of each other.
-#[derive(Debug, Default)]
 pub(super) struct State {
+    sender: SendRequest<Bytes>,
+    /// A place for each stream that the receiver takes at once. Closed where no more exchanges are to begin.
+    places: Semaphore,
+    /// How many places there are, taken ones included.
+    places_made: AtomicUsize,
     exchanges: AtomicUsize,
     has_ended: AtomicBool,
     is_lost: AtomicBool,
 }
 
-/// Kept by each exchange that has a stream.
+/// Kept by each exchange that has a place.
 pub(super) struct InUse(Arc<State>);
 
 /// Drives a connection until it ends, which it does by itself when nobody has a handle to it any more.
@@ -43,7 +51,7 @@ pub(super) struct Driver<S> {
     cork: Cork<S>,
     alive: Option<Alive>,
     record: Record,
-    state: Arc<State>,
+    state: Weak<State>,
 }
 
 /// Whether the other side is alive.
@@ -68,6 +76,58 @@ enum Stage {
 }
 
 impl State {
+    /// A connection whose receiver has not said yet how many streams it takes.
+    pub(super) fn new(sender: SendRequest<Bytes>) -> Self {
+        let streams = sender.current_max_send_streams().min(STREAMS_MAX);
+        Self {
+            sender,
+            places: Semaphore::new(streams),
+            places_made: AtomicUsize::new(streams),
+            exchanges: AtomicUsize::new(0),
+            has_ended: AtomicBool::new(false),
+            is_lost: AtomicBool::new(false),
+        }
+    }
+
+    /// A place for an exchange, when there is one, and what it sends its request by; `None` where no more exchanges are to begin.
+    pub(super) async fn place(self: &Arc<Self>) -> Option<(InUse, SendRequest<Bytes>)> {
+        self.places.acquire().await.ok()?.forget();
+        // Before the driver hears of the stream: it asks for signs of life while there are exchanges.
+        self.exchanges.fetch_add(1, Ordering::AcqRel);
+        let in_use = InUse(Arc::clone(self));
+        self.ready().map(|sender| (in_use, sender))
+    }
+
+    /// What sends a request, unless the receiver takes none any more.
+    fn ready(&self) -> Option<SendRequest<Bytes>> {
+        let mut sender = self.sender.clone();
+        // It waits for nothing: a handle of its own has no other request.
+        let ready = sender.poll_ready(&mut Context::from_waker(Waker::noop()));
+        matches!(ready, Poll::Ready(Ok(()))).then_some(sender)
+    }
+
+    /// For the driver: takes in what the receiver has said. When it goes away, whoever waits for a place goes elsewhere.
+    pub(super) fn heed(&self) {
+        let streams = self.sender.current_max_send_streams().min(STREAMS_MAX);
+        let made = self.places_made.load(Ordering::Relaxed);
+        let made_now = if made <= streams {
+            self.places.add_permits(streams - made);
+            streams
+        } else {
+            // What is taken of them goes when it is given back.
+            made - self.places.forget_permits(made - streams)
+        };
+        self.places_made.store(made_now, Ordering::Relaxed);
+        if self.places.available_permits() == 0 && self.ready().is_none() {
+            self.close();
+        }
+    }
+
+    /// Lets no more exchanges begin; those that wait for a place hear of it.
+    pub(super) fn close(&self) {
+        self.places.close();
+    }
+
     /// Whether the connection takes no more requests.
     pub(super) fn has_ended(&self) -> bool {
         self.has_ended.load(Ordering::Acquire)
@@ -79,16 +139,10 @@ impl State {
     }
 }
 
-impl InUse {
-    pub(super) fn new(state: &Arc<State>) -> Self {
-        state.exchanges.fetch_add(1, Ordering::AcqRel);
-        Self(Arc::clone(state))
-    }
-}
-
 impl Drop for InUse {
     fn drop(&mut self) {
         self.0.exchanges.fetch_sub(1, Ordering::AcqRel);
+        self.0.places.add_permits(1);
     }
 }
 
@@ -98,10 +152,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         cork: Cork<S>,
         pings: Pings,
         record: Record,
-        state: Arc<State>,
+        state: &Arc<State>,
     ) -> Self {
         let alive = connection.ping_pong().map(|ping_pong| Alive::new(ping_pong, pings));
-        Self { connection, cork, alive, record, state }
+        Self { connection, cork, alive, record, state: Arc::downgrade(state) }
     }
 }
 
@@ -114,15 +168,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Driver<S> {
         if Pin::new(&mut this.connection).poll(cx).is_ready() {
             return Poll::Ready(());
         }
+        let state = this.state.upgrade();
+        if let Some(state) = &state {
+            state.heed();
+        }
         if this.cork.poll_out(cx) == Poll::Ready(false) {
             // So that each stream hears why.
             let _ = Pin::new(&mut this.connection).poll(cx);
             return Poll::Ready(());
         }
         let Some(alive) = &mut this.alive else { return Poll::Pending };
-        let is_used = this.state.exchanges.load(Ordering::Acquire) > 0;
+        let is_used = state.as_ref().is_some_and(|state| state.exchanges.load(Ordering::Acquire) > 0);
         ready!(alive.poll_lost(cx, this.record.read(), is_used));
-        this.state.is_lost.store(true, Ordering::Release);
+        if let Some(state) = state {
+            state.is_lost.store(true, Ordering::Release);
+        }
         Poll::Ready(())
     }
 }
@@ -130,7 +190,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Driver<S> {
 impl<S> Drop for Driver<S> {
     /// The connection goes after this, and its streams hear of it then.
     fn drop(&mut self) {
-        self.state.has_ended.store(true, Ordering::Release);
+        if let Some(state) = self.state.upgrade() {
+            state.has_ended.store(true, Ordering::Release);
+            state.close();
+        }
     }
 }
 

@@ -62,7 +62,7 @@ impl Client {
                 // The receiver had closed it, which was not known before.
                 *request = unsent;
                 uri.clone_into(request.uri_mut());
-            } else if is_kept && (failed.is_unwritten || was_stale(&connection, &*failed.error)) {
+            } else if is_kept && was_stale(&connection, &*failed.error) {
                 // One that was opened since cannot have been closed for having waited too long.
                 after = Some(begun);
             } else {

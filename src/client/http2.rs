@@ -10,14 +10,13 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
-use h2::client::{Builder, SendRequest};
+use h2::client::Builder;
 use h2::{Reason, RecvStream, SendStream};
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, TE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method};
 use http_body_util::Full;
 use hyper::body::{Body as _, Frame};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::Mutex;
 
 use super::connection::{Answered, Body, BoxError, Sent, Unanswered};
 use super::cork::Cork;
@@ -46,8 +45,6 @@ const CONNECTION_HEADERS: [HeaderName; 4] =
 
 /// A connection for many exchanges at once.
 pub(super) struct Http2 {
-    /// Held while the receiver takes no more streams: who comes then waits for one that waits to be opened.
-    sender: Mutex<SendRequest<Bytes>>,
     state: Arc<State>,
     record: Record,
     opened: Instant,
@@ -66,8 +63,6 @@ struct Upload {
     stream: SendStream<Bytes>,
     /// What is left of one that is fed as the receiver takes it.
     rest: Option<Bytes>,
-    /// The stream is opened, or will be without further waiting.
-    is_open: bool,
 }
 
 impl Http2 {
@@ -87,11 +82,10 @@ impl Http2 {
             .max_send_buffer_size(SEND_BUFFER_BYTES_MAX);
         let cork = Cork::new(socket);
         let (sender, connection) = builder.handshake(cork.handle()).await?;
-        let state = Arc::<State>::default();
+        let state = Arc::new(State::new(sender));
         // Whoever has an exchange on it hears of its end.
-        tokio::spawn(Driver::new(connection, cork, pings, record.clone(), Arc::clone(&state)));
-        let (sender, poisoned) = (Mutex::new(sender), AtomicBool::new(false));
-        Ok(Arc::new(Self { sender, state, record, opened: Instant::now(), poisoned }))
+        tokio::spawn(Driver::new(connection, cork, pings, record.clone(), &state));
+        Ok(Arc::new(Self { state, record, opened: Instant::now(), poisoned: AtomicBool::new(false) }))
     }
 
     pub(super) fn record(&self) -> &Record {
@@ -100,23 +94,17 @@ impl Http2 {
 
     /// Sends a request and waits for the head of its answer.
     pub(super) async fn answer(&self, request: Sent) -> Answered {
-        let mut sender = self.sender.lock().await;
-        if poll_fn(|cx| sender.poll_ready(cx)).await.is_err() {
+        let Some((in_use, mut sender)) = self.state.place().await else {
             self.poison();
             return Err(Unanswered::unsent(request, io::ErrorKind::ConnectionAborted.into()));
-        }
+        };
         let (mut head, body) = request.into_parts();
         let body = whole(body).await;
         adapt(&mut head.headers, &head.method, body.len());
-        // Before the driver hears of the stream: it asks for signs of life while there are exchanges.
-        let in_use = InUse::new(&self.state);
         let request = http::Request::from_parts(head, ());
         let (mut response, stream) = sender.send_request(request, body.is_empty()).map_err(Unanswered::new)?;
-        let mut upload = Upload::new(stream);
-        let is_open = poll_fn(|cx| sender.poll_ready(cx)).await.is_ok();
         drop(sender);
-        // Also where the receiver goes away: it may still take this one.
-        upload.begin(body);
+        let mut upload = Upload::begin(stream, body);
         let answered = poll_fn(|cx| {
             upload.poll(cx);
             Pin::new(&mut response).poll(cx)
@@ -129,13 +117,7 @@ impl Http2 {
                 // What the driver found, and not what that made of the stream.
                 Err(Unanswered::new(io::Error::from(io::ErrorKind::TimedOut)))
             }
-            Err(error) => {
-                let is_unwritten = !is_open && error.is_go_away() && error.is_remote();
-                if is_unwritten {
-                    self.poison();
-                }
-                Err(Unanswered { is_unwritten, ..Unanswered::new(error) })
-            }
+            Err(error) => Err(Unanswered::new(error)),
         }
     }
 
@@ -152,6 +134,7 @@ impl Http2 {
     /// Keeps it from being used by more exchanges.
     pub(super) fn poison(&self) {
         self.poisoned.store(true, Ordering::Relaxed);
+        self.state.close();
     }
 }
 
@@ -185,20 +168,17 @@ impl Http2Body {
 }
 
 impl Upload {
-    fn new(stream: SendStream<Bytes>) -> Self {
-        Self { stream, rest: None, is_open: false }
-    }
-
     /// Begins to send: what is small goes out together with the head.
-    fn begin(&mut self, body: Bytes) {
-        self.is_open = true;
+    fn begin(mut stream: SendStream<Bytes>, body: Bytes) -> Self {
+        let mut rest = None;
         if body.len() > AT_ONCE_BYTES_MAX {
-            self.stream.reserve_capacity(body.len());
-            self.rest = Some(body);
+            stream.reserve_capacity(body.len());
+            rest = Some(body);
         } else if !body.is_empty() {
             // A stream that ends before says why in its answer.
-            let _ = self.stream.send_data(body, true);
+            let _ = stream.send_data(body, true);
         }
+        Self { stream, rest }
     }
 
     /// Hands over as much as the receiver takes, so that what it never takes does not stay with the connection.
@@ -218,16 +198,6 @@ impl Upload {
             if self.stream.send_data(part, is_last).is_err() || is_last {
                 self.rest = None;
             }
-        }
-    }
-}
-
-impl Drop for Upload {
-    /// A stream that is let go of before it has ended is reset, and of its body nothing more is sent. One that waits to be opened the
-    /// connection still knows of.
-    fn drop(&mut self) {
-        if !self.is_open {
-            self.stream.send_reset(Reason::CANCEL);
         }
     }
 }
