@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ pub(super) struct State {
     /// A place for each stream that the receiver takes at once. Closed where no more exchanges are to begin.
     places: Semaphore,
     /// How many places there are, taken ones included.
-    places_made: AtomicUsize,
+    places_made: Mutex<usize>,
     exchanges: AtomicUsize,
     has_ended: AtomicBool,
     is_lost: AtomicBool,
@@ -78,11 +78,11 @@ enum Stage {
 impl State {
     /// A connection whose receiver has not said yet how many streams it takes.
     pub(super) fn new(sender: SendRequest<Bytes>) -> Self {
-        let streams = sender.current_max_send_streams().min(STREAMS_MAX);
+        let streams = streams(&sender);
         Self {
             sender,
             places: Semaphore::new(streams),
-            places_made: AtomicUsize::new(streams),
+            places_made: Mutex::new(streams),
             exchanges: AtomicUsize::new(0),
             has_ended: AtomicBool::new(false),
             is_lost: AtomicBool::new(false),
@@ -108,19 +108,38 @@ impl State {
 
     /// For the driver: takes in what the receiver has said. When it goes away, whoever waits for a place goes elsewhere.
     pub(super) fn heed(&self) {
-        let streams = self.sender.current_max_send_streams().min(STREAMS_MAX);
-        let made = self.places_made.load(Ordering::Relaxed);
-        let made_now = if made <= streams {
-            self.places.add_permits(streams - made);
-            streams
+        let streams = streams(&self.sender);
+        let mut made = self.places_made();
+        if *made <= streams {
+            self.places.add_permits(streams - *made);
+            *made = streams;
         } else {
             // What is taken of them goes when it is given back.
-            made - self.places.forget_permits(made - streams)
-        };
-        self.places_made.store(made_now, Ordering::Relaxed);
+            *made -= self.places.forget_permits(*made - streams);
+        }
+        drop(made);
         if self.places.available_permits() == 0 && self.ready().is_none() {
             self.close();
         }
+    }
+
+    /// Takes a place back, which is no more where the receiver takes fewer streams now.
+    fn give_back(&self) {
+        let mut made = self.places_made();
+        if *made > streams(&self.sender) {
+            *made -= 1;
+        } else {
+            self.places.add_permits(1);
+        }
+    }
+
+    pub(super) fn places_made(&self) -> MutexGuard<'_, usize> {
+        self.places_made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether an exchange is on it, or waits although the receiver takes none.
+    fn is_used(&self) -> bool {
+        self.exchanges.load(Ordering::Acquire) > 0 || *self.places_made() == 0
     }
 
     /// Lets no more exchanges begin; those that wait for a place hear of it.
@@ -139,10 +158,15 @@ impl State {
     }
 }
 
+/// How many streams the receiver takes at once.
+fn streams(sender: &SendRequest<Bytes>) -> usize {
+    sender.current_max_send_streams().min(STREAMS_MAX)
+}
+
 impl Drop for InUse {
     fn drop(&mut self) {
         self.0.exchanges.fetch_sub(1, Ordering::AcqRel);
-        self.0.places.add_permits(1);
+        self.0.give_back();
     }
 }
 
@@ -178,7 +202,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Driver<S> {
             return Poll::Ready(());
         }
         let Some(alive) = &mut this.alive else { return Poll::Pending };
-        let is_used = state.as_ref().is_some_and(|state| state.exchanges.load(Ordering::Acquire) > 0);
+        let is_used = state.as_ref().is_some_and(|state| state.is_used());
         ready!(alive.poll_lost(cx, this.record.read(), is_used));
         if let Some(state) = state {
             state.is_lost.store(true, Ordering::Release);

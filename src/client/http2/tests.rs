@@ -183,6 +183,42 @@ async fn no_more_streams_are_open_than_the_receiver_takes_and_all_have_their_tur
 }
 
 #[tokio::test]
+async fn exchanges_that_began_before_the_receiver_took_fewer_leave_no_more_places_than_it_takes() {
+    let (near, far) = tokio::io::duplex(64 * 1024);
+    let client = Http2::open(near, Record::default(), NEVER).await.unwrap();
+    // Nothing was read of the receiver yet: all take places, and more wait.
+    let exchanges: Vec<_> = (0..EARLY_STREAMS_MAX + 4).map(|_| begin(&client, post("early"))).collect();
+    tokio::task::yield_now().await;
+    let far = server::Builder::new().max_concurrent_streams(2).handshake(far).await.unwrap();
+    let mut receiver = Receiver::new(far);
+    let mut answered = 0;
+    for exchange in exchanges {
+        let asked = tokio::select! {
+            (_request, respond) = receiver.next() => Some(respond),
+            () = sleep(MOMENT) => None,
+        };
+        if let Some(respond) = asked {
+            ok(respond);
+        }
+        answered += usize::from(soon(exchange).await.unwrap().is_ok());
+    }
+    assert!(answered > 0);
+    assert_eq!(*client.state.places_made(), 2);
+    let last: Vec<_> = (0..3).map(|_| begin(&client, post("late"))).collect();
+    let begun = [receiver.next().await, receiver.next().await];
+    receiver.assert_quiet().await;
+    for (_request, respond) in begun {
+        ok(respond);
+    }
+    for (n, exchange) in last.into_iter().enumerate() {
+        if n == 2 {
+            ok(receiver.next().await.1);
+        }
+        assert!(soon(exchange).await.unwrap().is_ok());
+    }
+}
+
+#[tokio::test]
 async fn whoever_gives_up_while_it_waits_for_a_stream_keeps_nobody_from_one() {
     for (streams, body) in [(1, ""), (1, "body"), (2, "body")] {
         let (client, mut receiver) = pair(NEVER, streams, 1024).await;
