@@ -1,5 +1,6 @@
 //! One attempt against receivers at fault: each fault has its Reason, in time and with bounded memory.
 
+mod beside;
 mod exchanges;
 mod reports;
 mod sharing;

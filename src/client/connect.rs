@@ -57,6 +57,8 @@ struct Ways {
     allowed_hosts: Vec<Glob>,
     routes: Routes,
     tls: TlsConnector,
+    /// The same for HTTP/1.1 alone.
+    http1: TlsConnector,
     /// The name that is asked for in place of the host's.
     server_name: Option<ServerName<'static>>,
 }
@@ -69,14 +71,24 @@ impl Connector {
         tls: Arc<rustls::ClientConfig>,
         server_name: Option<ServerName<'static>>,
     ) -> Self {
-        Self(Arc::new(Ways { guard, allowed_hosts, routes, tls: TlsConnector::from(tls), server_name }))
+        let http1 = TlsConnector::from(tls::http1_alone(&tls));
+        Self(Arc::new(Ways { guard, allowed_hosts, routes, tls: TlsConnector::from(tls), http1, server_name }))
     }
 
     /// Opens a connection to the host of an absolute URL.
     pub(super) async fn connect(&self, uri: &Uri) -> Result<TlsSocket, Failure> {
+        self.connect_by(&self.0.tls, uri).await
+    }
+
+    /// The same for HTTP/1.1, whatever else the host speaks.
+    pub(super) async fn connect_http1(&self, uri: &Uri) -> Result<TlsSocket, Failure> {
+        self.connect_by(&self.0.http1, uri).await
+    }
+
+    async fn connect_by(&self, tls: &TlsConnector, uri: &Uri) -> Result<TlsSocket, Failure> {
         let host = bare_host(uri).to_ascii_lowercase();
         let port = uri.port_u16().unwrap_or(HTTPS_PORT);
-        timeout(CONNECT_TIMEOUT, self.0.connect(&host, port)).await.unwrap_or_else(|_| {
+        timeout(CONNECT_TIMEOUT, self.0.connect(tls, &host, port)).await.unwrap_or_else(|_| {
             let detail = format!("no connection to {host} within {} s", CONNECT_TIMEOUT.as_secs());
             Err(Failure::new(Reason::Timeout, detail))
         })
@@ -84,7 +96,7 @@ impl Connector {
 }
 
 impl Ways {
-    async fn connect(&self, host: &str, port: u16) -> Result<TlsSocket, Failure> {
+    async fn connect(&self, tls: &TlsConnector, host: &str, port: u16) -> Result<TlsSocket, Failure> {
         if !self.allowed_hosts.is_empty() && !self.allowed_hosts.iter().any(|glob| glob.matches(host)) {
             let detail = format!("{host} is not among egress.allowed_hosts");
             return Err(Failure::new(Reason::BlockedAddress, detail));
@@ -109,7 +121,7 @@ impl Ways {
         let connected = Instant::now();
         // Without it small requests wait for the acknowledgement of the one before; a socket that refuses it still works.
         let _ = tcp.set_nodelay(true);
-        let stream = self.tls.connect(name, tcp).await.map_err(|error| handshake_error(host, &error))?;
+        let stream = tls.connect(name, tcp).await.map_err(|error| handshake_error(host, &error))?;
         let opening = Opening { dns: resolved - begun, connect: connected - resolved, tls: connected.elapsed() };
         Ok(TlsSocket::new(stream, opening))
     }

@@ -18,9 +18,10 @@ use hyper::client::conn::{TrySendError, http1};
 use hyper_util::rt::TokioIo;
 use tokio::task::coop::unconstrained;
 
+use super::beside::Beside;
 use super::driver::Pings;
 use super::http2::{Http2, Http2Body};
-use super::socket::{Record, TlsSocket};
+use super::socket::{Opening, Record, TlsSocket};
 
 /// The largest head of a response, in bytes.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -63,6 +64,7 @@ pub(super) struct Http1 {
     /// Nothing once the connection has ended.
     driver: Option<http1::Connection<TokioIo<TlsSocket>, Full<Bytes>>>,
     record: Record,
+    beside: Option<Beside>,
 }
 
 impl Connection {
@@ -74,7 +76,7 @@ impl Connection {
         }
         let builder = http1::Builder::new().max_buf_size(HEAD_BYTES_MAX).handshake(TokioIo::new(socket));
         let (sender, driver) = builder.await?;
-        Ok(Self::Http1(Box::new(Http1 { sender, driver: Some(driver), record })))
+        Ok(Self::Http1(Box::new(Http1 { sender, driver: Some(driver), record, beside: None })))
     }
 
     pub(super) fn record(&self) -> &Record {
@@ -82,6 +84,12 @@ impl Connection {
             Self::Http1(connection) => &connection.record,
             Self::Http2(connection) => connection.record(),
         }
+    }
+
+    /// How it was opened, where an exchange waited for that.
+    pub(super) fn opening(&self) -> Option<Opening> {
+        let waited = !matches!(self, Self::Http1(connection) if connection.beside.is_some());
+        (waited && !self.record().has_served()).then(|| self.record().opening())
     }
 
     /// The next part of a response's body.
@@ -128,6 +136,20 @@ impl From<TrySendError<Sent>> for Unanswered {
 }
 
 impl Http1 {
+    /// Makes it the one beside a connection of HTTP/2.
+    pub(super) fn put_beside(&mut self, beside: Beside) {
+        self.beside = Some(beside);
+    }
+
+    pub(super) fn has_served(&self) -> bool {
+        self.record.has_served()
+    }
+
+    /// Where it is that: it says nothing then of what its receiver speaks otherwise.
+    pub(super) fn beside(&self) -> Option<&Beside> {
+        self.beside.as_ref()
+    }
+
     /// Hands a request over. Its answer comes by `poll_answer`.
     pub(super) fn begin(
         &mut self,

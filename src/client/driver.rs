@@ -37,6 +37,8 @@ pub(super) struct State {
     /// How many places there are, taken ones included.
     places_made: Mutex<usize>,
     exchanges: AtomicUsize,
+    /// So many exchanges began one after the other when there was no other one.
+    lone: AtomicUsize,
     has_ended: AtomicBool,
     is_lost: AtomicBool,
 }
@@ -84,6 +86,7 @@ impl State {
             places: Semaphore::new(streams),
             places_made: Mutex::new(streams),
             exchanges: AtomicUsize::new(0),
+            lone: AtomicUsize::new(0),
             has_ended: AtomicBool::new(false),
             is_lost: AtomicBool::new(false),
         }
@@ -93,7 +96,11 @@ impl State {
     pub(super) async fn place(self: &Arc<Self>) -> Option<(InUse, SendRequest<Bytes>)> {
         self.places.acquire().await.ok()?.forget();
         // Before the driver hears of the stream: it asks for signs of life while there are exchanges.
-        self.exchanges.fetch_add(1, Ordering::AcqRel);
+        if self.exchanges.fetch_add(1, Ordering::AcqRel) == 0 {
+            self.lone.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.lone.store(0, Ordering::Relaxed);
+        }
         let in_use = InUse(Arc::clone(self));
         self.ready().map(|sender| (in_use, sender))
     }
@@ -139,7 +146,17 @@ impl State {
 
     /// Whether an exchange is on it, or waits although the receiver takes none.
     fn is_used(&self) -> bool {
-        self.exchanges.load(Ordering::Acquire) > 0 || *self.places_made() == 0
+        self.has_exchanges() || *self.places_made() == 0
+    }
+
+    /// Whether an exchange is on it.
+    pub(super) fn has_exchanges(&self) -> bool {
+        self.exchanges.load(Ordering::Acquire) > 0
+    }
+
+    /// How many exchanges have begun one after the other, each of them alone.
+    pub(super) fn lone(&self) -> usize {
+        self.lone.load(Ordering::Relaxed)
     }
 
     /// Lets no more exchanges begin; those that wait for a place hear of it.

@@ -14,6 +14,7 @@ use tokio::time::timeout_at;
 
 use crate::delivery::{Failure, Reason};
 
+use super::beside::is_sparse;
 use super::connect::HTTPS_PORT;
 use super::connection::{Body, Connection, Sent, Unanswered};
 use super::failure::{Phase, classify, closed_early, is_connection_end};
@@ -69,14 +70,18 @@ impl Client {
                 return Err(classify(host(uri), Phase::Head, &*failed.error));
             }
         };
-        let (first_byte, is_first) = (begun.elapsed(), !connection.record().has_served());
+        let (first_byte, opening) = (begun.elapsed(), connection.opening());
         let (body, truncated) = read(host(uri), head.version, &mut body, bytes_max, &mut connection).await?;
         let record = connection.record();
         record.complete();
-        let wire = Wire { opening: is_first.then(|| record.opening()), first_byte };
+        let wire = Wire { opening, first_byte };
         let certificate_expires = record.certificate_expires();
-        if let (Connection::Http1(connection), Some(authority), false) = (connection, https(uri), truncated) {
-            self.pool.put(authority, connection);
+        match (connection, https(uri)) {
+            (Connection::Http1(connection), Some(authority)) if !truncated => self.pool.put(authority, connection),
+            (Connection::Http2(connection), Some(authority)) if is_sparse(&connection) => {
+                self.open_beside(uri, authority);
+            }
+            _ => {}
         }
         Ok(Response { status: head.status, headers: head.headers, body, truncated, wire, certificate_expires })
     }
@@ -119,7 +124,7 @@ impl Client {
 }
 
 /// The authority of a URL, where it is one of https.
-fn https(uri: &Uri) -> Option<&Authority> {
+pub(super) fn https(uri: &Uri) -> Option<&Authority> {
     uri.authority().filter(|_| uri.scheme() == Some(&Scheme::HTTPS))
 }
 

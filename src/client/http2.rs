@@ -126,6 +126,16 @@ impl Http2 {
         !self.poisoned.load(Ordering::Relaxed) && !self.state.has_ended()
     }
 
+    /// Whether exchanges are on it.
+    pub(super) fn has_exchanges(&self) -> bool {
+        self.state.has_exchanges()
+    }
+
+    /// How many exchanges have begun one after the other, each of them alone.
+    pub(super) fn lone(&self) -> usize {
+        self.state.lone()
+    }
+
     /// Whether it was opened after this.
     pub(super) fn is_since(&self, time: Instant) -> bool {
         self.opened > time

@@ -1,5 +1,6 @@
 //! The HTTPS client: pooled connections to guarded addresses, one bounded exchange at a time.
 
+mod beside;
 mod clients;
 mod connect;
 mod connection;
@@ -35,7 +36,7 @@ pub use tls::tls_config;
 pub use tokens::{Fetched, Issued};
 
 use connect::Connector;
-use exchange::host;
+use exchange::{host, https};
 use guard::Guard;
 use pool::Pool;
 
@@ -119,8 +120,10 @@ impl Client {
                 return result;
             }
             // It may be dead: over HTTP/2, where giving up on one exchange leaves it open, others would run into the same.
-            if let Some(connection) = shared {
-                connection.poison();
+            match (shared, https(&uri)) {
+                (Some(connection), _) => connection.poison(),
+                (None, Some(authority)) => self.pool.doubt(authority),
+                (None, None) => {}
             }
             let (host, seconds) = (host(&uri), limits.timeout.as_secs_f64());
             Err(Failure::new(Reason::Timeout, format!("no complete answer from {host} within {seconds} s")))

@@ -10,6 +10,7 @@ use tokio::task::coop::consume_budget;
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::beside::Beside;
 use super::connect::ATTEMPT_DELAY;
 use super::connection::{Connection, Http1};
 use super::http2::Http2;
@@ -48,6 +49,8 @@ struct Host {
     idle: Vec<(Box<Http1>, Instant)>,
     /// For all, with the time at which it was last asked for.
     shared: Option<(Arc<Http2>, Instant)>,
+    /// The last one of HTTP/1.1 beside the shared one.
+    beside: Option<Beside>,
     /// When it was last heard to speak HTTP/1.1, if that is what it spoke last.
     http1_heard: Option<Instant>,
     /// Those who dial for all, and when the last of them began.
@@ -137,10 +140,34 @@ impl Pool {
                 return Some(connection);
             }
             let now = Instant::now();
-            host.http1_heard = Some(now);
+            match connection.beside() {
+                Some(beside) => beside.note(),
+                // What is left of a time before HTTP/2 says nothing new.
+                None if host.has_shared() => {}
+                None => host.http1_heard = Some(now),
+            }
             host.idle.push((connection, now));
             None
         });
+    }
+
+    /// What a connection beside the shared one is to carry, where one may be opened.
+    pub(super) fn beside(self: &Arc<Self>, authority: &Authority) -> Option<Beside> {
+        self.with(authority, |host| {
+            if host.http1_heard.is_some() || host.beside.as_ref().is_some_and(|beside| !beside.may_follow()) {
+                return None;
+            }
+            Some(host.beside.insert(Beside::default()).clone())
+        })
+    }
+
+    /// An exchange over HTTP/1.1 ran out of time: what is shared and not in use may be as dead as its connection.
+    pub(super) fn doubt(&self, authority: &Authority) {
+        let mut state = self.state();
+        let shared = state.hosts.get_mut(authority).and_then(|host| host.shared.as_ref());
+        if let Some((shared, _)) = shared.filter(|(shared, _)| !shared.has_exchanges()) {
+            shared.poison();
+        }
     }
 
     /// Takes out what is too old or was closed. Whether there is nothing left to look after, so that its caller's time is over.
@@ -153,7 +180,8 @@ impl Pool {
             host.shared.take_if(|(connection, asked)| is_over(asked) || !connection.is_open());
             // What is known of a host outlives its connections: there are receivers that keep none open.
             let is_known = host.http1_heard.is_some_and(|heard| !is_over(&heard));
-            is_known || !host.idle.is_empty() || host.shared.is_some() || host.dials().is_some()
+            let has_beside = host.beside.as_ref().is_some_and(Beside::is_there);
+            is_known || has_beside || !host.idle.is_empty() || host.shared.is_some() || host.dials().is_some()
         });
         let is_empty = state.hosts.is_empty();
         if is_empty && let Some(sweeper) = state.sweeper.take() {
@@ -182,16 +210,26 @@ impl Pool {
 
 impl Host {
     fn take(&mut self, idle_timeout: Duration, after: Option<Instant>) -> Option<Connection> {
-        if let Some((shared, asked)) = &mut self.shared
-            && asked.elapsed() < idle_timeout
-            && shared.is_open()
-            && after.is_none_or(|after| shared.is_since(after))
-        {
-            *asked = Instant::now();
-            return Some(Connection::Http2(Arc::clone(shared)));
+        let shared = self.shared.as_mut().filter(|(shared, asked)| {
+            asked.elapsed() < idle_timeout && shared.is_open() && after.is_none_or(|after| shared.is_since(after))
+        });
+        // What is sent together with others costs less over HTTP/2, and what is alone over HTTP/1.1.
+        let has_http2 = shared.is_some();
+        if shared.as_ref().is_none_or(|(shared, _)| !shared.has_exchanges()) {
+            let fits = |(connection, since): &mut (Box<Http1>, Instant)| {
+                after.is_none() && since.elapsed() < idle_timeout && connection.is_of_use(has_http2, *since)
+            };
+            if let Some((connection, _)) = self.idle.pop_if(fits) {
+                return Some(Connection::Http1(connection));
+            }
         }
-        let fresh = |(_, since): &mut (_, Instant)| after.is_none() && since.elapsed() < idle_timeout;
-        self.idle.pop_if(fresh).map(|(connection, _)| Connection::Http1(connection))
+        let (shared, asked) = shared?;
+        *asked = Instant::now();
+        Some(Connection::Http2(Arc::clone(shared)))
+    }
+
+    fn has_shared(&self) -> bool {
+        self.shared.as_ref().is_some_and(|(shared, _)| shared.is_open())
     }
 
     fn dial(&mut self, has_waited: bool) -> Found {

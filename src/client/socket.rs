@@ -17,6 +17,8 @@ use tokio_rustls::client::TlsStream;
 use crate::stall::Stall;
 use crate::webhook::tls::expiry;
 
+use super::tls::HTTP1;
+
 /// A receiver that takes no byte for so long is given up. An exchange has its own limit; this one ends what is left of a
 /// connection after its exchange was given up, which would otherwise wait for ever to say goodbye.
 const WRITE_STALL_TIMEOUT: Duration = Duration::from_mins(1);
@@ -107,6 +109,11 @@ impl TlsSocket {
     /// Whether HTTP/2 was agreed on.
     pub(super) fn is_http2(&self) -> bool {
         self.stream.get_ref().1.alpn_protocol() == Some(b"h2")
+    }
+
+    /// Whether HTTP/1.1 was agreed on, and not left to be guessed.
+    pub(super) fn is_http1(&self) -> bool {
+        self.stream.get_ref().1.alpn_protocol() == Some(HTTP1)
     }
 }
 

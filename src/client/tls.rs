@@ -10,7 +10,8 @@ use super::ClientError;
 use crate::webhook::tls::{Authorities, Tls, TlsVersion};
 
 /// What is offered to a target, the first it has is spoken.
-const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
+const ALPN: [&[u8]; 2] = [b"h2", HTTP1];
+pub(super) const HTTP1: &[u8] = b"http/1.1";
 
 /// What a webhook's `[tls]` and `egress.ca_file` come to, offering HTTP/2 before HTTP/1.1. Key exchange is the hybrid of X25519 and
 /// ML-KEM-768 where the receiver offers it, which keeps what is recorded today from the quantum computers of tomorrow.
@@ -40,6 +41,13 @@ pub fn tls_config(ca_pem: Option<&str>, tls: &Tls) -> Result<Arc<ClientConfig>, 
     };
     config.alpn_protocols = ALPN.map(<[u8]>::to_vec).to_vec();
     Ok(Arc::new(config))
+}
+
+/// The same, offering HTTP/1.1 alone. Sessions that began with either are resumed by both.
+pub(super) fn http1_alone(config: &ClientConfig) -> Arc<ClientConfig> {
+    let mut config = config.clone();
+    config.alpn_protocols.retain(|protocol| protocol == HTTP1);
+    Arc::new(config)
 }
 
 /// What went wrong in a handshake, as the end of a sentence that begins with the host.

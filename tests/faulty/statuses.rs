@@ -102,7 +102,7 @@ fn every_final_status_has_its_reason_over_both_versions_of_http() {
         let length = if matches!(status, 204 | 304) { "" } else { "content-length: 0\r\n" };
         vec![Step::Write(format!("HTTP/1.1 {status} So\r\n{length}location: /999\r\n\r\n").into_bytes())]
     });
-    let target = receiver().start();
+    let target = receiver().http2().start();
     target.respond_with(|request| asked(&request.target).into());
     let (client, webhooks) = (client(), webhooks());
     for status in (200..=599).chain([101]) {

@@ -58,6 +58,12 @@ impl Builder {
         self
     }
 
+    /// Speaks HTTP/2 alone.
+    pub(crate) fn http2(mut self) -> Self {
+        self.alpn = &["h2"];
+        self
+    }
+
     pub(crate) fn start(self) -> Target {
         let tls = AUTHORITY.server_config(&["127.0.0.1", "localhost"], self.alpn).expect("both are names");
         let receiver = RUNTIME.block_on(Receiver::with_tls(tls)).expect("127.0.0.1 has a free port");

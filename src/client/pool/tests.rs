@@ -207,3 +207,28 @@ async fn with_the_pool_goes_who_looks_after_it() {
     drop(pool);
     eventually(|| tasks() == 0).await;
 }
+
+#[tokio::test]
+async fn while_there_is_a_connection_beside_the_shared_one_no_other_is_opened_however_long_its_exchange_takes() {
+    let (dialler, pool) = (Dialler::new().await, pool(Duration::ZERO, LONG));
+    let beside = pool.beside(&authority()).unwrap();
+    assert!(pool.beside(&authority()).is_none(), "one is being dialled");
+    let (mut connection, _far) = dialler.dial().await;
+    connection.put_beside(beside);
+    let _ = pool.sweep();
+    assert!(pool.beside(&authority()).is_none(), "it is in use");
+    pool.put(&authority(), connection);
+    let _ = pool.sweep();
+    eventually(|| pool.state().hosts.values().all(|host| host.idle.is_empty())).await;
+}
+
+#[tokio::test]
+async fn another_connection_beside_the_shared_one_follows_one_that_was_of_use() {
+    for (uses, follows) in [(0, false), (16, false), (17, true)] {
+        let pool = pool(LONG, LONG);
+        let beside = pool.beside(&authority()).unwrap();
+        (0..uses).for_each(|_| beside.note());
+        drop(beside);
+        assert_eq!(pool.beside(&authority()).is_some(), follows, "{uses} uses");
+    }
+}
