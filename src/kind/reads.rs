@@ -5,9 +5,12 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::scan;
+
+/// Objects of so many members are looked through: to hash a name takes longer.
+const FEW_MEMBERS: usize = 16;
 
 /// The parts of a document that somebody reads, as a tree: its first node is the document.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -172,10 +175,18 @@ impl<'r> Picked<'r> {
 /// What a path leads to in a value.
 pub fn follow<'v, 'p>(value: &'v Value, mut path: impl Iterator<Item = (&'p str, Option<usize>)>) -> Option<&'v Value> {
     path.try_fold(value, |value, (name, index)| match value {
-        Value::Object(members) => members.get(name),
+        Value::Object(members) => member(members, name),
         Value::Array(list) => list.get(index?),
         _ => None,
     })
+}
+
+/// The member of an object with a name.
+pub(super) fn member<'v>(members: &'v Map<String, Value>, name: &str) -> Option<&'v Value> {
+    if members.len() > FEW_MEMBERS {
+        return members.get(name);
+    }
+    members.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
 }
 
 #[cfg(test)]
@@ -197,6 +208,16 @@ pub(super) mod tests {
     /// The steps of a path.
     pub(in crate::kind) fn steps(path: &str) -> impl Iterator<Item = (&str, Option<usize>)> {
         path.split('.').filter(|step| !step.is_empty()).map(|step| (step, step.parse().ok()))
+    }
+
+    #[test]
+    fn a_member_is_found_among_few_and_among_many() {
+        for count in [1, FEW_MEMBERS, FEW_MEMBERS + 1, 3 * FEW_MEMBERS] {
+            let members: Map<_, _> = (0..count).map(|number| (format!("n{number}"), number.into())).collect();
+            let found = |number: usize| member(&members, &format!("n{number}")).and_then(Value::as_u64);
+            assert!((0..count).all(|number| found(number) == u64::try_from(number).ok()), "{count}");
+            assert_eq!(found(count), None);
+        }
     }
 
     #[test]

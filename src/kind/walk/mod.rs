@@ -9,6 +9,7 @@ use std::cmp::Ordering;
 use serde_json::Value;
 
 use super::query::{Comparison, Condition, Operand, Origin, Segment, Selector, Slice};
+use super::reads::member;
 use super::value::{equal, order_numbers};
 
 /// What is asked about each value that is found; `true` ends the walk.
@@ -29,7 +30,7 @@ impl<'v> Walk<'v> {
         while let Some((segment, rest)) = segments.split_first() {
             match segment {
                 Segment::One(Selector::Name(name)) => {
-                    match value.as_object().and_then(|members| members.get(&**name)) {
+                    match value.as_object().and_then(|members| member(members, name)) {
                         Some(member) => value = member,
                         None => return false,
                     }
@@ -75,7 +76,7 @@ impl<'v> Walk<'v> {
 
     fn select(self, selector: &Selector, value: &'v Value, found: Found<'_, 'v>) -> bool {
         match selector {
-            Selector::Name(name) => value.as_object().and_then(|members| members.get(&**name)).is_some_and(found),
+            Selector::Name(name) => value.as_object().and_then(|members| member(members, name)).is_some_and(found),
             Selector::Index(index) => element(value, *index).is_some_and(|(_, element)| found(element)),
             Selector::Wildcard => children(value).any(found),
             Selector::Slice(slice) => slice_of(value, *slice, found),
