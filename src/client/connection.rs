@@ -18,7 +18,7 @@ use hyper::client::conn::{TrySendError, http1};
 use hyper_util::rt::TokioIo;
 use tokio::task::coop::unconstrained;
 
-use super::beside::Beside;
+use super::beside::Token;
 use super::driver::Pings;
 use super::http2::{Http2, Http2Body};
 use super::socket::{Opening, Record, TlsSocket};
@@ -64,7 +64,8 @@ pub(super) struct Http1 {
     /// Nothing once the connection has ended.
     driver: Option<http1::Connection<TokioIo<TlsSocket>, Full<Bytes>>>,
     record: Record,
-    beside: Option<Beside>,
+    /// Where it is the one beside a connection of HTTP/2. The last field: it counts until the socket is closed.
+    beside: Option<Token>,
 }
 
 impl Connection {
@@ -88,7 +89,7 @@ impl Connection {
 
     /// How it was opened, where an exchange waited for that.
     pub(super) fn opening(&self) -> Option<Opening> {
-        let waited = !matches!(self, Self::Http1(connection) if connection.beside.is_some());
+        let waited = !matches!(self, Self::Http1(connection) if connection.is_beside());
         (waited && !self.record().has_served()).then(|| self.record().opening())
     }
 
@@ -137,17 +138,17 @@ impl From<TrySendError<Sent>> for Unanswered {
 
 impl Http1 {
     /// Makes it the one beside a connection of HTTP/2.
-    pub(super) fn put_beside(&mut self, beside: Beside) {
-        self.beside = Some(beside);
+    pub(super) fn put_beside(&mut self, token: Token) {
+        self.beside = Some(token);
     }
 
     pub(super) fn has_served(&self) -> bool {
         self.record.has_served()
     }
 
-    /// Where it is that: it says nothing then of what its receiver speaks otherwise.
-    pub(super) fn beside(&self) -> Option<&Beside> {
-        self.beside.as_ref()
+    /// Whether it is: it says nothing then of what its receiver speaks otherwise.
+    pub(super) fn is_beside(&self) -> bool {
+        self.beside.is_some()
     }
 
     /// Hands a request over. Its answer comes by `poll_answer`.

@@ -159,6 +159,11 @@ impl State {
         self.lone.load(Ordering::Relaxed)
     }
 
+    /// The next exchange comes long after the last one.
+    pub(super) fn end_row(&self) {
+        self.lone.store(0, Ordering::Relaxed);
+    }
+
     /// Lets no more exchanges begin; those that wait for a place hear of it.
     pub(super) fn close(&self) {
         self.places.close();

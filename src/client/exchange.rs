@@ -22,16 +22,22 @@ use super::http2::Http2;
 use super::pool::Found;
 use super::{Client, Response, Wire};
 
+/// What is known of an exchange when it is given up.
+pub(super) struct Course {
+    /// When it began.
+    pub(super) begun: Instant,
+    /// The connection that it used last, if others may use it too.
+    pub(super) shared: Option<Arc<Http2>>,
+}
+
 impl Client {
-    /// `shared` is left at the connection that was used last, if others may use it too.
     pub(super) async fn exchange(
         &self,
         uri: &Uri,
         request: &mut Sent,
         bytes_max: usize,
-        shared: &mut Option<Arc<Http2>>,
+        course: &mut Course,
     ) -> Result<Response, Failure> {
-        let begun = Instant::now();
         let mut after = None;
         let (head, mut body, mut connection) = loop {
             let (mut connection, is_reused) = match https(uri).and_then(|authority| self.pool.take(authority, after)) {
@@ -48,7 +54,7 @@ impl Client {
                     answered.map(|answer| answer.map(Body::Http1)).map_err(Unanswered::from)
                 }
                 Connection::Http2(connection) => {
-                    *shared = Some(Arc::clone(connection));
+                    course.shared = Some(Arc::clone(connection));
                     Box::pin(connection.answer(sent)).await
                 }
             };
@@ -65,12 +71,12 @@ impl Client {
                 uri.clone_into(request.uri_mut());
             } else if is_kept && was_stale(&connection, &*failed.error) {
                 // One that was opened since cannot have been closed for having waited too long.
-                after = Some(begun);
+                after = Some(course.begun);
             } else {
                 return Err(classify(host(uri), Phase::Head, &*failed.error));
             }
         };
-        let (first_byte, opening) = (begun.elapsed(), connection.opening());
+        let (first_byte, opening) = (course.begun.elapsed(), connection.opening());
         let (body, truncated) = read(host(uri), head.version, &mut body, bytes_max, &mut connection).await?;
         let record = connection.record();
         record.complete();

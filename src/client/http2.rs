@@ -136,6 +136,11 @@ impl Http2 {
         self.state.lone()
     }
 
+    /// The next exchange comes long after the last one.
+    pub(super) fn end_row(&self) {
+        self.state.end_row();
+    }
+
     /// Whether it was opened after this.
     pub(super) fn is_since(&self, time: Instant) -> bool {
         self.opened > time

@@ -17,7 +17,7 @@ mod tls;
 mod tokens;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
@@ -36,7 +36,7 @@ pub use tls::tls_config;
 pub use tokens::{Fetched, Issued};
 
 use connect::Connector;
-use exchange::{host, https};
+use exchange::{Course, host, https};
 use guard::Guard;
 use pool::Pool;
 
@@ -114,19 +114,20 @@ impl Client {
         let uri = request.uri().clone();
         // What a block takes from around it is there once in its future; the arguments of an `async fn` are there twice.
         async move {
-            let mut shared = None;
-            let exchange = self.exchange(&uri, &mut request, limits.response_bytes_max, &mut shared);
-            if let Ok(result) = timeout(limits.timeout, exchange).await {
-                return result;
+            let mut course = Course { begun: Instant::now(), shared: None };
+            let exchange = self.exchange(&uri, &mut request, limits.response_bytes_max, &mut course);
+            let result = timeout(limits.timeout, exchange).await.unwrap_or_else(|_| {
+                // It may be dead: over HTTP/2, where giving up on one exchange leaves it open, others would run into the same.
+                if let Some(connection) = &course.shared {
+                    connection.poison();
+                }
+                let (host, seconds) = (host(&uri), limits.timeout.as_secs_f64());
+                Err(Failure::new(Reason::Timeout, format!("no complete answer from {host} within {seconds} s")))
+            });
+            if let (Err(Failure { reason: Reason::Timeout, .. }), Some(authority)) = (&result, https(&uri)) {
+                self.pool.doubt(authority, course.begun);
             }
-            // It may be dead: over HTTP/2, where giving up on one exchange leaves it open, others would run into the same.
-            match (shared, https(&uri)) {
-                (Some(connection), _) => connection.poison(),
-                (None, Some(authority)) => self.pool.doubt(authority),
-                (None, None) => {}
-            }
-            let (host, seconds) = (host(&uri), limits.timeout.as_secs_f64());
-            Err(Failure::new(Reason::Timeout, format!("no complete answer from {host} within {seconds} s")))
+            result
         }
     }
 }

@@ -10,7 +10,7 @@ use tokio::task::coop::consume_budget;
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::beside::Beside;
+use super::beside::{Beside, CLOSE_BEHIND, Token};
 use super::connect::ATTEMPT_DELAY;
 use super::connection::{Connection, Http1};
 use super::http2::Http2;
@@ -49,8 +49,8 @@ struct Host {
     idle: Vec<(Box<Http1>, Instant)>,
     /// For all, with the time at which it was last asked for.
     shared: Option<(Arc<Http2>, Instant)>,
-    /// The last one of HTTP/1.1 beside the shared one.
-    beside: Option<Beside>,
+    /// What there is beside the shared one.
+    beside: Beside,
     /// When it was last heard to speak HTTP/1.1, if that is what it spoke last.
     http1_heard: Option<Instant>,
     /// Those who dial for all, and when the last of them began.
@@ -136,38 +136,41 @@ impl Pool {
         }
         // What finds no room is closed, and not while others wait for the lock.
         let _surplus = self.with(authority, |host| {
+            if connection.is_beside() {
+                host.beside.put(connection);
+                return None;
+            }
             if host.idle.len() >= self.limits.idle_per_host_max {
                 return Some(connection);
             }
             let now = Instant::now();
-            match connection.beside() {
-                Some(beside) => beside.note(),
-                // What is left of a time before HTTP/2 says nothing new.
-                None if host.has_shared() => {}
-                None => host.http1_heard = Some(now),
+            // Where HTTP/2 is spoken by now, what is left of a time before says nothing new.
+            if host.shared.as_ref().is_none_or(|(shared, _)| !shared.is_open()) {
+                host.http1_heard = Some(now);
             }
             host.idle.push((connection, now));
             None
         });
     }
 
-    /// What a connection beside the shared one is to carry, where one may be opened.
-    pub(super) fn beside(self: &Arc<Self>, authority: &Authority) -> Option<Beside> {
-        self.with(authority, |host| {
-            if host.http1_heard.is_some() || host.beside.as_ref().is_some_and(|beside| !beside.may_follow()) {
-                return None;
-            }
-            Some(host.beside.insert(Beside::default()).clone())
-        })
+    /// What a connection beside the shared one is to carry, where one may be opened now.
+    pub(super) fn ask_beside(self: &Arc<Self>, authority: &Authority) -> Option<Token> {
+        self.with(authority, |host| if host.http1_heard.is_none() { host.beside.ask() } else { None })
     }
 
-    /// An exchange over HTTP/1.1 ran out of time: what is shared and not in use may be as dead as its connection.
-    pub(super) fn doubt(&self, authority: &Authority) {
+    /// An exchange that began at that time ran out of it: what has waited since before may be as dead as its connection was.
+    pub(super) fn doubt(&self, authority: &Authority, begun: Instant) {
         let mut state = self.state();
-        let shared = state.hosts.get_mut(authority).and_then(|host| host.shared.as_ref());
-        if let Some((shared, _)) = shared.filter(|(shared, _)| !shared.has_exchanges()) {
+        let Some(host) = state.hosts.get_mut(authority) else { return };
+        if let Some((shared, asked)) = &host.shared
+            && *asked < begun
+            && !shared.has_exchanges()
+        {
             shared.poison();
         }
+        let doubted = host.beside.take_if(|(_, since)| *since < begun);
+        drop(state);
+        drop(doubted);
     }
 
     /// Takes out what is too old or was closed. Whether there is nothing left to look after, so that its caller's time is over.
@@ -177,11 +180,15 @@ impl Pool {
         state.hosts.retain(|_, host| {
             let is_over = |since: &Instant| since.elapsed() >= self.limits.idle_timeout;
             gone.extend(host.idle.extract_if(.., |(connection, since)| is_over(since) || !connection.is_idle()));
+            gone.extend(host.beside.take_if(|(connection, since)| is_over(since) || !connection.is_idle()));
             host.shared.take_if(|(connection, asked)| is_over(asked) || !connection.is_open());
             // What is known of a host outlives its connections: there are receivers that keep none open.
             let is_known = host.http1_heard.is_some_and(|heard| !is_over(&heard));
-            let has_beside = host.beside.as_ref().is_some_and(Beside::is_there);
-            is_known || has_beside || !host.idle.is_empty() || host.shared.is_some() || host.dials().is_some()
+            is_known
+                || host.beside.is_there()
+                || !host.idle.is_empty()
+                || host.shared.is_some()
+                || host.dials().is_some()
         });
         let is_empty = state.hosts.is_empty();
         if is_empty && let Some(sweeper) = state.sweeper.take() {
@@ -214,22 +221,21 @@ impl Host {
             asked.elapsed() < idle_timeout && shared.is_open() && after.is_none_or(|after| shared.is_since(after))
         });
         // What is sent together with others costs less over HTTP/2, and what is alone over HTTP/1.1.
-        let has_http2 = shared.is_some();
-        if shared.as_ref().is_none_or(|(shared, _)| !shared.has_exchanges()) {
-            let fits = |(connection, since): &mut (Box<Http1>, Instant)| {
-                after.is_none() && since.elapsed() < idle_timeout && connection.is_of_use(has_http2, *since)
-            };
-            if let Some((connection, _)) = self.idle.pop_if(fits) {
-                return Some(Connection::Http1(connection));
-            }
+        if after.is_none()
+            && shared.as_ref().is_none_or(|(shared, _)| !shared.has_exchanges())
+            && let Some(connection) = self.beside.take(idle_timeout)
+        {
+            return Some(Connection::Http1(connection));
         }
-        let (shared, asked) = shared?;
-        *asked = Instant::now();
-        Some(Connection::Http2(Arc::clone(shared)))
-    }
-
-    fn has_shared(&self) -> bool {
-        self.shared.as_ref().is_some_and(|(shared, _)| shared.is_open())
+        if let Some((shared, asked)) = shared {
+            if asked.elapsed() > CLOSE_BEHIND {
+                shared.end_row();
+            }
+            *asked = Instant::now();
+            return Some(Connection::Http2(Arc::clone(shared)));
+        }
+        let fresh = |(_, since): &mut (_, Instant)| after.is_none() && since.elapsed() < idle_timeout;
+        self.idle.pop_if(fresh).map(|(connection, _)| Connection::Http1(connection))
     }
 
     fn dial(&mut self, has_waited: bool) -> Found {

@@ -210,25 +210,34 @@ async fn with_the_pool_goes_who_looks_after_it() {
 
 #[tokio::test]
 async fn while_there_is_a_connection_beside_the_shared_one_no_other_is_opened_however_long_its_exchange_takes() {
-    let (dialler, pool) = (Dialler::new().await, pool(Duration::ZERO, LONG));
-    let beside = pool.beside(&authority()).unwrap();
-    assert!(pool.beside(&authority()).is_none(), "one is being dialled");
-    let (mut connection, _far) = dialler.dial().await;
-    connection.put_beside(beside);
+    let (dialler, pool) = (Dialler::new().await, pool(LONG, LONG));
+    let token = pool.ask_beside(&authority()).unwrap();
+    assert!(pool.ask_beside(&authority()).is_none(), "one is being dialled");
+    let (mut connection, far) = dialler.dial().await;
+    connection.put_beside(token);
     let _ = pool.sweep();
-    assert!(pool.beside(&authority()).is_none(), "it is in use");
+    assert_eq!(pool.state().hosts.len(), 1, "it is in use");
     pool.put(&authority(), connection);
-    let _ = pool.sweep();
-    eventually(|| pool.state().hosts.values().all(|host| host.idle.is_empty())).await;
+    assert!(pool.ask_beside(&authority()).is_none(), "it is idle");
+    drop(far);
+    eventually(|| {
+        let _ = pool.sweep();
+        pool.state().hosts.is_empty()
+    })
+    .await;
 }
 
 #[tokio::test]
-async fn another_connection_beside_the_shared_one_follows_one_that_was_of_use() {
-    for (uses, follows) in [(0, false), (16, false), (17, true)] {
-        let pool = pool(LONG, LONG);
-        let beside = pool.beside(&authority()).unwrap();
-        (0..uses).for_each(|_| beside.note());
-        drop(beside);
-        assert_eq!(pool.beside(&authority()).is_some(), follows, "{uses} uses");
-    }
+async fn what_ran_out_of_time_has_the_connection_beside_go_if_it_has_waited_since_before() {
+    let (dialler, pool) = (Dialler::new().await, pool(LONG, LONG));
+    let (mut connection, mut far) = dialler.dial().await;
+    let before = Instant::now();
+    connection.put_beside(pool.ask_beside(&authority()).unwrap());
+    pool.put(&authority(), connection);
+    pool.doubt(&authority(), before);
+    let Some(Connection::Http1(connection)) = pool.take(&authority(), None) else { panic!("it is there") };
+    pool.put(&authority(), connection);
+    pool.doubt(&authority(), Instant::now());
+    assert!(pool.take(&authority(), None).is_none());
+    assert_eq!(timeout(PATIENCE, far.read(&mut [0])).await.unwrap().unwrap(), 0, "it is closed");
 }
