@@ -1,8 +1,8 @@
 //! The connection of HTTP/1.1 beside one of HTTP/2, for exchanges that come one at a time.
 //!
 //! Over HTTP/2 an exchange and the task that drives its connection wake each other, and what they write is framed and compressed for many.
-//! That pays where there are many: what goes out together is one system call. One that is alone pays for it and gets nothing, an eighth of
-//! what an event takes. So when exchanges have come close behind each other and never two at once, a second connection is opened that offers
+//! That pays where there are many: what goes out together is one system call. One that is alone pays for it and gets nothing, about a tenth
+//! of what an event takes. So when exchanges have come close behind each other and never two at once, a second connection is opened that offers
 //! HTTP/1.1 alone, and what is alone goes over that. Nobody waits for it, and there is one at most for each host. Where it could not be had, or
 //! was not kept open for as many exchanges again, the next one is tried after a pause.
 
