@@ -31,6 +31,7 @@ pub(super) struct Course {
 }
 
 impl Client {
+    /// Sends a request and reads its response; `course` tells how far it came.
     pub(super) async fn exchange(
         &self,
         uri: &Uri,
